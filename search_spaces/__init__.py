@@ -1,0 +1,1 @@
+"""What may be tried: pure declarations. Nothing here imports `tuning`."""

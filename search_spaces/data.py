@@ -1,0 +1,203 @@
+"""Data: the training and validation arrays of a workload, checked once, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = Any  # one array, or a dict, tuple or list of them (nested): what Keras takes as `x` or `y`
+
+_PARTS = ("x_train", "y_train", "x_val", "y_val", "sample_weight_train", "sample_weight_val")
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on; the message is one line with the rule, the value and the way out."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The arrays that every trial of a study trains and validates on.
+
+    Args:
+        x_train: Inputs, the first axis running over examples: an array, or a dict, tuple or list of arrays.
+        y_train: Targets, likewise.
+        x_val: Validation inputs.
+        y_val: Validation targets.
+        sample_weight_train: One weight per training example (or a structure of them), or None.
+        sample_weight_val: One weight per validation example (or a structure of them), or None.
+
+    Raises:
+        DataError: If a part is empty, the lengths of a part differ, or a value is NaN.
+    """
+
+    x_train: Arrays
+    y_train: Arrays
+    x_val: Arrays
+    y_val: Arrays
+    sample_weight_train: Arrays = None
+    sample_weight_val: Arrays = None
+
+    def __post_init__(self) -> None:
+        for name in _PARTS:
+            object.__setattr__(self, name, map_arrays(np.asanyarray, getattr(self, name)))
+        _check_part("training", self.x_train, self.y_train, self.sample_weight_train)
+        _check_part("validation", self.x_val, self.y_val, self.sample_weight_val)
+
+    @property
+    def n_train(self) -> int:
+        """Number of training examples."""
+        return len(next(leaves(self.x_train)))
+
+    @property
+    def n_val(self) -> int:
+        """Number of validation examples."""
+        return len(next(leaves(self.x_val)))
+
+    @property
+    def train(self) -> tuple[Arrays, ...]:
+        """`(x, y)` or `(x, y, sample_weight)`, as `model.train_step` takes it."""
+        return _as_tuple(self.x_train, self.y_train, self.sample_weight_train)
+
+    @property
+    def validation(self) -> tuple[Arrays, ...]:
+        """`(x, y)` or `(x, y, sample_weight)`, as `model.test_step` takes it."""
+        return _as_tuple(self.x_val, self.y_val, self.sample_weight_val)
+
+    def parts(self) -> dict[str, Arrays]:
+        """Every part by its argument's name, None where absent."""
+        return {name: getattr(self, name) for name in _PARTS}
+
+    @classmethod
+    def from_npz(cls, path: str | Path) -> Data:
+        """Read x_train, y_train and x_val, y_val (or x_test, y_test) from an `.npz` file.
+
+        Raises:
+            DataError: If the file is missing, is no npz, or lacks a part.
+        """
+        arrays = _read_npz(Path(path))
+        renamed = {name.replace("_test", "_val"): value for name, value in arrays.items()} | {
+            name: value for name, value in arrays.items() if name.endswith("_val")
+        }
+        missing = [name for name in ("x_train", "y_train") if name not in renamed]
+        if missing:
+            raise DataError(
+                f"An npz data file needs x_train and y_train; {path} has {sorted(arrays)}. Save the missing {missing}."
+            )
+        if "x_val" not in renamed or "y_val" not in renamed:
+            raise DataError(
+                f"An npz data file needs a validation part, x_val and y_val (or x_test and y_test); "
+                f"{path} has {sorted(arrays)}. Split some examples off and save them under these names."
+            )
+        return cls(**{name: renamed[name] for name in _PARTS if name in renamed})
+
+    @classmethod
+    def from_tf_data(cls, train: Any, validation: Any) -> Data:
+        """Collect two finite, *unbatched* `tf.data.Dataset`s of `(x, y)` or `(x, y, sample_weight)` into arrays.
+
+        Unbatched, because the batch size is what is being searched; call `.unbatch()` on a batched one.
+
+        Raises:
+            DataError: If a dataset is infinite or empty or its elements are not such tuples.
+        """
+        collected = [
+            _collect(part, dataset) for part, dataset in (("training", train), ("validation", validation))
+        ]
+        (x, y, weight), (x_val, y_val, weight_val) = collected
+        return cls(x, y, x_val, y_val, weight, weight_val)
+
+
+def map_arrays(function: Callable[[Any], Any], arrays: Arrays) -> Arrays:
+    """Apply `function` to every leaf of a nested dict, tuple or list of arrays; None stays None."""
+    if arrays is None:
+        return None
+    if isinstance(arrays, Mapping):
+        return {name: map_arrays(function, value) for name, value in arrays.items()}
+    if isinstance(arrays, tuple):
+        return tuple(map_arrays(function, value) for value in arrays)
+    if isinstance(arrays, list) and all(isinstance(value, (np.ndarray, Mapping)) for value in arrays):
+        return [map_arrays(function, value) for value in arrays]
+    return function(arrays)
+
+
+def leaves(arrays: Arrays) -> Iterator[np.ndarray[Any, Any]]:
+    """Every array of a nested dict, tuple or list, in a fixed order."""
+    if isinstance(arrays, Mapping):
+        for value in arrays.values():
+            yield from leaves(value)
+    elif isinstance(arrays, (tuple, list)):
+        for value in arrays:
+            yield from leaves(value)
+    elif arrays is not None:
+        yield arrays
+
+
+def _as_tuple(x: Arrays, y: Arrays, sample_weight: Arrays) -> tuple[Arrays, ...]:
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:
+    named = [("x", leaf) for leaf in leaves(x)] + [("y", leaf) for leaf in leaves(y)]
+    named += [("sample_weight", leaf) for leaf in leaves(sample_weight)]
+    if not any(name == "x" for name, _ in named):
+        raise DataError(f"The {part} part needs at least one input array; got none.")
+    lengths = [(name, len(leaf) if leaf.ndim else 0) for name, leaf in named]
+    if len({length for _, length in lengths}) > 1:
+        told = ", ".join(f"{name}: {length}" for name, length in lengths)
+        raise DataError(
+            f"The {part} arrays must have the same number of examples; got {told}. Trim or pair them."
+        )
+    if lengths[0][1] == 0:
+        raise DataError(f"The {part} part must hold at least one example; got none.")
+    for name, leaf in named:
+        _check_values(part, name, leaf)
+
+
+def _check_values(part: str, name: str, leaf: np.ndarray[Any, Any]) -> None:
+    if leaf.dtype == object:
+        raise DataError(
+            f"The {part} {name} must be a numeric or string array; got dtype object. Pad or convert it."
+        )
+    if leaf.dtype.kind == "f" and np.isnan(leaf).any():
+        count = int(np.isnan(leaf).sum())
+        raise DataError(
+            f"The {part} {name} must not hold NaN; got {count} of {leaf.size} values. Impute or drop them."
+        )
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    if not path.is_file():
+        raise DataError(f"The data file must exist; got {path}. Check the path.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:
+        raise DataError(
+            f"The data file must be an .npz archive of plain arrays; {path} cannot be read as one ({error}). "
+            "Write it with numpy.savez."
+        ) from None
+
+
+def _collect(part: str, dataset: Any) -> tuple[Arrays, Arrays, Arrays]:
+    if int(dataset.cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
+        raise DataError(f"The {part} dataset must be finite; got an endless one. Remove .repeat().")
+    elements = list(dataset.as_numpy_iterator())
+    if not elements or not isinstance(elements[0], tuple) or len(elements[0]) not in (2, 3):
+        raise DataError(
+            f"The {part} dataset must yield (x, y) or (x, y, sample_weight); got {elements[:1]!r:.80}."
+        )
+    columns = [_stack([element[i] for element in elements]) for i in range(len(elements[0]))]
+    x, y, *rest = columns
+    return x, y, rest[0] if rest else None
+
+
+def _stack(values: list[Any]) -> Arrays:
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _stack([value[name] for value in values]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(_stack([value[i] for value in values]) for i in range(len(first)))
+    return np.stack(values)

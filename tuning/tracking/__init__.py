@@ -1,0 +1,1 @@
+"""Layer 2: what MLflow holds, written and read back."""

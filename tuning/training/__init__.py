@@ -1,0 +1,1 @@
+"""Layer 1: how one model is trained and measured. TensorFlow lives here."""

@@ -1,0 +1,165 @@
+"""The records that cross a process boundary: what is asked of a worker, and what it answers.
+
+A *trial* is one training: one setting (batch size, learning rate, the model's other hyperparameters) with one
+seed. Everything here is frozen, small and picklable, and imports nothing of TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+HyperparameterValue = int | float | str | bool | None
+
+
+class Status(StrEnum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """One training to run.
+
+    Args:
+        trial_id: Names the trial in every report about it.
+        batch_size: Examples per optimizer update, at least 1.
+        seed: Fixes initial weights and the order of the examples; the same for every batch size compared.
+        epochs: The budget: passes over the training set, so `epochs * n_train` examples for any batch size.
+        learning_rate: Set on the model's optimizer, or handed to the build function if that asks its `hp` for it;
+            None leaves the model's own, for example a schedule.
+        hyperparameters: Values for the build function's `hp`, by name.
+        loop: "auto", "keras", "device" or "xla".
+        evaluation_batch_size: Examples per validation step, the same for every trial of a study.
+        weights_path: Where the worker saves the final weights (`.weights.h5`), or None.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    trial_id: str
+    batch_size: int
+    seed: int
+    epochs: int
+    learning_rate: float | None = None
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    loop: str = "auto"
+    evaluation_batch_size: int = 256
+    weights_path: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "evaluation_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}.")
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch of a trial measured.
+
+    Args:
+        trial_id: The trial.
+        epoch: Completed epochs, from 1.
+        examples_seen: Training examples consumed so far.
+        updates: Optimizer updates so far.
+        metrics: What Keras logged for this epoch: `loss`, `val_loss`, the model's metrics.
+        seconds: Training seconds so far, without compiling and without validation.
+    """
+
+    trial_id: str
+    epoch: int
+    examples_seen: int
+    updates: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrialOutcome:
+    """How a trial ended and what it measured as a whole. A failure is data: status, reason, log tail.
+
+    Args:
+        trial_id: The trial.
+        status: How it ended.
+        reason: One line for people; empty when it completed.
+        log_tail: The last lines of the worker's log, when it failed.
+        seconds: Training seconds, without compiling and without validation.
+        compile_seconds: Tracing and compiling, and the choosing of a loop.
+        examples_per_second: Steady training throughput, first steps excluded; None if there were too few steps.
+        peak_memory_bytes: Peak device memory (GPU) or resident memory (CPU) during the trial.
+        loop: The loop that trained: "keras", "device" or "xla"; empty if none did.
+        measurements: Further numbers, logged once as metrics.
+        settings: Further values, logged as parameters.
+    """
+
+    trial_id: str
+    status: Status
+    reason: str = ""
+    log_tail: str = ""
+    seconds: float | None = None
+    compile_seconds: float | None = None
+    examples_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    loop: str = ""
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DescribeRequest:
+    """Ask a worker what the build function builds, before any trial; answered by a `ModelDescription`, or by a
+    `TrialOutcome` with status FAILED and this `trial_id` if it builds nothing usable.
+
+    Args:
+        trial_id: Names the request.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()`: entries that the user declared or overrode.
+        activate_all: Build repeatedly until every conditional scope has been entered once, as KerasTuner does.
+    """
+
+    trial_id: str
+    hyperparameters: Mapping[str, Any]
+    activate_all: bool = True
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What the build function builds, learnt by building it and training it on a few examples.
+
+    Args:
+        trial_id: The `DescribeRequest` that this answers.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()` with every entry that the builds declared.
+        optimizer: Class name, without the loss-scaling wrapper of mixed precision.
+        learning_rate: The compiled learning rate; None for a schedule.
+        learning_rate_name: The entry of `hp` that sets it ("learning_rate" or "lr"), or None.
+        metrics: Names that training logs, such as `loss` and `accuracy`; validation logs them as `val_` + name.
+        parameters: Number of scalars in the weights.
+        has_batch_normalization: Whether the batch size also changes what is normalised.
+    """
+
+    trial_id: str
+    hyperparameters: Mapping[str, Any]
+    optimizer: str
+    learning_rate: float | None
+    learning_rate_name: str | None
+    metrics: tuple[str, ...]
+    parameters: int
+    has_batch_normalization: bool
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Every name that may be an objective: the training metrics and the validation metrics."""
+        return self.metrics + tuple(f"val_{name}" for name in self.metrics)
+
+
+Request = TrialRequest | DescribeRequest
+Event = EpochReport | TrialOutcome | ModelDescription
