@@ -31,7 +31,7 @@ class Data:
         sample_weight_val: One weight per validation example (or a structure of them), or None.
 
     Raises:
-        DataError: If a part is empty, the lengths of a part differ, or a value is NaN.
+        DataError: If a part is empty or the lengths of a part differ. Values are checked by `checked`.
     """
 
     x_train: Arrays
@@ -46,6 +46,17 @@ class Data:
             object.__setattr__(self, name, map_arrays(np.asanyarray, getattr(self, name)))
         _check_part("training", self.x_train, self.y_train, self.sample_weight_train)
         _check_part("validation", self.x_val, self.y_val, self.sample_weight_val)
+
+    def checked(self) -> Data:
+        """These data, after a pass over every value.
+
+        Raises:
+            DataError: If a value is NaN or an array holds Python objects.
+        """
+        for name, part in self.parts().items():
+            for leaf in leaves(part):
+                _check_values(name, leaf)
+        return self
 
     @property
     def n_train(self) -> int:
@@ -103,9 +114,7 @@ class Data:
         Raises:
             DataError: If a dataset is infinite or empty or its elements are not such tuples.
         """
-        collected = [
-            _collect(part, dataset) for part, dataset in (("training", train), ("validation", validation))
-        ]
+        collected = [_collect(part, dataset) for part, dataset in (("training", train), ("validation", validation))]
         (x, y, weight), (x_val, y_val, weight_val) = collected
         return cls(x, y, x_val, y_val, weight, weight_val)
 
@@ -147,25 +156,17 @@ def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:
     lengths = [(name, len(leaf) if leaf.ndim else 0) for name, leaf in named]
     if len({length for _, length in lengths}) > 1:
         told = ", ".join(f"{name}: {length}" for name, length in lengths)
-        raise DataError(
-            f"The {part} arrays must have the same number of examples; got {told}. Trim or pair them."
-        )
+        raise DataError(f"The {part} arrays must have the same number of examples; got {told}. Trim or pair them.")
     if lengths[0][1] == 0:
         raise DataError(f"The {part} part must hold at least one example; got none.")
-    for name, leaf in named:
-        _check_values(part, name, leaf)
 
 
-def _check_values(part: str, name: str, leaf: np.ndarray[Any, Any]) -> None:
+def _check_values(name: str, leaf: np.ndarray[Any, Any]) -> None:
     if leaf.dtype == object:
-        raise DataError(
-            f"The {part} {name} must be a numeric or string array; got dtype object. Pad or convert it."
-        )
+        raise DataError(f"{name} must be a numeric or string array; got dtype object. Pad or convert it.")
     if leaf.dtype.kind == "f" and np.isnan(leaf).any():
         count = int(np.isnan(leaf).sum())
-        raise DataError(
-            f"The {part} {name} must not hold NaN; got {count} of {leaf.size} values. Impute or drop them."
-        )
+        raise DataError(f"{name} must not hold NaN; got {count} of {leaf.size} values. Impute or drop them.")
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -186,9 +187,7 @@ def _collect(part: str, dataset: Any) -> tuple[Arrays, Arrays, Arrays]:
         raise DataError(f"The {part} dataset must be finite; got an endless one. Remove .repeat().")
     elements = list(dataset.as_numpy_iterator())
     if not elements or not isinstance(elements[0], tuple) or len(elements[0]) not in (2, 3):
-        raise DataError(
-            f"The {part} dataset must yield (x, y) or (x, y, sample_weight); got {elements[:1]!r:.80}."
-        )
+        raise DataError(f"The {part} dataset must yield (x, y) or (x, y, sample_weight); got {elements[:1]!r:.80}.")
     columns = [_stack([element[i] for element in elements]) for i in range(len(elements[0]))]
     x, y, *rest = columns
     return x, y, rest[0] if rest else None

@@ -1,0 +1,139 @@
+"""Workload: a model, its data and its goal; and finding one by name, module or file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from search_spaces.batch_size import BatchSize
+from search_spaces.data import Data
+from search_spaces.learning_rate import LearningRate
+
+BUILT_IN = {
+    "digits": "search_spaces.digits:workload",
+    "mnist": "search_spaces.mnist:workload",
+}
+"""Ready-made workloads: name to `module:attribute`."""
+
+
+class WorkloadError(ValueError):
+    """A workload that cannot be loaded; the message is one line with the rule, the value and the way out."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a study trains: a model, its data and its goal.
+
+    Args:
+        name: Short name, part of the default study name.
+        build: `build(hp)` or `build()` returning a compiled `keras.Model`, or a `keras_tuner.HyperModel`.
+        data: Called once, in the driver, for the arrays; None if `--data` must bring them.
+        objective: Name of the metric that decides, as Keras logs it.
+        epochs: Passes over the training set per trial.
+        batch_size: Sizes to try; None for powers of 2 that suit the data.
+        learning_rate: How the learning rate follows; None for the model's own by the optimizer's rule.
+        description: One line for `batch-size workloads`.
+        read_file: Reads another data set of the same kind for `--data FILE`; an `.npz` archive by default.
+    """
+
+    name: str
+    build: Any
+    data: Callable[[], Data] | None = None
+    objective: str = "val_accuracy"
+    epochs: int = 5
+    batch_size: BatchSize | None = None
+    learning_rate: LearningRate | None = None
+    description: str = ""
+    read_file: Callable[[str], Data] = Data.from_npz
+
+    def __post_init__(self) -> None:
+        if not callable(self.build) and not hasattr(self.build, "build"):
+            raise WorkloadError(f"build must be a function or a HyperModel; got {self.build!r}.")
+        if self.epochs < 1:
+            raise WorkloadError(f"epochs must be at least 1; got {self.epochs}.")
+
+    def load_data(self) -> Data:
+        """The workload's arrays.
+
+        Raises:
+            WorkloadError: If it has none of its own.
+            DataError: If they are not usable.
+        """
+        if self.data is None:
+            raise WorkloadError(
+                f"{self.name} brings no data; give --data FILE.npz with x_train, y_train, x_val, y_val."
+            )
+        return self.data().checked()
+
+    def with_data_file(self, path: str) -> Workload:
+        """The same workload on the data of a file."""
+        return replace(self, data=lambda: self.read_file(path))
+
+
+def load_workload(text: str) -> Workload:
+    """Find a workload: a built-in name, `package.module:attribute`, or `path/file.py:attribute`.
+
+    The attribute may be a `Workload`, a `keras_tuner.HyperModel`, or a build function.
+
+    Raises:
+        WorkloadError: If there is no such name, module, file or attribute, or importing it fails.
+    """
+    location, _, attribute = BUILT_IN.get(text, text).rpartition(":")
+    if not location or not attribute:
+        raise WorkloadError(
+            f"A workload must be one of {', '.join(sorted(BUILT_IN))}, or package.module:attribute, "
+            f"or path/file.py:attribute; got {text!r}."
+        )
+    module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise WorkloadError(f"{location} has no attribute {attribute!r}; it has {', '.join(public[:20]) or 'none'}.")
+    return as_workload(getattr(module, attribute), name=attribute if text not in BUILT_IN else text)
+
+
+def as_workload(found: Any, *, name: str) -> Workload:
+    """A `Workload` as it is, or one around a HyperModel (an instance or its class) or a build function.
+
+    Raises:
+        WorkloadError: If `found` is none of these.
+    """
+    if isinstance(found, Workload):
+        return found
+    if isinstance(found, type):
+        found = found()
+    if callable(found) or hasattr(found, "build"):
+        return Workload(name=name, build=found)
+    raise WorkloadError(
+        f"A workload must be a Workload, a HyperModel or a build function; {name} is {type(found).__name__}."
+    )
+
+
+def _load_module(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a console script, unlike `python -m`, does not look in the working directory
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise WorkloadError(f"The module {name} must be importable; got {type(error).__name__}: {error}.") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise WorkloadError(f"The workload file must exist; got {path}. Check the path.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise WorkloadError(f"The workload file must be a Python file; got {path}.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise WorkloadError(f"{path} must run without error; got {type(error).__name__}: {error}.") from error
+    return module
