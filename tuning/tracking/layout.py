@@ -1,0 +1,183 @@
+"""What an MLflow run of ours looks like: the names of its tags, params and metrics, written and read back."""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag
+
+from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
+
+TRIAL_ID = "batch_size.trial_id"
+STATUS = "batch_size.status"
+REASON = "batch_size.reason"
+STAGE = "batch_size.stage"
+HYPERPARAMETERS = "batch_size.hyperparameters"
+SETTINGS = "batch_size.settings."
+STUDY = "batch_size.study"
+UPDATED = "batch_size.updated"
+NOTE = "mlflow.note.content"
+RECOMMENDATION = "recommendation"
+PROBE = "probe"
+OBJECTIVE = "objective"
+LOG_TAIL = "log_tail.txt"
+
+# Params of every trial; any other that it starts with is a hyperparameter of the model.
+OWN_PARAMS = frozenset({"batch_size", "learning_rate", "seed", "epochs", "loop", "evaluation_batch_size"})
+
+_NOT_IN_NAMES = re.compile(r"[^\w\-./: ]", re.ASCII)
+_LONGEST_NAME = 250
+_LONGEST_TAG = 5000  # 8000 for a run's and 20000 for an experiment's in MLflow 3.17; 5000 in earlier servers
+_LONGEST_PARAM = 6000
+
+_RUN_STATUS = {
+    Status.COMPLETED: "FINISHED",
+    Status.PRUNED: "KILLED",
+    Status.INTERRUPTED: "KILLED",
+    Status.OUT_OF_MEMORY: "FAILED",
+    Status.DIVERGED: "FAILED",
+    Status.FAILED: "FAILED",
+}
+
+
+def run_status(status: Status) -> str:
+    """MLflow's own status for a trial that ended so: FINISHED, KILLED (stopped on purpose) or FAILED."""
+    return _RUN_STATUS[status]
+
+
+def run_name(params: Mapping[str, HyperparameterValue]) -> str:
+    """What the UI calls the run, for example "batch 32, lr 0.001, seed 0"."""
+    parts = [f"batch {params.get('batch_size')}"]
+    if isinstance(rate := params.get("learning_rate"), float):
+        parts.append(f"lr {rate:.3g}")
+    return ", ".join([*parts, f"seed {params.get('seed')}"])
+
+
+def as_params(values: Mapping[str, HyperparameterValue]) -> list[Param]:
+    """MLflow params; what is None is left out."""
+    return [
+        Param(clean_name(name), _cut(str(value), _LONGEST_PARAM)) for name, value in values.items() if value is not None
+    ]
+
+
+def as_tags(values: Mapping[str, str]) -> list[RunTag]:
+    """MLflow run tags, cut to the length that a store takes."""
+    return [RunTag(clean_name(name), cut_tag(value)) for name, value in values.items()]
+
+
+def as_metrics(values: Mapping[str, float | None], timestamp_ms: int, step: int) -> list[Metric]:
+    """MLflow metrics at one step; what is None is left out, and an infinity becomes NaN.
+
+    MLflow would store an infinity as the largest float, which flattens every chart it appears in.
+    """
+    return [
+        Metric(clean_name(name), value if math.isfinite(value) else math.nan, timestamp_ms, step)
+        for name, value in ((name, float(value)) for name, value in values.items() if value is not None)
+    ]
+
+
+def start_tags(trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> dict[str, str]:
+    """The tags a trial's run is created with; its hyperparameters among them as JSON, so that types survive."""
+    hyperparameters = {name: value for name, value in params.items() if name not in OWN_PARAMS}
+    return {TRIAL_ID: trial_id, STAGE: stage, HYPERPARAMETERS: json.dumps(hyperparameters, sort_keys=True)}
+
+
+def epoch_values(report: EpochReport, previous: EpochReport | None) -> dict[str, float]:
+    """What one epoch measured, its own training throughput included.
+
+    `examples_per_second` = examples since the previous report / training seconds since then.
+    """
+    values = {str(name): float(value) for name, value in report.metrics.items()}
+    values |= {"epoch": report.epoch, "examples_seen": report.examples_seen, "updates": report.updates}
+    examples = report.examples_seen - (previous.examples_seen if previous else 0)
+    seconds = report.seconds - (previous.seconds if previous else 0.0)
+    if examples > 0 and seconds > 0:
+        values["examples_per_second"] = examples / seconds
+    return values
+
+
+def outcome_values(outcome: TrialOutcome) -> dict[str, float | None]:
+    """What a trial measured once as a whole; None where it did not."""
+    return dict(outcome.measurements) | {
+        "peak_memory_bytes": outcome.peak_memory_bytes,
+        "seconds": outcome.seconds,
+        "compile_seconds": outcome.compile_seconds,
+        "examples_per_second": outcome.examples_per_second,
+    }
+
+
+def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterValue]) -> dict[str, HyperparameterValue]:
+    """Params known only at the end: the loop that trained and `outcome.settings`.
+
+    MLflow refuses to change a param, so a setting that differs from what the trial was asked for gets the suffix
+    `_used`.
+    """
+    values = dict(outcome.settings)
+    if outcome.loop:
+        values["loop"] = outcome.loop
+    return {
+        (name if name not in logged or logged[name] == value else f"{name}_used"): value
+        for name, value in values.items()
+    }
+
+
+def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
+    """The tags of a trial that ended; one that did not complete says why in the description of its page."""
+    tags = {STATUS: outcome.status.value, REASON: outcome.reason}
+    if outcome.status is not Status.COMPLETED:
+        tags[NOTE] = f"**{outcome.status.value}**: {outcome.reason or 'no reason given'}"
+        if outcome.log_tail:
+            tags[NOTE] += f"\n\n```\n{outcome.log_tail[-3000:]}\n```"
+    return tags
+
+
+def note(markdown: str) -> str:
+    """Markdown as an experiment's description, cut after a whole line where it is too long for a tag."""
+    if len(markdown) <= _LONGEST_TAG:
+        return markdown
+    rest = f"\n\n… the rest is in `report.md` of the run named {RECOMMENDATION}."
+    return markdown[: _LONGEST_TAG - len(rest)].rpartition("\n")[0] + rest
+
+
+def clean_name(name: str) -> str:
+    """A name that MLflow accepts: other characters than letters, digits and `_-./: ` become `_`, and what would be a
+    path with detours is made plain.
+    """
+    return posixpath.normpath(_NOT_IN_NAMES.sub("_", name)).lstrip("./")[:_LONGEST_NAME] or "_"
+
+
+def cut_tag(value: str) -> str:
+    """A tag's value, cut to what every server takes."""
+    return _cut(value, _LONGEST_TAG)
+
+
+def parse_value(text: str) -> HyperparameterValue:
+    """A param as it was before MLflow made it text: int, float, bool or str."""
+    if text in ("True", "False"):
+        return text == "True"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def hyperparameters_of(
+    params: Mapping[str, str], tags: Mapping[str, str]
+) -> tuple[tuple[str, HyperparameterValue], ...]:
+    """The model's own hyperparameters of one of our runs, sorted by name."""
+    try:
+        values: dict[str, Any] = json.loads(tags.get(HYPERPARAMETERS, ""))
+    except ValueError:
+        values = {name: parse_value(value) for name, value in params.items() if name not in OWN_PARAMS}
+    return tuple(sorted((name, value) for name, value in values.items() if value is not None))
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,271 @@
+"""MlflowTracker: one MLflow experiment per study, one flat run per trial."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlflow import MlflowClient
+
+from tuning.tracking import experiments, layout
+from tuning.tracking.outbox import Outbox, Write
+from tuning.tracking.store import (
+    TrackingError,
+    TrackingWarning,
+    check_store,
+    connect,
+    is_transient,
+    one_line,
+    patience,
+    resolve_tracking_uri,
+    sqlite_path,
+)
+from tuning.tracking.tracker import Files
+from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
+
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class _Trial:
+    trial_id: str
+    params: Mapping[str, HyperparameterValue]
+    run_id: str | None = None
+    tried: bool = False
+    last: EpochReport | None = None
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    run_id: str
+    complete: bool  # ended, and says how
+
+
+class MlflowTracker:
+    """Records a study in MLflow, as a `Tracker`.
+
+    Runs are flat, because nested ones open as an empty page. Every epoch's metrics are one batch whose *step is the
+    number of training examples seen*, not the epoch, so that a chart compares batch sizes, and budgets, at equal
+    examples; `epoch` and `updates` are metrics, too, and can be chosen as a chart's axis.
+
+    Neither MLflow's active run nor autologging nor asynchronous logging is used: each write names its run and is made
+    at once. A server that goes away during the search costs nothing but its record's freshness: writes wait, in order
+    (`Outbox`), and what is never sent is sent when the same search is started again (`missing`).
+
+    Args:
+        tracking_uri: As `resolve_tracking_uri` takes it. Artifacts of a sqlite store go beside it, in `mlartifacts`.
+        clock: Seconds, never running backwards; paces the attempts to reach a server that is gone.
+
+    Raises:
+        TrackingError: If the store cannot be reached or written. Nothing has been written then.
+    """
+
+    def __init__(self, tracking_uri: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tracking_uri = resolve_tracking_uri(tracking_uri)
+        self.experiment_id = ""
+        self._outbox = Outbox(is_transient, clock=clock)
+        self._warned = False
+        self._trials: dict[str, _Trial] = {}
+        self._recorded: dict[str, list[_Recorded]] = {}
+        self._connected: MlflowClient | None = None
+        if sqlite_path(self.tracking_uri) is None:
+            self._connected = connect(self.tracking_uri)
+        else:
+            check_store(self.tracking_uri)
+
+    def fresh(self, study: str) -> None:
+        """Rename the study's experiment to "STUDY (until DATE TIME)", so that the name is free and nothing is lost."""
+        path = sqlite_path(self.tracking_uri)
+        if path is None or path.exists():
+            self._ask(lambda: experiments.set_aside(self._client, study))
+
+    def start_study(self, study: str, settings: Mapping[str, str]) -> None:
+        """Make or reuse the experiment named after the study and learn which trials it holds.
+
+        Raises:
+            TrackingError: If MLflow does not answer, or the experiment holds runs of another program.
+        """
+        tags = {f"{layout.SETTINGS}{name}": value for name, value in settings.items()}
+        tags["mlflow.experimentKind"] = "custom_model_development"
+        self.experiment_id = self._ask(lambda: experiments.open_experiment(self._client, study, tags))
+        self._ask(self._learn_runs)
+
+    def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
+        """End the runs that a killed driver left running, and leave one run per trial.
+
+        A run whose trial the search calls interrupted becomes interrupted whatever the run says: the driver may have
+        died between recording the end here and there. So does any run that claims to be running and whose trial has
+        not finished, for this process has started none yet.
+
+        Raises:
+            TrackingError: If MLflow does not answer.
+        """
+        self._ask(lambda: self._reconcile(set(finished), set(interrupted)))
+
+    def missing(self, finished: Collection[str]) -> set[str]:
+        """Those of the ended trials without a run that ended; log them again, which replaces what there is."""
+        return {trial_id for trial_id in finished if not any(run.complete for run in self._recorded.get(trial_id, ()))}
+
+    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
+        """Make the trial's run; an earlier one of the same trial goes to MLflow's trash.
+
+        `loop` is left out of the params, for which loop trained is known at the end.
+        """
+        trial = _Trial(trial_id, {name: value for name, value in params.items() if name != "loop"})
+        self._trials[trial_id] = trial
+        started_ms = _now_ms()
+        self._send(lambda: self._open(trial, stage, started_ms))
+        self._send(lambda: self._log(trial, params=layout.as_params(trial.params)))
+
+    def log_epoch(self, report: EpochReport) -> None:
+        """One batch of metrics at the step `examples_seen`."""
+        trial = self._trials[report.trial_id]
+        values = layout.epoch_values(report, trial.last)
+        metrics = layout.as_metrics(values, _now_ms(), report.examples_seen)
+        trial.last = report
+        self._send(lambda: self._log(trial, metrics=metrics))
+
+    def end_trial(self, outcome: TrialOutcome) -> None:
+        """What was measured once, at the step of the last epoch; why it did not complete; MLflow's own status."""
+        trial = self._trials.pop(outcome.trial_id)
+        ended_ms = _now_ms()
+        step = trial.last.examples_seen if trial.last else 0
+        metrics = layout.as_metrics(layout.outcome_values(outcome), ended_ms, step)
+        params = layout.as_params(layout.outcome_params(outcome, trial.params))
+        tags = layout.as_tags(layout.outcome_tags(outcome))
+        if outcome.log_tail:
+            self._send(lambda: self._log_text(trial, outcome.log_tail, layout.LOG_TAIL))
+        self._send(lambda: self._log(trial, metrics=metrics, params=params, tags=tags))
+        self._send(lambda: self._close(trial, outcome.status, ended_ms))
+
+    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+        """The run named "recommendation" with `recommendation.json`, `report.md` and `files`, in place of an earlier
+        one; `markdown` also becomes the experiment's description.
+        """
+        contents = {
+            "recommendation.json": json.dumps(recommendation, indent=2, default=str),
+            "report.md": markdown,
+            **(files or {}),
+        }
+        self._send(lambda: self._recommend(markdown, contents))
+
+    def flush(self) -> None:
+        """Send what still waits; warns (`TrackingWarning`) if it cannot be sent or was refused."""
+        with patience(timeout_s=10, retries=1):
+            self._outbox.flush()
+        if len(self._outbox):
+            self._warn(
+                f"{len(self._outbox)} writes did not reach MLflow at {self.tracking_uri}. The search itself has lost "
+                "nothing: start the same search again to send them."
+            )
+        if self._outbox.refused:
+            first = one_line(self._outbox.refused[0])
+            self._warn(f"MLflow refused {len(self._outbox.refused)} writes; the first: {first}.")
+            self._outbox.refused.clear()
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._connected is None:
+            self._connected = connect(self.tracking_uri, create=True)
+        return self._connected
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        try:
+            with patience(timeout_s=30, retries=1):
+                return question()
+        except TrackingError:
+            raise
+        except Exception as error:
+            raise TrackingError(f"MLflow at {self.tracking_uri} failed: {one_line(error)}.") from error
+
+    def _send(self, write: Write) -> None:
+        with patience(timeout_s=10, retries=0):
+            sent = self._outbox.send(write)
+        if not sent and not self._warned:
+            self._warn(
+                f"MLflow at {self.tracking_uri} does not answer; the search goes on, and what it records is kept and "
+                "sent later."
+            )
+        self._warned = not sent
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(message, TrackingWarning, stacklevel=3)
+
+    def _learn_runs(self) -> None:
+        found: dict[str, list[_Recorded]] = defaultdict(list)
+        for run in experiments.all_runs(self._client, self.experiment_id):
+            if trial_id := run.data.tags.get(layout.TRIAL_ID):
+                ended = run.info.status != "RUNNING" and layout.STATUS in run.data.tags
+                found[trial_id].append(_Recorded(run.info.run_id, ended))
+        self._recorded = dict(found)
+
+    def _reconcile(self, finished: set[str], interrupted: set[str]) -> None:
+        for trial_id, runs in self._recorded.items():
+            kept = next((run for run in reversed(runs) if run.complete), runs[-1])
+            for run in runs:
+                if run is not kept:
+                    self._client.delete_run(run.run_id)
+            if trial_id in interrupted or not (kept.complete or trial_id in finished):
+                self._interrupt(kept)
+            self._recorded[trial_id] = [kept]
+
+    def _interrupt(self, run: _Recorded) -> None:
+        outcome = TrialOutcome("", Status.INTERRUPTED, "the search was stopped while this trial ran")
+        self._client.log_batch(run.run_id, tags=layout.as_tags(layout.outcome_tags(outcome)))
+        self._client.set_terminated(run.run_id, layout.run_status(outcome.status))
+
+    def _open(self, trial: _Trial, stage: str, started_ms: int) -> None:
+        if trial.tried:
+            self._learn_runs()  # the run may have been made although the answer was lost
+        trial.tried = True
+        for run in self._recorded.pop(trial.trial_id, ()):
+            self._client.delete_run(run.run_id)
+        made = self._client.create_run(
+            self.experiment_id,
+            start_time=started_ms,
+            tags=layout.start_tags(trial.trial_id, trial.params, stage),
+            run_name=layout.run_name(trial.params),
+        )
+        trial.run_id = made.info.run_id
+
+    def _log(self, trial: _Trial, **batch: Any) -> None:
+        if trial.run_id and any(batch.values()):
+            self._client.log_batch(trial.run_id, **batch)
+
+    def _log_text(self, trial: _Trial, text: str, name: str) -> None:
+        if trial.run_id:
+            self._client.log_text(trial.run_id, text, name)
+
+    def _close(self, trial: _Trial, status: Status, ended_ms: int) -> None:
+        if trial.run_id:
+            self._client.set_terminated(trial.run_id, layout.run_status(status), ended_ms)
+            self._recorded[trial.trial_id] = [_Recorded(trial.run_id, complete=True)]
+
+    def _recommend(self, markdown: str, contents: Files) -> None:
+        earlier = self._client.search_runs([self.experiment_id], f"tags.`{layout.STAGE}` = '{layout.RECOMMENDATION}'")
+        made = self._client.create_run(
+            self.experiment_id, tags={layout.STAGE: layout.RECOMMENDATION}, run_name=layout.RECOMMENDATION
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in contents.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            self._client.log_artifacts(made.info.run_id, folder)
+        self._client.log_batch(made.info.run_id, tags=layout.as_tags({layout.NOTE: markdown}))
+        self._client.set_terminated(made.info.run_id)
+        self._client.set_experiment_tag(self.experiment_id, layout.NOTE, layout.note(markdown))
+        for run in earlier:
+            self._client.delete_run(run.info.run_id)
+        experiments.touch(self._client, self.experiment_id)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,122 @@
+"""Tracker: where a search is recorded for people to browse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from tuning.trial import EpochReport, HyperparameterValue, TrialOutcome
+
+Files = Mapping[str, bytes | str]
+
+
+class Tracker(Protocol):
+    """Records one study. The driver alone calls it, from one thread, in this order for each trial: `start_trial`,
+    `log_epoch` any number of times, `end_trial`.
+
+    Beginning may fail with an error; once a search runs, no method raises because a server went away.
+    """
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store's URI; empty if nothing is recorded."""
+        ...
+
+    @property
+    def experiment_id(self) -> str:
+        """The study's experiment; empty before `start_study`."""
+        ...
+
+    def fresh(self, study: str) -> None:
+        """Set what an earlier search of this name recorded aside; nothing is destroyed."""
+        ...
+
+    def start_study(self, study: str, settings: Mapping[str, str]) -> None:
+        """Begin, or go on with, the record of a study.
+
+        Args:
+            study: Its name.
+            settings: What was asked for, shown to people and read back by `read_study`, which looks for `objective`
+                (a metric's name) and `mode` ("max" or "min").
+        """
+        ...
+
+    def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
+        """Make the record agree with the search's own, before the first trial of this process starts.
+
+        Args:
+            finished: Trials that ended.
+            interrupted: Trials that a killed driver left behind.
+        """
+        ...
+
+    def missing(self, finished: Collection[str]) -> set[str]:
+        """Those of the ended trials without a complete record; log them again."""
+        ...
+
+    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
+        """Record that a trial begins; an earlier record of the same trial is replaced.
+
+        Args:
+            trial_id: The trial.
+            params: `batch_size`, `learning_rate`, `seed`, `epochs` and the model's hyperparameters; None is left out.
+            stage: "probe", "search" or "confirm".
+        """
+        ...
+
+    def log_epoch(self, report: EpochReport) -> None:
+        """Record what an epoch measured."""
+        ...
+
+    def end_trial(self, outcome: TrialOutcome) -> None:
+        """Record how a trial ended."""
+        ...
+
+    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+        """Record the recommendation, in place of an earlier one.
+
+        Args:
+            recommendation: As JSON can hold it.
+            markdown: The same for people.
+            files: Contents of further files, by name: the report, its plots.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Send what still waits for a server; warns if it cannot be sent."""
+        ...
+
+
+class NullTracker:
+    """Records nothing: for tests, and for who wants no record."""
+
+    tracking_uri = ""
+    experiment_id = ""
+
+    def fresh(self, study: str) -> None:
+        """Nothing."""
+
+    def start_study(self, study: str, settings: Mapping[str, str]) -> None:
+        """Nothing."""
+
+    def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
+        """Nothing."""
+
+    def missing(self, finished: Collection[str]) -> set[str]:  # noqa: ARG002
+        """Nothing is missing where nothing is kept."""
+        return set()
+
+    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
+        """Nothing."""
+
+    def log_epoch(self, report: EpochReport) -> None:
+        """Nothing."""
+
+    def end_trial(self, outcome: TrialOutcome) -> None:
+        """Nothing."""
+
+    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
