@@ -49,7 +49,9 @@ def dunnett_point(comparisons: int, degrees_of_freedom: float, level: float) -> 
     scales, weights = _scale_nodes(degrees_of_freedom)
     bonferroni = float(stats.t.isf((1 - level) / comparisons, degrees_of_freedom))
     return float(
-        optimize.brentq(lambda d: weights @ _below(d * scales, comparisons) - level, 0.0, 1.01 * bonferroni, xtol=1e-10)
+        optimize.brentq(
+            lambda d: float(weights @ _below(d * scales, comparisons)) - level, 0.0, 1.01 * bonferroni, xtol=1e-10
+        )
     )
 
 
