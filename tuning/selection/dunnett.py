@@ -48,11 +48,11 @@ def dunnett_point(comparisons: int, degrees_of_freedom: float, level: float) -> 
         raise ValueError(f"level must lie between 0.5 and 1; got {level}.")
     scales, weights = _scale_nodes(degrees_of_freedom)
     bonferroni = float(stats.t.isf((1 - level) / comparisons, degrees_of_freedom))
-    return float(
-        optimize.brentq(
-            lambda d: float(weights @ _below(d * scales, comparisons)) - level, 0.0, 1.01 * bonferroni, xtol=1e-10
-        )
-    )
+
+    def excess(d: float) -> float:
+        return float(weights @ _below(d * scales, comparisons)) - level
+
+    return float(optimize.brentq(excess, 0.0, 1.01 * bonferroni, xtol=1e-10))
 
 
 def _below(limits: Array, comparisons: int) -> Array:
