@@ -10,6 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
+from tuning.tracking import store
 from tuning.tracking.store import (
     TrackingError,
     check_store,
@@ -100,7 +101,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_new_store_is_complete_and_leaves_no_draft(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     client = connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db-wal", "mlflow.db-shm"}
     assert client.create_experiment("first") == "1"
     assert capfd.readouterr() == ("", "")
 
@@ -143,3 +144,22 @@ def test_an_error_is_told_in_one_line() -> None:
     assert one_line(ValueError("a\n  b")) == "a b"
     assert one_line(ValueError()) == "ValueError"
     assert one_line(ValueError("x" * 400), limit=10) == "x" * 9 + "…"
+
+
+def test_a_removed_stores_leftovers_do_not_enter_the_new_one(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "mlflow.db")
+    old.execute("PRAGMA journal_mode = WAL")
+    old.execute("CREATE TABLE experiments (name TEXT)")
+    (tmp_path / "mlflow.db").unlink()
+    assert (tmp_path / "mlflow.db-wal").stat().st_size > 0
+    client = connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    old.close()
+    assert client.create_experiment("first") == "1"
+
+
+def test_the_store_that_was_there_first_stays(tmp_path: Path, migrated_store: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(migrated_store.read_bytes())
+    connect(f"sqlite:///{path}").create_experiment("precious")
+    store._create_sqlite(path)
+    assert connect(f"sqlite:///{path}").get_experiment_by_name("precious") is not None
