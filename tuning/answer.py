@@ -1,0 +1,90 @@
+"""The answer of a search in the three forms people and programs take it: a table, Markdown, and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from tuning.selection.recommendation import Recommendation, TableRow
+
+_COLUMNS = ("batch size", "learning rate", "seeds", "mean", "± se", "examples/s", "memory", "verdict")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A recommendation and where its trials are.
+
+    Args:
+        recommendation: What to train with.
+        study: Name of the search.
+        tracking_uri: MLflow's store; empty if nothing was tracked.
+        experiment_id: The study's experiment there.
+    """
+
+    recommendation: Recommendation
+    study: str
+    tracking_uri: str
+    experiment_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of plain JSON values; null where something is unknown."""
+        found = self.recommendation.to_json()
+        first = {
+            "study": self.study,
+            "tracking_uri": self.tracking_uri,
+            "experiment_id": self.experiment_id,
+            "rule": found.pop("rule"),
+            "recommended_batch_size": found.pop("batch_size"),
+        }
+        return {**first, **found}
+
+    def to_markdown(self) -> str:
+        """Headline, reasons, caveats and table, for MLflow's experiment page."""
+        found = self.recommendation
+        lines = [f"## {_headline(found)}", "", " ".join(found.reasons), ""]
+        lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
+        lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + " ---: |" * (len(_COLUMNS) - 1) + " :--- |"]
+        lines += ["| " + " | ".join(_cells(row)) + " |" for row in found.table]
+        return "\n".join(lines) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Print the table, the headline, the reasons and the caveats, within 80 columns."""
+        found = self.recommendation
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{found.objective} by batch size", title_justify="left")
+        for name in _COLUMNS:
+            table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=name != "verdict")
+        for row in found.table:
+            table.add_row(*_cells(row), style="bold green" if row.verdict == "recommended" else None)
+        console.print(table)
+        console.print(_headline(found), style="bold green", highlight=False)
+        console.print(" ".join(found.reasons), highlight=False)
+        for caveat in found.caveats:
+            console.print(f"! {caveat}", style="yellow", highlight=False)
+
+
+def _headline(found: Recommendation) -> str:
+    rate = "" if found.learning_rate is None else f", learning rate {found.learning_rate:.3g}"
+    others = "".join(f", {name} {value}" for name, value in found.hyperparameters)
+    return f"Train with batch size {found.batch_size}{rate}{others}."
+
+
+def _cells(row: TableRow) -> tuple[str, ...]:
+    memory = row.peak_memory_bytes
+    return (
+        str(row.batch_size),
+        _number(row.learning_rate, ".3g"),
+        str(row.seeds),
+        _number(row.objective_mean, ".4f"),
+        _number(row.objective_se, ".4f"),
+        _number(row.examples_per_second, ",.0f"),
+        "" if memory is None else f"{memory / 2**20:,.0f} MiB",
+        row.verdict,
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

@@ -1,0 +1,326 @@
+"""BatchSizeTuner: a `keras_tuner.Tuner` whose trials run in workers, on a plan over an Optuna study."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras_tuner
+import optuna
+
+from search_spaces.batch_size import BatchSize
+from search_spaces.data import leaves
+from search_spaces.learning_rate import LearningRate
+from search_spaces.space import SearchSpace
+from tuning.answer import Answer
+from tuning.execution.data_files import write_data
+from tuning.execution.devices import device_names, visible_gpus
+from tuning.execution.executor import Executor, WorkerSetup
+from tuning.execution.inline import InlineExecutor
+from tuning.execution.local import LocalExecutor
+from tuning.options import SearchOptions
+from tuning.oracle import OptunaOracle
+from tuning.plans import Plan
+from tuning.preparation import describe_model, resolve_objective, resolve_space, settings_of
+from tuning.progress import SearchProgress
+from tuning.records import TrialRecord
+from tuning.sampler import quiet_optuna
+from tuning.search_arguments import SearchArguments, read_search_arguments
+from tuning.search_loop import SearchLoop, relog
+from tuning.selection.recommendation import Recommendation, recommend
+from tuning.study import StudyLock, check_settings, journal_of, open_study, set_aside
+from tuning.tracking.mlflow_tracker import MlflowTracker
+from tuning.tracking.tracker import Tracker
+from tuning.trial import ModelDescription, TrialRequest
+
+
+class BatchSizeTuner(keras_tuner.Tuner):
+    """What both tuners share; use `GridSearch` or `BayesianOptimization`.
+
+    Args:
+        hypermodel: `build_model(hp)`, `build_model()` or a `keras_tuner.HyperModel`.
+        batch_size: Sizes to try; None for powers of 2 that suit the data.
+        learning_rate: How the rate follows; None for the model's own by the optimizer's rule, right at batch size 32.
+        objective: Name, "name:max", `keras_tuner.Objective`, or None for `val_accuracy`, else `val_loss`.
+        seeds: Trainings per setting; the same seeds for every batch size.
+        hyperparameters: Entries that override those of the build function.
+        tune_new_entries: Whether entries of the build function that are not in `hyperparameters` are searched.
+        directory: Where studies keep their records.
+        project_name: Name of the study; the same name continues it.
+        overwrite: Start over; what an earlier study of this name recorded is set aside.
+        tracker: Where trials are shown; None for MLflow at `tracking_uri`.
+        options: See `SearchOptions`.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        hypermodel: Any,
+        *,
+        batch_size: BatchSize | None = None,
+        learning_rate: LearningRate | None = None,
+        objective: Any = None,
+        seeds: int = 3,
+        hyperparameters: Any = None,
+        tune_new_entries: bool = True,
+        directory: str | Path = ".",
+        project_name: str | None = None,
+        overwrite: bool = False,
+        tracker: Tracker | None = None,
+        **options: Any,
+    ) -> None:
+        if seeds < 1:
+            raise ValueError(f"seeds must be at least 1; got {seeds}.")
+        self.options = SearchOptions(**options)
+        self.batch_size, self.learning_rate, self.seeds = batch_size, learning_rate, seeds
+        self.asked_objective, self._fresh = objective, overwrite
+        self._built_by = hypermodel
+        self._tracker = tracker
+        self._description: ModelDescription | None = None
+        self._answer: Answer | None = None
+        self._shapes: Any = None
+        self._kept: set[str] = set()
+        quiet_optuna()
+        super().__init__(
+            OptunaOracle(objective, hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
+            _accepting_hp(hypermodel),
+            directory=str(directory),
+            project_name=project_name or f"{_name_of(hypermodel)}-{self.kind}",
+        )
+
+    @property
+    def project_dir(self) -> str:
+        """The study's directory; KerasTuner would create it on the first look."""
+        return str(Path(self.directory) / self.project_name)
+
+    def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
+        """Search, or go on with a search of the same name and settings.
+
+        Args:
+            fit_args: As `tuning.search_arguments.read_search_arguments` takes them: `x, y, epochs=...,
+                validation_data=(x_val, y_val), callbacks=[...]`.
+            fit_kwargs: Likewise.
+
+        Raises:
+            ValueError: If an argument, the data, the model or the objective cannot be used; nothing has been written.
+            NothingToRecommend: If no trial completed.
+            KeyboardInterrupt: On Ctrl-C, after the running trials have been recorded; search again to go on.
+        """
+        arguments = read_search_arguments(*fit_args, **fit_kwargs)
+        with tempfile.TemporaryDirectory(prefix="batch-size-") as scratch:
+            executor = self._start_executor(arguments, Path(scratch))
+            try:
+                self._search(arguments, executor)
+            finally:
+                executor.shutdown()
+
+    def recommend(self, **rule: Any) -> Recommendation:
+        """Recommend a batch size from the trials so far.
+
+        Args:
+            rule: `rule`, `tolerance`, `target`: override the tuner's options; see `selection.recommend`.
+
+        Raises:
+            NothingToRecommend: If no trial completed.
+        """
+        chosen = {"rule": self.options.rule, "tolerance": self.options.tolerance, "target": self.options.target} | rule
+        name = self.oracle.objective.name
+        return recommend(
+            [record.result(name) for record in self.oracle.records if record.outcome is not None],
+            maximize=self.oracle.maximize,
+            objective=name,
+            notes=self._notes(),
+            planned_seeds=self.seeds,
+            **chosen,
+        )
+
+    @property
+    def answer(self) -> Answer:
+        """The recommendation with which the last search ended, and where its trials are.
+
+        Raises:
+            ValueError: If nothing has been searched yet.
+        """
+        if self._answer is None:
+            raise ValueError("There is no answer yet; call search() first.")
+        return self._answer
+
+    def load_model(self, trial: Any) -> Any:
+        """The model of a trial with its final weights; KerasTuner's `get_best_models` calls this.
+
+        Raises:
+            ValueError: If the weights were not kept.
+        """
+        path = self._weights_path(trial.trial_id)
+        if not path.exists():
+            raise ValueError(
+                f"Only the best {self.options.keep_models} models are kept; trial {trial.trial_id} is not among them. "
+                "Raise keep_models, or train its hyperparameters again."
+            )
+        model = self.hypermodel.build(trial.hyperparameters.copy())
+        if not model.built:
+            model.build(self._shapes)
+        model.load_weights(path)
+        return model
+
+    def make_plan(self, space: SearchSpace) -> Plan:
+        """What the study tries."""
+        raise NotImplementedError
+
+    def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler | None:
+        """What proposes; None for a queue."""
+        raise NotImplementedError
+
+    def _populate_initial_space(self) -> None:
+        """KerasTuner would build the model here, in the driver, and take the GPU; a worker builds it instead."""
+        hp = self.oracle.get_space()
+        self.hypermodel.declare_hyperparameters(hp)
+        self.oracle.update_space(hp)
+
+    def _start_executor(self, arguments: SearchArguments, scratch: Path) -> Executor:
+        callbacks, fit_options = arguments.callbacks, dict(arguments.fit_options)
+        if self.options.in_process:
+            from tuning.training.session import TrainingSession
+
+            return InlineExecutor(
+                TrainingSession(self._built_by, arguments.data, callbacks=callbacks, fit_options=fit_options)
+            )
+        write_data(arguments.data, scratch / "data")
+        setup = WorkerSetup(
+            self._built_by,
+            data_directory=scratch / "data",
+            log_directory=scratch / "logs",
+            callbacks=callbacks,
+            fit_options=fit_options,
+            memory_limit_bytes=self.options.memory_limit_bytes,
+        )
+        return LocalExecutor(setup, device_names(self.options.workers, visible_gpus()))
+
+    def _search(self, arguments: SearchArguments, executor: Executor) -> None:
+        space = self._resolve(arguments, executor)
+        lock = StudyLock(Path(self.project_dir))
+        try:
+            tracker = self._open(arguments, space)
+            self._run(arguments, executor, tracker)
+            self._conclude(tracker)
+        finally:
+            lock.release()
+
+    def _resolve(self, arguments: SearchArguments, executor: Executor) -> SearchSpace:
+        description = describe_model(executor, self.oracle.get_space().get_config())
+        self._description = description
+        self._shapes = (None, *next(leaves(arguments.data.x_train)).shape[1:])
+        self.oracle.update_space(keras_tuner.HyperParameters.from_config(description.hyperparameters))
+        self.oracle.objective = resolve_objective(self.asked_objective, description)
+        return resolve_space(
+            description,
+            self.oracle.get_space(),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            n_train=arguments.data.n_train,
+        )
+
+    def _open(self, arguments: SearchArguments, space: SearchSpace) -> Tracker:
+        assert self._description is not None
+        settings = settings_of(
+            self.kind,
+            space,
+            self._description,
+            self.oracle.objective,
+            arguments,
+            seeds=self.seeds,
+            loop=self.options.loop,
+        )
+        storage = journal_of(Path(self.project_dir), self.options.storage)
+        tracker = self._tracker or MlflowTracker(self.options.tracking_uri)
+        if self._fresh:
+            set_aside(storage, self.project_name)
+            tracker.fresh(self.project_name)
+            self._fresh = False
+        check_settings(storage, self.project_name, settings)
+        tracker.start_study(self.project_name, settings)
+        study = open_study(
+            storage,
+            self.project_name,
+            maximize=self.oracle.maximize,
+            settings=settings,
+            sampler=self.make_sampler(space),
+        )
+        self.oracle.open(study, self.make_plan(space))
+        relog(self.oracle, tracker, epochs=arguments.epochs)
+        return tracker
+
+    def _run(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
+        with SearchProgress(
+            self.oracle.plan.total,
+            self.oracle.records,
+            objective=self.oracle.objective.name,
+            maximize=self.oracle.maximize,
+            epochs=arguments.epochs,
+            quiet=self.options.quiet or not arguments.verbose,
+        ) as display:
+            SearchLoop(
+                self.oracle,
+                executor,
+                tracker,
+                display,
+                request_of=self._requests(arguments),
+                after_trial=self._forget_models,
+                timeout_s=self.options.timeout_s,
+            ).run()
+
+    def _conclude(self, tracker: Tracker) -> None:
+        self._answer = Answer(self.recommend(), self.project_name, tracker.tracking_uri, tracker.experiment_id)
+        tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
+
+    def _requests(self, arguments: SearchArguments) -> Callable[[TrialRecord], TrialRequest]:
+        def request_of(record: TrialRecord) -> TrialRequest:
+            weights = self._weights_path(record.trial_id) if self.options.keep_models else None
+            if weights is not None:
+                weights.parent.mkdir(exist_ok=True)
+            return TrialRequest(
+                record.trial_id,
+                batch_size=record.setting.batch_size,
+                seed=record.seed,
+                epochs=arguments.epochs,
+                learning_rate=record.setting.learning_rate,
+                hyperparameters=dict(record.setting.hyperparameters),
+                loop=self.options.loop,
+                evaluation_batch_size=arguments.evaluation_batch_size,
+                weights_path=None if weights is None else str(weights),
+            )
+
+        return request_of
+
+    def _weights_path(self, trial_id: str) -> Path:
+        return Path(self.project_dir).resolve() / "weights" / f"{trial_id}.weights.h5"
+
+    def _forget_models(self, ended: TrialRecord) -> None:
+        """Keep the weights of the best models only."""
+        best = {trial.trial_id for trial in self.oracle.get_best_trials(self.options.keep_models)}
+        for trial_id in (self._kept | {ended.trial_id}) - best:
+            self._weights_path(trial_id).unlink(missing_ok=True)
+        self._kept = best
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self._description is not None and self._description.has_batch_normalization:
+            notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+        if (self.options.workers or 1) > 1:
+            notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
+        return notes
+
+
+def _accepting_hp(hypermodel: Any) -> Any:
+    """KerasTuner calls `build(hp)`; a `build_model()` that takes none is as welcome."""
+    if hasattr(hypermodel, "build") or not callable(hypermodel) or inspect.signature(hypermodel).parameters:
+        return hypermodel
+    return lambda _hp: hypermodel()
+
+
+def _name_of(hypermodel: Any) -> str:
+    return str(getattr(hypermodel, "__name__", type(hypermodel).__name__))

@@ -1,0 +1,159 @@
+"""Encoding: a search space as Optuna sees it, and settings there and back.
+
+Batch sizes become ranks on their ordinal axis, and a searched learning rate becomes `log10(rate / centre)` around the
+rule's rate for its batch size, so that the ridge of good rates runs parallel to the axes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs, is_active, values_of
+
+BATCH_SIZE_RANK = "batch_size_rank"
+LEARNING_RATE_OFFSET = "learning_rate_offset"
+LEARNING_RATE = "learning_rate"
+_LISTABLE = 10_000
+_DECADES = 1.0  # a searched rate lies within a factor of 10 of the rule's
+
+
+class Encoding:
+    """Names, distributions and values of a space's dimensions.
+
+    Args:
+        space: What may be tried.
+        search_rates: Let a learning rate that has no explicit choices leave the rule's centre.
+    """
+
+    def __init__(self, space: SearchSpace, *, search_rates: bool) -> None:
+        self._space = space
+        self._sizes = space.batch_size.values()
+        self._search_rates = search_rates
+        self._entries = [entry for entry in space.entries if entry.name not in RESERVED_NAMES]
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether some hyperparameters exist only for some values of others."""
+        return any(entry.conditions for entry in self._entries)
+
+    def unconditional(self) -> dict[str, BaseDistribution]:
+        """The dimensions that every setting has."""
+        return self._core() | {
+            entry.name: distribution
+            for entry in self._entries
+            if not entry.conditions and (distribution := distribution_of(entry)) is not None
+        }
+
+    def conditional(self, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+        """Further dimensions of a setting whose other values are `params`, for the first level not yet chosen."""
+        chosen = self._with_constants(params)
+        return {
+            entry.name: distribution
+            for entry in self._entries
+            if entry.conditions
+            and entry.name not in chosen
+            and is_active(entry, chosen)
+            and (distribution := distribution_of(entry)) is not None
+        }
+
+    def settings(self) -> list[Setting] | None:
+        """Every setting, if they are few enough to list: nothing continuous, nothing conditional."""
+        space = self.unconditional()
+        values = [_values(distribution) for distribution in space.values()]
+        if self.has_conditions or any(some is None for some in values):
+            return None
+        listed = [some for some in values if some is not None]
+        if math.prod(len(some) for some in listed) > _LISTABLE:
+            return None
+        return [self.decode(dict(zip(space, chosen, strict=True))) for chosen in itertools.product(*listed)]
+
+    def decode(self, params: Mapping[str, Any]) -> Setting:
+        """The setting that Optuna's values stand for."""
+        size = self._sizes[params[BATCH_SIZE_RANK]]
+        values = self._with_constants(params)
+        values = {name: value for name, value in values.items() if name not in self._core()}
+        return Setting(size, self._decode_rate(size, params), as_pairs(values))
+
+    def encode(self, setting: Setting) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Optuna's values and distributions of a setting."""
+        params: dict[str, Any] = {BATCH_SIZE_RANK: self._sizes.index(setting.batch_size)}
+        core = self._core()
+        if LEARNING_RATE in core:
+            params[LEARNING_RATE] = setting.learning_rate
+        elif LEARNING_RATE_OFFSET in core and setting.learning_rate is not None:
+            offset = math.log10(setting.learning_rate / self._centre(setting.batch_size))
+            params[LEARNING_RATE_OFFSET] = min(_DECADES, max(-_DECADES, offset))
+        distributions = {name: core[name] for name in params}
+        for name, value in setting.hyperparameters:
+            entry = next(entry for entry in self._entries if entry.name == name and is_active(entry, dict(params)))
+            if (distribution := distribution_of(entry)) is not None:
+                params[name], distributions[name] = value, distribution
+        return params, distributions
+
+    def _core(self) -> dict[str, BaseDistribution]:
+        core: dict[str, BaseDistribution] = {BATCH_SIZE_RANK: IntDistribution(0, len(self._sizes) - 1)}
+        rate = self._space.learning_rate
+        if rate is not None and rate.values:
+            core[LEARNING_RATE] = CategoricalDistribution(rate.values)
+        elif rate is not None and self._search_rates:
+            core[LEARNING_RATE_OFFSET] = FloatDistribution(-_DECADES, _DECADES)
+        return core
+
+    def _decode_rate(self, size: int, params: Mapping[str, Any]) -> float | None:
+        if self._space.learning_rate is None:
+            return None
+        if LEARNING_RATE in params:
+            return float(params[LEARNING_RATE])
+        return float(self._centre(size) * 10 ** params.get(LEARNING_RATE_OFFSET, 0.0))
+
+    def _centre(self, size: int) -> float:
+        assert self._space.learning_rate is not None
+        return self._space.learning_rate.centre(
+            size, optimizer=self._space.optimizer, model_rate=self._space.model_rate
+        )
+
+    def _with_constants(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        chosen = dict(params)
+        for entry in self._entries:
+            if entry.name not in chosen and is_active(entry, chosen) and distribution_of(entry) is None:
+                chosen[entry.name] = entry.default
+        return chosen
+
+
+def distribution_of(entry: Any) -> BaseDistribution | None:
+    """Optuna's distribution for a `keras_tuner` hyperparameter; None for one with a single value."""
+    values = values_of(entry)
+    if len(values) == 1:
+        return None
+    kind = type(entry).__name__
+    if kind in ("Int", "Float") and entry.sampling in ("linear", "log"):
+        logarithmic = entry.sampling == "log"
+        if not (logarithmic and entry.step is not None):
+            return _numeric(kind, entry, logarithmic)
+    return CategoricalDistribution(values)
+
+
+def _numeric(kind: str, entry: Any, logarithmic: bool) -> BaseDistribution:
+    if kind == "Float":
+        return FloatDistribution(entry.min_value, entry.max_value, log=logarithmic, step=entry.step)
+    step = entry.step or 1
+    high = entry.min_value + (entry.max_value - entry.min_value) // step * step
+    return IntDistribution(entry.min_value, high, log=logarithmic, step=1 if logarithmic else step)
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    return None

@@ -1,0 +1,59 @@
+"""Executor: the face behind which trials run, small enough for another engine to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tuning.trial import Event, Request
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What every worker of a study needs once.
+
+    Args:
+        hypermodel: A build function or a `keras_tuner.HyperModel`; travels by value.
+        data_directory: Where `write_data` put the arrays.
+        log_directory: Where workers write their logs.
+        callbacks: The user's Keras callbacks, copied for every trial.
+        fit_options: Further arguments for Keras's `fit`.
+        memory_limit_bytes: Resident memory that a CPU worker may use, None for no limit.
+    """
+
+    hypermodel: Any
+    data_directory: Path
+    log_directory: Path
+    callbacks: Sequence[Any] = ()
+    fit_options: dict[str, Any] = field(default_factory=dict)
+    memory_limit_bytes: int | None = None
+
+
+class Executor(Protocol):
+    """Runs requests on devices, one at a time on each, and reports what happens."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices, such as "gpu:0" or "cpu:0"."""
+
+    def submit(self, request: Request, device: str) -> None:
+        """Start a request on an idle device.
+
+        Raises:
+            ValueError: If the device is busy or unknown.
+        """
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """What has happened since the last call, in order; waits up to `timeout_s` for the first event.
+
+        Every submitted request ends in exactly one `TrialOutcome` or `ModelDescription`, after which its device is
+        idle again. A worker that dies is its request's outcome, nothing more.
+        """
+
+    def stop(self, trial_id: str) -> None:
+        """Ask a running trial to stop at its next epoch; its outcome says PRUNED. Unknown trials are ignored."""
+
+    def shutdown(self) -> None:
+        """End every worker. Running requests are lost without an outcome."""

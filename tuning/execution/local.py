@@ -1,0 +1,178 @@
+"""LocalExecutor: one persistent worker process per device of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from tuning.execution.devices import worker_environment
+from tuning.execution.executor import WorkerSetup
+from tuning.execution.worker import READY, STOP, Hello
+from tuning.training.failures import status_of_exit
+from tuning.trial import EpochReport, Event, Request, Status, TrialOutcome
+
+_TAIL_BYTES = 4000
+_GRACE_S = 5.0
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection[Any, Any]
+    log_path: Path
+    request: Request | None = None
+    log_start: int = 0
+
+
+class LocalExecutor:
+    """Runs each device's requests in a process of its own, which outlives them and is replaced when it dies.
+
+    Args:
+        setup: What every worker needs once.
+        devices: From `device_names`.
+    """
+
+    def __init__(self, setup: WorkerSetup, devices: tuple[str, ...]) -> None:
+        self._setup = setup
+        self._devices = devices
+        self._workers: dict[str, _Worker] = {}
+        self._payload = _pickle(setup)
+        self._started = 0
+        setup.log_directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return self._devices
+
+    def submit(self, request: Request, device: str) -> None:
+        if device not in self._devices:
+            raise ValueError(f"The device must be one of {', '.join(self._devices)}; got {device!r}.")
+        worker = self._workers.get(device)
+        if worker is None or worker.process.poll() is not None:
+            self._discard(device)
+            worker = self._workers[device] = self._start(device)
+        if worker.request is not None:
+            raise ValueError(f"{device} must be idle; it runs {worker.request.trial_id}. Wait for its outcome.")
+        worker.request = request
+        worker.log_start = worker.log_path.stat().st_size
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            worker.connection.send(request)  # if it has just died, events() finds that out
+
+    def events(self, timeout_s: float) -> list[Event]:
+        deadline = time.monotonic() + timeout_s
+        found: list[Event] = []
+        while not found:
+            busy = {worker.connection: name for name, worker in self._workers.items() if worker.request is not None}
+            ready = wait(list(busy), max(0.0, deadline - time.monotonic()))
+            for connection in ready:
+                assert isinstance(connection, Connection)
+                found += self._receive(busy[connection])
+            if not ready:
+                break
+        return found
+
+    def stop(self, trial_id: str) -> None:
+        for worker in self._workers.values():
+            if worker.request is not None and worker.request.trial_id == trial_id:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    worker.connection.send((STOP, trial_id))
+
+    def shutdown(self) -> None:
+        for worker in self._workers.values():
+            if worker.request is not None:
+                worker.process.kill()
+            worker.connection.close()
+        for worker in self._workers.values():
+            _end(worker.process)
+        self._workers.clear()
+
+    def process_id(self, device: str) -> int | None:
+        """The process id of a device's worker, None while it has none."""
+        return self._workers[device].process.pid if device in self._workers else None
+
+    def _start(self, device: str) -> _Worker:
+        ours, theirs = Pipe()
+        self._started += 1
+        log_path = self._setup.log_directory / f"worker-{self._started}-{device.replace(':', '-')}.log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", f"from tuning.execution.worker import main; main({theirs.fileno()})"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **worker_environment(device, len(self._devices))},
+            )
+        theirs.close()
+        hello = Hello(sys.path, self._payload, self._setup.data_directory, self._setup.memory_limit_bytes)
+        ours.send(hello)
+        return _Worker(process, ours, log_path)
+
+    def _receive(self, device: str) -> list[Event]:
+        worker = self._workers[device]
+        try:
+            message = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            return [self._bury(device)]
+        if message == READY:
+            return []
+        if not isinstance(message, EpochReport):
+            worker.request = None
+        if isinstance(message, TrialOutcome) and message.status is Status.OUT_OF_MEMORY:
+            self._discard(device)  # TensorFlow keeps what it allocated; only a new process starts clean
+        return [message]
+
+    def _bury(self, device: str) -> TrialOutcome:
+        worker = self._workers[device]
+        assert worker.request is not None
+        exit_code = _end(worker.process)
+        tail = _tail(worker.log_path, worker.log_start)
+        status, reason = status_of_exit(exit_code, tail)
+        outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail)
+        self._discard(device)
+        return outcome
+
+    def _discard(self, device: str) -> None:
+        worker = self._workers.pop(device, None)
+        if worker is not None:
+            worker.connection.close()
+            _end(worker.process)
+
+
+def _pickle(setup: WorkerSetup) -> bytes:
+    """By value for what lives in the user's script, notebook or loose file, which a worker cannot import."""
+    for part in (setup.hypermodel, *setup.callbacks):
+        _register_by_value(part)
+    return cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), setup.fit_options))  # type: ignore[no-any-return]
+
+
+def _register_by_value(part: Any) -> None:
+    """Mark a loose top-level module, such as a workload file, to travel by value; packages are imported there."""
+    name = part.__module__ if hasattr(part, "__qualname__") else type(part).__module__
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if path and name != "__main__" and "." not in name and not Path(path).is_relative_to(sys.prefix):
+        cloudpickle.register_pickle_by_value(sys.modules[name])
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _tail(path: Path, start: int) -> str:
+    with path.open("rb") as log:
+        log.seek(max(start, path.stat().st_size - _TAIL_BYTES))
+        return log.read().decode(errors="replace").strip()

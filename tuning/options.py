@@ -1,0 +1,53 @@
+"""SearchOptions: how a search runs, as opposed to what it tries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOOPS = ("auto", "keras", "device", "xla")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search runs.
+
+    Args:
+        tracking_uri: MLflow's store; None for `sqlite:///mlflow.db` in the working directory.
+        storage: Optuna storage URL; None for a journal file in the study's directory.
+        workers: Worker processes; None for one per visible GPU, or one on the CPU.
+        loop: How models are trained: "auto", "keras", "device" or "xla".
+        rule: How the recommendation picks: "fastest", "balanced" or "quality".
+        tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.
+        target: Objective to reach; None for what the search suggests.
+        timeout_s: Start no trial after this many seconds.
+        memory_limit_bytes: Resident memory that a CPU worker may use.
+        keep_models: How many of the best models' weights to keep on disk.
+        in_process: Train in this process, for debugging: no workers, no protection from crashes.
+        quiet: Show no progress.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    tracking_uri: str | None = None
+    storage: str | None = None
+    workers: int | None = None
+    loop: str = "auto"
+    rule: str = "fastest"
+    tolerance: float | None = None
+    target: float | None = None
+    timeout_s: float | None = None
+    memory_limit_bytes: int | None = None
+    keep_models: int = 5
+    in_process: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.loop not in LOOPS:
+            raise ValueError(f"loop must be one of {', '.join(LOOPS)}; got {self.loop!r}.")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1; got {self.workers}.")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
+        if self.keep_models < 0:
+            raise ValueError(f"keep_models must not be negative; got {self.keep_models}.")

@@ -1,0 +1,182 @@
+"""What to try next: a grid's queue, or a sampler's proposal followed by a confirmation on fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from search_spaces.space import SearchSpace, Setting
+from tuning.encoding import Encoding
+from tuning.records import TrialRecord
+from tuning.selection.results import CONFIRM, SEARCH
+from tuning.trial import Status
+
+
+class Pause(Enum):
+    """Why there is no trial to start now."""
+
+    WAIT = "what comes next depends on trials that still run"
+    DONE = "everything planned has been started"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial to start: a setting, a seed, and what it is run for."""
+
+    setting: Setting
+    seed: int
+    stage: str = SEARCH
+
+
+class Plan(Protocol):
+    """Decides what a study tries, from what it has tried."""
+
+    encoding: Encoding
+
+    @property
+    def total(self) -> int:
+        """How many trials the plan comes to, at most."""
+
+    def next(self, study: optuna.Study, records: Sequence[TrialRecord]) -> tuple[optuna.Trial, Planned] | Pause:
+        """Start the next trial in the study, or say why there is none."""
+
+
+def ask_for(study: optuna.Study, planned: Planned, encoding: Encoding) -> optuna.Trial:
+    """Start an Optuna trial with just the values of a planned one."""
+    params, distributions = encoding.encode(planned.setting)
+    study.enqueue_trial(params)
+    return study.ask(distributions)
+
+
+def owed(records: Sequence[TrialRecord]) -> Planned | None:
+    """The first interrupted trial that nobody has run again."""
+    settled = {(record.setting, record.seed, record.stage) for record in records if record.is_settled}
+    for record in records:
+        if not record.is_settled and (record.setting, record.seed, record.stage) not in settled:
+            return Planned(record.setting, record.seed, record.stage)
+    return None
+
+
+class GridPlan:
+    """Every setting with every seed, once; all settings at the first seed before any at the second.
+
+    Args:
+        space: Whose grid is run.
+        seeds: How many seeds, 0, 1, 2 and so on; the same for every setting.
+    """
+
+    def __init__(self, space: SearchSpace, seeds: int) -> None:
+        self.encoding = Encoding(space, search_rates=False)
+        self._planned = [Planned(setting, seed) for seed in range(seeds) for setting in space.grid()]
+
+    @property
+    def total(self) -> int:
+        return len(self._planned)
+
+    def next(self, study: optuna.Study, records: Sequence[TrialRecord]) -> tuple[optuna.Trial, Planned] | Pause:
+        started = {(record.setting, record.seed) for record in records if record.is_settled}
+        for planned in self._planned:
+            if (planned.setting, planned.seed) not in started:
+                return ask_for(study, planned, self.encoding), planned
+        return Pause.DONE
+
+
+class BayesianPlan:
+    """A sampler's proposals at one seed, then the best of the leading batch sizes on fresh seeds.
+
+    A search's winner is too good by luck; so the leaders are trained again with seeds that the search has not used,
+    the same for each, and judged by those.
+
+    Args:
+        space: What may be tried.
+        max_trials: Proposals.
+        seeds: Fresh seeds per confirmed batch size; below 2 nothing is confirmed.
+        maximize: Whether a larger objective is better.
+        leaders: Batch sizes to confirm.
+    """
+
+    def __init__(self, space: SearchSpace, *, max_trials: int, seeds: int, maximize: bool, leaders: int = 3) -> None:
+        self.encoding = Encoding(space, search_rates=True)
+        self._max_trials = max_trials
+        self._seeds = seeds if seeds > 1 else 0
+        self._maximize = maximize
+        self._leaders = min(leaders, len(space.batch_size.values()))
+
+    @property
+    def total(self) -> int:
+        return self._max_trials + self._leaders * self._seeds
+
+    def next(self, study: optuna.Study, records: Sequence[TrialRecord]) -> tuple[optuna.Trial, Planned] | Pause:
+        searched = [record for record in records if record.stage == SEARCH and record.is_settled]
+        if len(searched) < self._max_trials and not self._exhausted(searched):
+            trial = study.ask()
+            return trial, Planned(self._suggest(trial), seed=0)
+        if any(record.status is None for record in searched):
+            return Pause.WAIT
+        return self._confirm(study, records, searched)
+
+    def _suggest(self, trial: optuna.Trial) -> Setting:
+        params = {name: suggest(trial, name, found) for name, found in self.encoding.unconditional().items()}
+        while further := self.encoding.conditional(params):
+            params |= {name: suggest(trial, name, found) for name, found in further.items()}
+        return self.encoding.decode(params)
+
+    def _exhausted(self, searched: Sequence[TrialRecord]) -> bool:
+        """Whether nothing is left to propose: all tried, or even the smallest size out of memory."""
+        tried = {record.setting for record in searched}
+        settings = self.encoding.settings()
+        if settings is None:
+            return any(is_out_of_memory(Setting(1, None, setting.hyperparameters), searched) for setting in tried)
+        return all(setting in tried or is_out_of_memory(setting, searched) for setting in settings)
+
+    def _confirm(
+        self, study: optuna.Study, records: Sequence[TrialRecord], searched: Sequence[TrialRecord]
+    ) -> tuple[optuna.Trial, Planned] | Pause:
+        started = {(record.setting, record.seed) for record in records if record.stage == CONFIRM and record.is_settled}
+        for seed in range(1, self._seeds + 1):
+            for setting in self._leading(searched):
+                if (setting, seed) not in started:
+                    planned = Planned(setting, seed, CONFIRM)
+                    return ask_for(study, planned, self.encoding), planned
+        return Pause.DONE
+
+    def _leading(self, searched: Iterable[TrialRecord]) -> list[Setting]:
+        best: dict[int, tuple[float, Setting]] = {}
+        for record in searched:
+            if record.score is None:
+                continue
+            gain = record.score if self._maximize else -record.score
+            size = record.setting.batch_size
+            if size not in best or gain > best[size][0]:
+                best[size] = (gain, record.setting)
+        ranked = sorted(best.values(), key=lambda entry: -entry[0])
+        return [setting for _, setting in ranked[: self._leaders]]
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> object:
+    """Ask a running Optuna trial for a value from a distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, optuna.distributions.IntDistribution)
+    return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def is_out_of_memory(setting: Setting, records: Iterable[TrialRecord]) -> bool:
+    """Whether a setting is ruled out: memory grows with the batch size, so a size that failed rules out all larger.
+
+    A size counts as failed only above every size that completed with the same hyperparameters; below that, the worker
+    died of something else.
+    """
+    same = [record for record in records if record.setting.hyperparameters == setting.hyperparameters]
+    fits = max((r.setting.batch_size for r in same if r.status is Status.COMPLETED), default=0)
+    fails = [r.setting.batch_size for r in same if r.status is Status.OUT_OF_MEMORY and r.setting.batch_size > fits]
+    return bool(fails) and setting.batch_size >= min(fails)

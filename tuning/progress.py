@@ -1,0 +1,105 @@
+"""Progress of a search: live bars on a terminal, a line per trial elsewhere, nothing if asked to be quiet."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from tuning.records import TrialRecord
+from tuning.trial import EpochReport, Status
+
+
+class SearchProgress:
+    """Shows how a search is going, on standard error.
+
+    Args:
+        total: Trials planned.
+        records: Trials that an earlier run of the same study has ended.
+        objective: What a trial's score is.
+        maximize: Whether a larger score is better.
+        epochs: Per trial.
+        quiet: Show nothing.
+        console: Where to; standard error if not told.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        records: tuple[TrialRecord, ...],
+        *,
+        objective: str,
+        maximize: bool,
+        epochs: int,
+        quiet: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self._console = console or Console(stderr=True, quiet=quiet)
+        self._total = total
+        self._objective, self._maximize, self._epochs = objective, maximize, epochs
+        self._done = self._failed = 0
+        self._best: TrialRecord | None = None
+        self._lines: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        for record in records:
+            self._count(record)
+        self._overall = self._progress.add_task("trials", total=total, completed=self._done, told=self._tell_best())
+
+    def __enter__(self) -> SearchProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def started(self, record: TrialRecord, device: str) -> None:
+        """A trial has been handed to a device."""
+        self._lines[record.trial_id] = self._progress.add_task(device, total=self._epochs, told=_name(record))
+
+    def reported(self, epoch: EpochReport) -> None:
+        """A running trial has finished an epoch."""
+        self._progress.update(self._lines[epoch.trial_id], completed=epoch.epoch)
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+        self._count(record)
+        if record.trial_id in self._lines:
+            self._progress.remove_task(self._lines.pop(record.trial_id))
+        self._progress.update(self._overall, completed=self._done, told=self._tell_best())
+        if not self._console.is_terminal or record.status is not Status.COMPLETED:
+            self._console.print(f"[{self._done}/{self._total}] {self._tell(record)}", markup=False, highlight=False)
+
+    def _count(self, record: TrialRecord) -> None:
+        if not record.is_settled:
+            return
+        self._done += 1
+        if record.score is None:
+            self._failed += 1
+        elif self._best is None or self._best.score is None or (record.score > self._best.score) == self._maximize:
+            self._best = record
+
+    def _tell_best(self) -> str:
+        best = "" if self._best is None else f"best {self._objective} {self._best.score:.4g} at {_name(self._best)}"
+        return f"{best}{f', {self._failed} without a score' if self._failed else ''}"
+
+    def _tell(self, record: TrialRecord) -> str:
+        if record.score is None:
+            reason = record.outcome.reason if record.outcome else ""
+            return f"{_name(record)}: {(record.status or 'running').replace('_', ' ')}: {reason}"
+        speed = record.outcome.examples_per_second if record.outcome else None
+        told = f", {speed:,.0f} examples/s" if speed else ""
+        return f"{_name(record)}: {self._objective} {record.score:.4g}{told}"
+
+
+def _name(record: TrialRecord) -> str:
+    rate = "" if record.setting.learning_rate is None else f" lr {record.setting.learning_rate:.3g}"
+    return f"batch {record.setting.batch_size}{rate} seed {record.seed}"

@@ -1,0 +1,128 @@
+"""SearchLoop: asks for trials, has them run, and records what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tuning.execution.executor import Executor
+from tuning.oracle import OptunaOracle
+from tuning.records import TrialRecord
+from tuning.tracking.tracker import Tracker
+from tuning.trial import EpochReport, Event, Status, TrialOutcome, TrialRequest
+
+_POLL_S = 0.5
+
+
+class Display(Protocol):
+    """Shows people how a search is going."""
+
+    def started(self, record: TrialRecord, device: str) -> None:
+        """A trial has been handed to a device."""
+
+    def reported(self, epoch: EpochReport) -> None:
+        """A running trial has finished an epoch."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+
+
+class SearchLoop:
+    """Runs a study until its plan is done or its time is up.
+
+    Args:
+        oracle: Decides what comes next, and keeps the record.
+        executor: Runs trials.
+        tracker: Shows them in MLflow.
+        display: Shows them in the terminal.
+        request_of: The request that runs a trial.
+        after_trial: Called with every ended trial.
+        timeout_s: Start no trial after this many seconds; None for no limit.
+    """
+
+    def __init__(
+        self,
+        oracle: OptunaOracle,
+        executor: Executor,
+        tracker: Tracker,
+        display: Display,
+        *,
+        request_of: Callable[[TrialRecord], TrialRequest],
+        after_trial: Callable[[TrialRecord], None] = lambda _: None,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._oracle = oracle
+        self._executor = executor
+        self._tracker = tracker
+        self._display = display
+        self._request_of = request_of
+        self._after_trial = after_trial
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._devices: dict[str, str] = {}
+        self._epochs: dict[str, list[EpochReport]] = {}
+
+    def run(self) -> None:
+        """Run to the end. On Ctrl-C the running trials are recorded as interrupted, and KeyboardInterrupt goes on."""
+        try:
+            self._fill(*self._executor.devices)
+            while self._devices:
+                for event in self._executor.events(_POLL_S):
+                    self._take(event)
+        except KeyboardInterrupt:
+            self._executor.shutdown()
+            for trial_id in list(self._devices):
+                self._end(TrialOutcome(trial_id, Status.INTERRUPTED, reason="interrupted from the keyboard"))
+            raise
+        finally:
+            self._tracker.flush()
+
+    def _fill(self, *devices: str) -> None:
+        """Give each idle device its next trial, if there is one."""
+        for device in devices:
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                return
+            trial: Any = self._oracle.create_trial(device)
+            if trial.status != "RUNNING":
+                continue
+            record = self._oracle.record(trial.trial_id)
+            self._devices[record.trial_id], self._epochs[record.trial_id] = device, []
+            request = self._request_of(record)
+            self._executor.submit(request, device)
+            self._tracker.start_trial(record.trial_id, {**record.params, "epochs": request.epochs}, record.stage)
+            self._display.started(record, device)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, EpochReport):
+            self._epochs[event.trial_id].append(event)
+            self._oracle.report(event)
+            self._tracker.log_epoch(event)
+            self._display.reported(event)
+        elif isinstance(event, TrialOutcome):
+            self._end(event)
+
+    def _end(self, outcome: TrialOutcome) -> None:
+        """Record the outcome, set the device to work again, and only then write what MLflow shows."""
+        self._devices.pop(outcome.trial_id)
+        record = self._oracle.finish(outcome, tuple(self._epochs.pop(outcome.trial_id)))
+        if outcome.status is not Status.INTERRUPTED:
+            busy = set(self._devices.values())
+            self._fill(*(device for device in self._executor.devices if device not in busy))
+        self._tracker.end_trial(outcome)
+        self._after_trial(record)
+        self._display.ended(record)
+
+
+def relog(oracle: OptunaOracle, tracker: Tracker, *, epochs: int) -> None:
+    """Make MLflow agree with a study that is being continued: end dead runs, log again what never arrived."""
+    ended = [record for record in oracle.records if record.outcome is not None]
+    interrupted = {record.trial_id for record in ended if record.status is Status.INTERRUPTED}
+    finished = {record.trial_id for record in ended} - interrupted
+    tracker.reconcile(finished, interrupted)
+    missing = tracker.missing(finished)
+    for record in ended:
+        if record.trial_id in missing and record.outcome is not None:
+            tracker.start_trial(record.trial_id, {**record.params, "epochs": epochs}, record.stage)
+            for epoch in record.epochs:
+                tracker.log_epoch(epoch)
+            tracker.end_trial(record.outcome)

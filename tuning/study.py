@@ -1,0 +1,125 @@
+"""The study's storage: one Optuna study per search, opened by one driver at a time, continued or started over."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages.journal import JournalFileBackend
+
+_SETTINGS = "settings"
+
+
+class StudyError(ValueError):
+    """A study that cannot be opened; the message is one line with the rule, the value and the way out."""
+
+
+class StudyLock:
+    """Held while a driver runs a study, so that a trial found running at the start is known to be dead.
+
+    Args:
+        directory: The study's own.
+
+    Raises:
+        StudyError: If the directory cannot be written, or another driver holds the lock.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file: IO[str] = (directory / "lock").open("w")
+        except OSError as error:
+            raise StudyError(f"The study's directory must be writable; got {directory} ({error.strerror}).") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise StudyError(
+                f"A study is run by one process at a time; another one is running {directory}. Wait for it or stop it."
+            ) from None
+
+    def release(self) -> None:
+        """Let another driver run the study."""
+        self._file.close()
+
+
+def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
+    """The storage at a URL, or else the journal file in the study's directory."""
+    if storage_url is not None:
+        try:
+            return get_storage(storage_url)
+        except Exception as error:
+            raise StudyError(f"The storage must be reachable; got {storage_url!r} ({error}).") from None
+    return JournalStorage(JournalFileBackend(str(directory / "study.journal")))
+
+
+def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str]) -> None:
+    """Make sure that a study of this name, if there is one, is the same search.
+
+    Args:
+        storage: From `journal_of`.
+        name: The study's name.
+        settings: What makes two searches the same.
+
+    Raises:
+        StudyError: If it has other settings; the message says which.
+    """
+    if name not in optuna.get_all_study_names(storage):
+        return
+    stored = optuna.load_study(study_name=name, storage=storage).user_attrs.get(_SETTINGS, settings)
+    if differences := _differences(stored, settings):
+        raise StudyError(
+            f"The study {name!r} exists with other settings: {differences}. "
+            "Give the same settings to continue it, another --study name, or --fresh to start over."
+        )
+
+
+def open_study(
+    storage: BaseStorage,
+    name: str,
+    *,
+    maximize: bool,
+    settings: Mapping[str, str],
+    sampler: BaseSampler | None = None,
+) -> optuna.Study:
+    """Create a study, or continue the one of this name.
+
+    Args:
+        storage: From `journal_of`.
+        name: The study's name.
+        maximize: Whether a larger objective is better.
+        settings: Stored with a new study, for `check_settings`.
+        sampler: Proposes trials; any, if the plan is a queue.
+    """
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        direction="maximize" if maximize else "minimize",
+        sampler=sampler or optuna.samplers.RandomSampler(),
+        load_if_exists=True,
+    )
+    if _SETTINGS not in study.user_attrs:
+        study.set_user_attr(_SETTINGS, dict(settings))
+    return study
+
+
+def set_aside(storage: BaseStorage, name: str) -> None:
+    """Start over without losing data: rename the study of this name, if there is one."""
+    if name not in optuna.get_all_study_names(storage):
+        return
+    until = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    optuna.copy_study(
+        from_study_name=name, from_storage=storage, to_storage=storage, to_study_name=f"{name} (until {until})"
+    )
+    optuna.delete_study(study_name=name, storage=storage)
+
+
+def _differences(stored: Mapping[str, str], asked: Mapping[str, str]) -> str:
+    names = [name for name in {**stored, **asked} if stored.get(name) != asked.get(name)]
+    return "; ".join(f"{name} was {stored.get(name)}, now {asked.get(name)}" for name in names)

@@ -1,0 +1,69 @@
+"""GridSearch and BayesianOptimization: `keras_tuner.Tuner`s whose first hyperparameter is the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from search_spaces.space import SearchSpace
+from tuning.base_tuner import BatchSizeTuner
+from tuning.encoding import Encoding
+from tuning.plans import BayesianPlan, GridPlan, Plan, is_out_of_memory
+from tuning.records import read_record
+from tuning.sampler import DistinctSampler
+
+
+class GridSearch(BatchSizeTuner):
+    """Train every batch size with every seed, and recommend one.
+
+    >>> tuner = GridSearch(build_model, batch_size=BatchSize(8, 512), objective="val_accuracy")  # doctest: +SKIP
+    >>> tuner.search(x, y, validation_data=(x_val, y_val), epochs=5)  # doctest: +SKIP
+    >>> tuner.recommend().batch_size  # doctest: +SKIP
+    """
+
+    kind = "grid"
+
+    def make_plan(self, space: SearchSpace) -> Plan:
+        return GridPlan(space, self.seeds)
+
+    def make_sampler(self, space: SearchSpace) -> None:  # noqa: ARG002  (a grid is a queue)
+        return None
+
+
+class BayesianOptimization(BatchSizeTuner):
+    """Propose batch sizes, learning rates and hyperparameters from what has been seen; confirm the leaders.
+
+    Args:
+        hypermodel: As for `BatchSizeTuner`, and all further arguments.
+        max_trials: Proposals; the confirmation of the leading batch sizes on fresh seeds comes on top.
+        seed: Of the sampler.
+    """
+
+    kind = "bayes"
+
+    def __init__(self, hypermodel: Any, *, max_trials: int = 30, seed: int = 0, **rest: Any) -> None:
+        if max_trials < 1:
+            raise ValueError(f"max_trials must be at least 1; got {max_trials}.")
+        self.max_trials, self.sampler_seed = max_trials, seed
+        super().__init__(hypermodel, **rest)
+
+    def make_plan(self, space: SearchSpace) -> Plan:
+        return BayesianPlan(space, max_trials=self.max_trials, seeds=self.seeds, maximize=self.oracle.maximize)
+
+    def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler:
+        encoding = Encoding(space, search_rates=True)
+        return DistinctSampler(
+            encoding.unconditional(),
+            lambda study, params: _is_new_and_fits(encoding, study, params),
+            seed=self.sampler_seed,
+        )
+
+
+def _is_new_and_fits(encoding: Encoding, study: optuna.Study, params: Mapping[str, Any]) -> bool:
+    records = [record for trial in study.get_trials(deepcopy=False) if (record := read_record(trial)) is not None]
+    setting = encoding.decode(params)
+    if is_out_of_memory(setting, records):
+        return False
+    return encoding.has_conditions or all(record.setting != setting for record in records)
