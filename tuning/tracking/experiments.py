@@ -63,9 +63,13 @@ def find_experiment(client: MlflowClient, name: str) -> Experiment:
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None or experiment.lifecycle_stage == "deleted":
-        there = [each.name for each in client.search_experiments(max_results=20)]
-        raise TrackingError(f"There is no MLflow experiment {name!r}; there are: {', '.join(map(repr, there))}.")
+        raise TrackingError(f"There is no MLflow experiment {name!r}; there are: {names(client)}.")
     return experiment
+
+
+def names(client: MlflowClient, limit: int = 20) -> str:
+    """The newest experiments' names, for a message."""
+    return ", ".join(repr(each.name) for each in client.search_experiments(max_results=limit))
 
 
 def our_experiments(client: MlflowClient) -> list[Experiment]:

@@ -10,15 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mlflow import MlflowClient
 
 from tuning.tracking import experiments, layout
 from tuning.tracking.outbox import Outbox, Write
 from tuning.tracking.store import (
-    TrackingError,
     TrackingWarning,
+    answers,
     check_store,
     connect,
     is_transient,
@@ -29,8 +29,6 @@ from tuning.tracking.store import (
 )
 from tuning.tracking.tracker import Files
 from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
-
-Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -84,7 +82,8 @@ class MlflowTracker:
         """Rename the study's experiment to "STUDY (until DATE TIME)", so that the name is free and nothing is lost."""
         path = sqlite_path(self.tracking_uri)
         if path is None or path.exists():
-            self._ask(lambda: experiments.set_aside(self._client, study))
+            with answers(self.tracking_uri):
+                experiments.set_aside(self._client, study)
 
     def start_study(self, study: str, settings: Mapping[str, str]) -> None:
         """Make or reuse the experiment named after the study and learn which trials it holds.
@@ -94,8 +93,9 @@ class MlflowTracker:
         """
         tags = {f"{layout.SETTINGS}{name}": value for name, value in settings.items()}
         tags["mlflow.experimentKind"] = "custom_model_development"
-        self.experiment_id = self._ask(lambda: experiments.open_experiment(self._client, study, tags))
-        self._ask(self._learn_runs)
+        with answers(self.tracking_uri):
+            self.experiment_id = experiments.open_experiment(self._client, study, tags)
+            self._learn_runs()
 
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
         """End the runs that a killed driver left running, and leave one run per trial.
@@ -107,7 +107,12 @@ class MlflowTracker:
         Raises:
             TrackingError: If MLflow does not answer.
         """
-        self._ask(lambda: self._reconcile(set(finished), set(interrupted)))
+        with answers(self.tracking_uri):
+            for trial_id, runs in self._recorded.items():
+                kept = self._keep_one(runs)
+                if trial_id in interrupted or not (kept.complete or trial_id in finished):
+                    self._interrupt(kept)
+                self._recorded[trial_id] = [kept]
 
     def missing(self, finished: Collection[str]) -> set[str]:
         """Those of the ended trials without a run that ended; log them again, which replaces what there is."""
@@ -176,15 +181,6 @@ class MlflowTracker:
             self._connected = connect(self.tracking_uri, create=True)
         return self._connected
 
-    def _ask(self, question: Callable[[], Answer]) -> Answer:
-        try:
-            with patience(timeout_s=30, retries=1):
-                return question()
-        except TrackingError:
-            raise
-        except Exception as error:
-            raise TrackingError(f"MLflow at {self.tracking_uri} failed: {one_line(error)}.") from error
-
     def _send(self, write: Write) -> None:
         with patience(timeout_s=10, retries=0):
             sent = self._outbox.send(write)
@@ -206,15 +202,12 @@ class MlflowTracker:
                 found[trial_id].append(_Recorded(run.info.run_id, ended))
         self._recorded = dict(found)
 
-    def _reconcile(self, finished: set[str], interrupted: set[str]) -> None:
-        for trial_id, runs in self._recorded.items():
-            kept = next((run for run in reversed(runs) if run.complete), runs[-1])
-            for run in runs:
-                if run is not kept:
-                    self._client.delete_run(run.run_id)
-            if trial_id in interrupted or not (kept.complete or trial_id in finished):
-                self._interrupt(kept)
-            self._recorded[trial_id] = [kept]
+    def _keep_one(self, runs: list[_Recorded]) -> _Recorded:
+        kept = next((run for run in reversed(runs) if run.complete), runs[-1])
+        for run in runs:
+            if run is not kept:
+                self._client.delete_run(run.run_id)
+        return kept
 
     def _interrupt(self, run: _Recorded) -> None:
         outcome = TrialOutcome("", Status.INTERRUPTED, "the search was stopped while this trial ran")

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError, RetryError, Timeout
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SADeprecationWarning
+from sqlalchemy.exc import ArgumentError, SADeprecationWarning, SQLAlchemyError
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked database, a refusal for now
@@ -142,6 +142,20 @@ def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
         logger.setLevel(level)
         for name in set_here:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def answers(tracking_uri: str) -> Iterator[None]:
+    """Ask MLflow something that cannot be done without: whatever fails in the block becomes one line.
+
+    Raises:
+        TrackingError: Instead of what MLflow or its database raises.
+    """
+    try:
+        with patience(timeout_s=30, retries=1):
+            yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise TrackingError(f"The MLflow store at {tracking_uri} failed: {_why(error)}.") from error
 
 
 def is_transient(error: Exception) -> bool:
