@@ -1,0 +1,120 @@
+"""What the user's build function builds, learnt by building it and training it on a few examples."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import keras_tuner
+
+from tuning.training.arrays import TrainingArrays
+from tuning.training.failures import one_line, status_of_error
+from tuning.training.model_builder import (
+    ModelBuilder,
+    ModelError,
+    constant_learning_rate,
+    declared_learning_rate,
+    hyperparameters_from,
+    optimizer_name,
+)
+from tuning.trial import DescribeRequest, ModelDescription, Status
+
+_EXAMPLES = 4
+_SEED = 0
+
+
+def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: DescribeRequest) -> ModelDescription:
+    """Build the model, activate its hyperparameters, and train one small batch.
+
+    Raises:
+        ModelError: If the build function builds nothing usable, or the data do not fit the model.
+    """
+    builder.check()
+    space = hyperparameters_from(request.hyperparameters)
+    builder.declare(space)
+    model = _build(builder, space, activate_all=request.activate_all)
+    metrics = _logged_metrics(model, arrays)
+    return ModelDescription(
+        trial_id=request.trial_id,
+        hyperparameters=space.get_config(),
+        optimizer=optimizer_name(model),
+        learning_rate=constant_learning_rate(model),
+        learning_rate_name=declared_learning_rate(space),
+        metrics=metrics,
+        parameters=int(model.count_params()),
+        has_batch_normalization=has_batch_normalization(model),
+    )
+
+
+def has_batch_normalization(model: keras.Model) -> bool:
+    """Whether any layer, however nested, normalises over the batch."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in _every_layer(model))
+
+
+def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters, *, activate_all: bool) -> keras.Model:
+    """Build with the space's own values, then, for `activate_all`, until each conditional scope was entered once.
+
+    Adds every entry that the builds declare to `space`. Returns the first model.
+
+    Source: keras-tuner 1.4.8, BaseTuner._activate_all_conditions, which does the same on an oracle.
+    """
+    hp = space.copy()
+    first = builder.build(hp, _SEED)
+    _update(space, hp)
+    never: list[Any] = []
+    entered: list[Any] = []
+    while activate_all:
+        for scope in hp.active_scopes:
+            if scope not in entered:
+                entered.append(copy.deepcopy(scope))
+            if scope in never:
+                never.remove(scope)
+        never.extend(copy.deepcopy(scope) for scope in hp.inactive_scopes if scope not in entered)
+        if not never:
+            break
+        hp = space.copy()
+        for condition in never[0]:
+            hp.values[condition.name] = condition.values[0]
+        hp.ensure_active_values()
+        builder.build(hp, _SEED)
+        _update(space, hp)
+    return first
+
+
+def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters) -> None:
+    space.merge(hp, overwrite=False)
+
+
+def _logged_metrics(model: keras.Model, arrays: TrainingArrays) -> tuple[str, ...]:
+    """The names that training logs, after one step of training and one of validation."""
+    count = _static_batch_size(model) or _EXAMPLES
+    train = _step("training", model.train_on_batch, arrays.training_examples(count))
+    _step("validating", model.test_on_batch, arrays.validation_examples(count))
+    return tuple(train)
+
+
+def _static_batch_size(model: keras.Model) -> int | None:
+    """The batch size that the model's input layer fixes, or None."""
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
+
+
+def _step(doing: str, function: Callable[..., Any], examples: tuple[Any, ...]) -> dict[str, float]:
+    try:
+        logs: dict[str, float] = function(*examples, return_dict=True)
+    except Exception as error:
+        if status_of_error(error)[0] is Status.OUT_OF_MEMORY:
+            raise
+        shapes = keras.tree.map_structure(lambda leaf: tuple(leaf.shape), examples)
+        raise ModelError(
+            f"The data must fit the model; {doing} on arrays of shapes {shapes} raised {one_line(error)} "
+            "Change the model's input, output or loss, or the data."
+        ) from error
+    return logs
+
+
+def _every_layer(model: keras.Model) -> list[keras.layers.Layer]:
+    # Keras 3.15 lists nested layers publicly only for models (`model.layers`), not for layers made of layers.
+    return list(model._flatten_layers())

@@ -1,0 +1,93 @@
+"""What a failure means: out of memory in all its faces, or a failure of the trial itself. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import traceback
+
+from tuning.trial import Status
+
+# TensorFlow's errors that report a lack of memory only in their text: types by name, so that this stays importable
+# without TensorFlow. Seen on GPU with TF #7025, #55502, #60401; CUDNN_STATUS_NOT_SUPPORTED at large batches.
+_AMBIGUOUS_TYPES = {
+    "InternalError",
+    "UnknownError",
+    "UnimplementedError",
+    "NotFoundError",
+    "AbortedError",
+    "FailedPreconditionError",
+    "XlaRuntimeError",
+    "RuntimeError",
+}
+_MEMORY_TEXTS = (
+    "Dst tensor is not initialized",
+    "Failed copying input tensor",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "RESOURCE_EXHAUSTED",
+    "OOM when allocating",
+    "failed to allocate",
+    "Failed to allocate",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't start new thread",
+)
+_MEMORY_SIGNALS = {
+    signal.SIGKILL: "as the system does when memory runs out",
+    signal.SIGSEGV: "as TensorFlow does under a tight memory limit",
+    signal.SIGABRT: "as TensorFlow does when a thread or a buffer cannot be allocated",
+}
+_TAIL_LINES = 40
+_REASON_LENGTH = 400
+
+
+def status_of_error(error: BaseException) -> tuple[Status, str]:
+    """The status of a trial that raised `error`, and one line that says why.
+
+    Decides by type first; the text counts only for types that TensorFlow also uses for other failures.
+    """
+    status = Status.OUT_OF_MEMORY if _is_out_of_memory(error) else Status.FAILED
+    return status, one_line(error)
+
+
+def status_of_exit(exit_code: int | None, log_tail: str) -> tuple[Status, str]:
+    """The status of the trial that a dead worker was running, and one line that says why.
+
+    Args:
+        exit_code: As `multiprocessing.Process.exitcode`: -n for death by signal n; None if unknown.
+        log_tail: The last lines that the worker wrote; decides only where the exit code does not.
+    """
+    signalled = signal.Signals(-exit_code) if exit_code is not None and _is_signal(-exit_code) else None
+    if signalled in _MEMORY_SIGNALS:
+        return Status.OUT_OF_MEMORY, f"The worker died of {signalled.name}, {_MEMORY_SIGNALS[signalled]}."
+    died = f"of {signalled.name}" if signalled else f"with exit code {exit_code}"
+    if any(text in log_tail for text in _MEMORY_TEXTS):
+        return Status.OUT_OF_MEMORY, f"The worker died {died} after reporting a failed allocation."
+    return Status.FAILED, f"The worker died {died}."
+
+
+def one_line(error: BaseException) -> str:
+    """`Type: message`, folded into one line of at most 400 characters."""
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+
+
+def traceback_tail(error: BaseException) -> str:
+    """The last lines of the error's traceback, for a `TrialOutcome.log_tail`."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if isinstance(error, MemoryError) or "ResourceExhaustedError" in names:
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return bool(names & _AMBIGUOUS_TYPES) and any(text in str(error) for text in _MEMORY_TEXTS)
+
+
+def _is_signal(number: int) -> bool:
+    return number in {member.value for member in signal.Signals}

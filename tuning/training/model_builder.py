@@ -1,0 +1,165 @@
+"""Builds the user's model for one trial: seed, hyperparameters, learning rate, and the checks on what comes back."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import keras_tuner
+
+from tuning.training.failures import status_of_error
+from tuning.trial import Status, TrialRequest
+
+LEARNING_RATE_NAMES = ("learning_rate", "lr")
+"""The entries of `hp` that a build function may read the learning rate from."""
+
+_HP_NAMES = ("hp", "hps", "hyperparameters")
+
+
+class ModelError(ValueError):
+    """A build function that builds nothing usable; the message is one line with the rule, the value, the way out."""
+
+
+class ModelBuilder:
+    """Calls the user's build function as KerasTuner would, under a given seed.
+
+    Args:
+        hypermodel: A `keras_tuner.HyperModel`, `build_model(hp)` or `build_model()`.
+    """
+
+    def __init__(self, hypermodel: Any) -> None:
+        self._hypermodel = hypermodel
+        # What the user's program set globally; a build may set another policy, which holds for that trial alone.
+        self._dtype_policy = keras.config.dtype_policy()
+
+    def check(self) -> None:
+        """Refuse what cannot be searched.
+
+        Raises:
+            ModelError: If a `HyperModel` brings its own `fit`, or nothing can be called.
+        """
+        if isinstance(self._hypermodel, keras_tuner.HyperModel):
+            if type(self._hypermodel).fit is not keras_tuner.HyperModel.fit:
+                raise ModelError(
+                    f"A HyperModel must leave fit alone, since the tuner drives training; got "
+                    f"{type(self._hypermodel).__name__}.fit. Override the model's train_step or pass callbacks instead."
+                )
+        elif not callable(self._hypermodel):
+            raise ModelError(f"The model must come from a HyperModel or build_model(hp); got {self._hypermodel!r:.80}.")
+
+    def declare(self, hp: keras_tuner.HyperParameters) -> None:
+        """Let a `HyperModel` declare hyperparameters that no build reads."""
+        if isinstance(self._hypermodel, keras_tuner.HyperModel):
+            self._hypermodel.declare_hyperparameters(hp)
+
+    def build(self, hp: keras_tuner.HyperParameters, seed: int) -> keras.Model:
+        """A compiled model with fresh initial weights.
+
+        Keras's session is cleared first, which also forgets the dtype policy and the seed; both are set again, and
+        a policy that the build function sets stays until `restore_policy` or the next build.
+
+        Raises:
+            ModelError: If the build raises, or returns no compiled `keras.Model`.
+        """
+        self.check()
+        keras.backend.clear_session(free_memory=False)
+        self.restore_policy()
+        keras.utils.set_random_seed(seed)
+        try:
+            model = self._call(hp)
+        except Exception as error:
+            status, reason = status_of_error(error)
+            if status is Status.OUT_OF_MEMORY:
+                raise
+            raise ModelError(
+                f"The build function must build a model; it raised {reason} Run it alone to see."
+            ) from error
+        if not isinstance(model, keras.Model):
+            raise ModelError(f"The build function must return a keras.Model; got {model!r:.80}. Return the model.")
+        if not model.compiled or model.optimizer is None:
+            raise ModelError(
+                f"The build function must return a compiled model; got {model.name!r} without an optimizer. "
+                "Call model.compile(optimizer=..., loss=...) before returning it."
+            )
+        return model
+
+    def restore_policy(self) -> None:
+        """Set the dtype policy that held when this was created."""
+        keras.config.set_dtype_policy(self._dtype_policy)
+
+    def build_for(self, request: TrialRequest) -> keras.Model:
+        """The model of one trial, with its learning rate set.
+
+        Raises:
+            ModelError: As `build`, or if a learning rate is asked of a model that follows a schedule.
+        """
+        hp = keras_tuner.HyperParameters()
+        hp.values = {**request.hyperparameters, "batch_size": request.batch_size}
+        if request.learning_rate is not None:
+            hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, request.learning_rate))
+        model = self.build(hp, request.seed)
+        if request.learning_rate is not None and declared_learning_rate(hp) is None:
+            set_learning_rate(model, request.learning_rate)
+        return model
+
+    def _call(self, hp: keras_tuner.HyperParameters) -> Any:
+        if isinstance(self._hypermodel, keras_tuner.HyperModel):
+            return self._hypermodel.build(hp)
+        return self._hypermodel(hp) if _wants_hyperparameters(self._hypermodel) else self._hypermodel()
+
+
+def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
+    """The entry through which the build function reads its learning rate, or None."""
+    declared = {entry.name for entry in hp.space}
+    return next((name for name in LEARNING_RATE_NAMES if name in declared), None)
+
+
+def constant_learning_rate(model: keras.Model) -> float | None:
+    """The optimizer's learning rate; None if it follows a schedule or a function."""
+    value = _unwrapped_optimizer(model).get_config().get("learning_rate")
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def set_learning_rate(model: keras.Model, learning_rate: float) -> None:
+    """Assign a learning rate to the compiled optimizer, also beneath the loss scaling of mixed precision.
+
+    Raises:
+        ModelError: If the optimizer follows a schedule.
+    """
+    optimizer = _unwrapped_optimizer(model)
+    if constant_learning_rate(model) is None:
+        raise ModelError(
+            f"A learning rate can be searched only where the model has none of its own; got {learning_rate} for an "
+            f"{type(optimizer).__name__} with a learning-rate schedule. Search without learning rates, or compile "
+            "with a number."
+        )
+    optimizer.learning_rate = learning_rate
+
+
+def optimizer_name(model: keras.Model) -> str:
+    """Class name of the optimizer, without the loss-scaling wrapper of mixed precision."""
+    return type(_unwrapped_optimizer(model)).__name__
+
+
+def _unwrapped_optimizer(model: keras.Model) -> Any:
+    optimizer = model.optimizer
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _wants_hyperparameters(function: Callable[..., Any]) -> bool:
+    """Whether to call `build_model(hp)` rather than `build_model()`: the first parameter is required or named hp."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # a callable without a signature: called as KerasTuner would
+        return True
+    first = parameters[0] if parameters else None
+    if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
+        return False
+    return first.name in _HP_NAMES or first.kind == first.VAR_POSITIONAL or first.default is first.empty
+
+
+def hyperparameters_from(config: Mapping[str, Any]) -> keras_tuner.HyperParameters:
+    """Read a `HyperParameters.get_config()`; an empty one gives an empty space."""
+    return keras_tuner.HyperParameters.from_config(dict(config)) if config else keras_tuner.HyperParameters()
