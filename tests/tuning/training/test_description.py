@@ -70,7 +70,7 @@ def test_a_hypermodel_may_declare_what_no_build_reads():
         def declare_hyperparameters(self, hp):
             hp.Choice("declared", [1, 2])
 
-        def build(self, hp):  # noqa: ARG002
+        def build(self, hp):
             return dense_model()
 
     assert names(describe(Declares())) == ["declared"]

@@ -89,7 +89,7 @@ def test_a_learning_rate_that_the_build_ignores_is_assigned_to_the_optimizer(pol
     learning_rates = []
 
     class Watch(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):  # noqa: ARG002
+        def on_train_begin(self, logs=None):
             learning_rates.append((self.model.dtype_policy.name, float(self.model.optimizer.learning_rate)))
 
         def __deepcopy__(self, memo):
@@ -194,10 +194,10 @@ def raises():
 
 
 class TrainsItself(keras_tuner.HyperModel):
-    def build(self, hp):  # noqa: ARG002
+    def build(self, hp):
         return dense_model()
 
-    def fit(self, hp, model, *args, **kwargs):  # noqa: ARG002
+    def fit(self, hp, model, *args, **kwargs):
         return model.fit(*args, **kwargs)
 
 
