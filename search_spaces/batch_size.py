@@ -75,7 +75,7 @@ class BatchSize:
         if self.sizes:
             return BatchSize.of(*sorted({_at_most(n_train, size) for size in self.sizes}))
         high = self._highest(n_train)
-        low = min(_DEFAULT_LOW, high) if self.low is None else min(_at_most(n_train, self.low), high)
+        low = min(_DEFAULT_LOW, high) if self.low is None else _at_most(n_train, self.low)
         if self.high == FULL:
             return BatchSize.of(*_powers(low, n_train, self.factor), n_train)
         return BatchSize(low, high, self.factor)
@@ -83,7 +83,7 @@ class BatchSize:
     def _highest(self, n_train: int) -> int:
         if self.high is not None:
             return _at_most(n_train, self.high)
-        return max(1, min(_DEFAULT_HIGH, n_train // _UPDATES_PER_EPOCH))
+        return max(self.low or 1, min(_DEFAULT_HIGH, n_train // _UPDATES_PER_EPOCH))
 
     def capped(self, limit: int) -> BatchSize:
         """The sizes up to `limit`, for example the largest that fits the device.

@@ -34,7 +34,7 @@ class Workload:
         name: Short name, part of the default study name.
         build: `build(hp)` or `build()` returning a compiled `keras.Model`, or a `keras_tuner.HyperModel`.
         data: Called once, in the driver, for the arrays; None if `--data` must bring them.
-        objective: Name of the metric that decides, as Keras logs it.
+        objective: Name of the metric that decides, as Keras logs it; None for `val_accuracy`, else `val_loss`.
         epochs: Passes over the training set per trial.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the learning rate follows; None for the model's own by the optimizer's rule.
@@ -45,7 +45,7 @@ class Workload:
     name: str
     build: Any
     data: Callable[[], Data] | None = None
-    objective: str = "val_accuracy"
+    objective: str | None = None
     epochs: int = 5
     batch_size: BatchSize | None = None
     learning_rate: LearningRate | None = None

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tuning.selection.recommendation import Recommendation, TableRow
 
-_COLUMNS = ("batch size", "learning rate", "seeds", "mean", "± se", "examples/s", "memory", "verdict")
+_COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """One object of plain JSON values; null where something is unknown."""
         found = self.recommendation.to_json()
+        del found["comparison"]  # means and errors are in the table
         first = {
             "study": self.study,
             "tracking_uri": self.tracking_uri,
@@ -54,9 +55,15 @@ class Answer:
     def show(self, console: Console) -> None:
         """Print the table, the headline, the reasons and the caveats, within 80 columns."""
         found = self.recommendation
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{found.objective} by batch size", title_justify="left")
+        table = Table(
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1),
+            title=f"{found.objective} by batch size",
+            title_justify="left",
+        )
         for name in _COLUMNS:
-            table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=name != "verdict")
+            table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
         for row in found.table:
             table.add_row(*_cells(row), style="bold green" if row.verdict == "recommended" else None)
         console.print(table)
@@ -81,7 +88,7 @@ def _cells(row: TableRow) -> tuple[str, ...]:
         _number(row.objective_mean, ".4f"),
         _number(row.objective_se, ".4f"),
         _number(row.examples_per_second, ",.0f"),
-        "" if memory is None else f"{memory / 2**20:,.0f} MiB",
+        "" if memory is None else f"{memory / 2**20:,.0f}",
         row.verdict,
     )
 

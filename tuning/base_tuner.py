@@ -86,7 +86,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self._kept: set[str] = set()
         quiet_optuna()
         super().__init__(
-            OptunaOracle(objective, hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
+            OptunaOracle(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
             _accepting_hp(hypermodel),
             directory=str(directory),
             project_name=project_name or f"{_name_of(hypermodel)}-{self.kind}",
@@ -164,6 +164,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
         model = self.hypermodel.build(trial.hyperparameters.copy())
         if not model.built:
             model.build(self._shapes)
+        if model.optimizer is not None:
+            model.optimizer.build(model.trainable_variables)  # its state is in the file too
         model.load_weights(path)
         return model
 
@@ -242,7 +244,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
             tracker.fresh(self.project_name)
             self._fresh = False
         check_settings(storage, self.project_name, settings)
-        tracker.start_study(self.project_name, settings)
+        tracker.start_study(self.project_name, {**settings, "notes": "\n".join(self._notes())})
         study = open_study(
             storage,
             self.project_name,

@@ -94,8 +94,9 @@ class Encoding:
             offset = math.log10(setting.learning_rate / self._centre(setting.batch_size))
             params[LEARNING_RATE_OFFSET] = min(_DECADES, max(-_DECADES, offset))
         distributions = {name: core[name] for name in params}
-        for name, value in setting.hyperparameters:
-            entry = next(entry for entry in self._entries if entry.name == name and is_active(entry, dict(params)))
+        chosen = dict(setting.hyperparameters)
+        for name, value in chosen.items():
+            entry = next(entry for entry in self._entries if entry.name == name and is_active(entry, chosen))
             if (distribution := distribution_of(entry)) is not None:
                 params[name], distributions[name] = value, distribution
         return params, distributions

@@ -6,7 +6,7 @@ files are not written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import keras_tuner
@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from tuning.plans import Pause, Plan, Planned, ask_for, owed
 from tuning.records import TrialRecord, closing_attributes, opening_attributes, read_record
+from tuning.tracking.direction import infer_mode
 from tuning.trial import EpochReport, Status, TrialOutcome
 
 _KERAS_TUNER_STATUS = {Status.COMPLETED: "COMPLETED", Status.FAILED: "FAILED"}
@@ -32,21 +33,20 @@ _OPTUNA_STATE = {
 class OptunaOracle(keras_tuner.Oracle):
     """Answers "what next?" from a plan and keeps what came of it in an Optuna study.
 
+    `objective` is set once the model's metrics are known.
+
     Args:
-        objective: Name or `keras_tuner.Objective`.
         hyperparameters: Entries that override those of the build function.
         tune_new_entries: Whether entries of the build function that are not in `hyperparameters` are searched.
     """
 
     def __init__(
         self,
-        objective: Any,
         *,
         hyperparameters: Any = None,
         tune_new_entries: bool = True,
     ) -> None:
         super().__init__(
-            objective=objective,
             hyperparameters=hyperparameters,
             tune_new_entries=tune_new_entries,
             max_consecutive_failed_trials=-1,  # a failure is data; the count never reaches -1
@@ -110,10 +110,11 @@ class OptunaOracle(keras_tuner.Oracle):
             return {"status": "IDLE" if proposal is Pause.WAIT else "STOPPED"}
         trial, planned = proposal
         self._note(trial_id, trial, planned)
-        return {"status": "RUNNING", "values": self._records[trial_id].params}
+        return {"status": "RUNNING", "values": self._records[trial_id].values}
 
     def report(self, epoch: EpochReport) -> None:
         """Take an epoch's metrics into KerasTuner's trial, and the objective into Optuna's."""
+        _register(self.trials[epoch.trial_id], epoch.metrics, self.objective)
         self.update_trial(epoch.trial_id, dict(epoch.metrics), step=epoch.epoch)
         if (value := epoch.metrics.get(self.objective.name)) is not None:
             self._running[epoch.trial_id].report(value, step=epoch.examples_seen)
@@ -163,11 +164,13 @@ class OptunaOracle(keras_tuner.Oracle):
 
     def _restore(self, record: TrialRecord) -> None:
         hyperparameters = self.hyperparameters.copy()
-        hyperparameters.values = dict(record.params)
+        hyperparameters.values = record.values
         status = _KERAS_TUNER_STATUS.get(record.status or Status.INTERRUPTED, _QUIET)
         trial = trial_module.Trial(hyperparameters, trial_id=record.trial_id, status=status)
         for epoch in record.epochs:
-            _note_metrics(trial, epoch.metrics, epoch.epoch, self.objective)
+            _register(trial, epoch.metrics, self.objective)
+            for name, value in epoch.metrics.items():
+                trial.metrics.update(name, value, step=epoch.epoch)
         trial.score, trial.best_step = record.score, record.epochs[-1].epoch if record.epochs else 0
         trial.message = (record.outcome.reason if record.outcome else None) or None
         self.trials[record.trial_id] = trial
@@ -175,8 +178,9 @@ class OptunaOracle(keras_tuner.Oracle):
         self.end_order.append(record.trial_id)
 
 
-def _note_metrics(trial: Any, metrics: Mapping[str, float], step: int, objective: Any) -> None:
-    for name, value in metrics.items():
+def _register(trial: Any, names: Iterable[str], objective: Any) -> None:
+    """Tell KerasTuner each metric's direction; to infer it, keras-tuner 1.4.8 would start TensorFlow's devices."""
+    for name in names:
         if not trial.metrics.exists(name):
-            trial.metrics.register(name, direction=objective.direction if name == objective.name else None)
-        trial.metrics.update(name, value, step=step)
+            known = objective.direction if name == objective.name else infer_mode(name)
+            trial.metrics.register(name, direction=known or "min")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
-from keras_tuner.engine import metrics_tracking
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
@@ -16,6 +15,7 @@ from search_spaces.space import SearchSpace, resolve_learning_rate
 from tuning.execution.data_files import fingerprint
 from tuning.execution.executor import Executor
 from tuning.search_arguments import SearchArguments
+from tuning.tracking.direction import infer_mode
 from tuning.trial import DescribeRequest, ModelDescription, TrialOutcome
 
 _DESCRIBE_ID = "describe"
@@ -60,7 +60,7 @@ def resolve_objective(asked: Any, description: ModelDescription) -> keras_tuner.
         raise ValueError(
             f"The objective must be a metric that the model reports: {', '.join(description.objectives)}; got {name!r}."
         )
-    direction = direction or metrics_tracking.infer_metric_direction(name)
+    direction = direction or infer_mode(name)
     if direction not in ("min", "max"):
         raise ValueError(f"The direction of {name!r} is not known; write {name}:max or {name}:min.")
     return keras_tuner.Objective(name, direction)

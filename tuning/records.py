@@ -50,10 +50,11 @@ class TrialRecord:
         return self.status is not Status.INTERRUPTED
 
     @property
-    def params(self) -> dict[str, Any]:
-        """What MLflow shows as the run's parameters from its start."""
-        known = {"batch_size": self.setting.batch_size, "learning_rate": self.setting.learning_rate, "seed": self.seed}
-        return {**dict(self.setting.hyperparameters), **{k: v for k, v in known.items() if v is not None}}
+    def values(self) -> dict[str, Any]:
+        """The setting by name, as KerasTuner's `HyperParameters.values` holds it."""
+        values = {**dict(self.setting.hyperparameters), "batch_size": self.setting.batch_size}
+        rate = self.setting.learning_rate
+        return values if rate is None else {**values, "learning_rate": rate}
 
     def result(self, objective: str) -> TrialResult:
         """This trial as selection sees it.

@@ -10,7 +10,7 @@ from tuning.execution.executor import Executor
 from tuning.oracle import OptunaOracle
 from tuning.records import TrialRecord
 from tuning.tracking.tracker import Tracker
-from tuning.trial import EpochReport, Event, Status, TrialOutcome, TrialRequest
+from tuning.trial import EpochReport, Event, HyperparameterValue, Status, TrialOutcome, TrialRequest
 
 _POLL_S = 0.5
 
@@ -89,7 +89,7 @@ class SearchLoop:
             self._devices[record.trial_id], self._epochs[record.trial_id] = device, []
             request = self._request_of(record)
             self._executor.submit(request, device)
-            self._tracker.start_trial(record.trial_id, {**record.params, "epochs": request.epochs}, record.stage)
+            self._tracker.start_trial(record.trial_id, run_parameters(record, request.epochs), record.stage)
             self._display.started(record, device)
 
     def _take(self, event: Event) -> None:
@@ -113,6 +113,11 @@ class SearchLoop:
         self._display.ended(record)
 
 
+def run_parameters(record: TrialRecord, epochs: int) -> dict[str, HyperparameterValue]:
+    """What MLflow shows as a run's parameters from its start."""
+    return {**record.values, "seed": record.seed, "epochs": epochs}
+
+
 def relog(oracle: OptunaOracle, tracker: Tracker, *, epochs: int) -> None:
     """Make MLflow agree with a study that is being continued: end dead runs, log again what never arrived."""
     ended = [record for record in oracle.records if record.outcome is not None]
@@ -122,7 +127,7 @@ def relog(oracle: OptunaOracle, tracker: Tracker, *, epochs: int) -> None:
     missing = tracker.missing(finished)
     for record in ended:
         if record.trial_id in missing and record.outcome is not None:
-            tracker.start_trial(record.trial_id, {**record.params, "epochs": epochs}, record.stage)
+            tracker.start_trial(record.trial_id, run_parameters(record, epochs), record.stage)
             for epoch in record.epochs:
                 tracker.log_epoch(epoch)
             tracker.end_trial(record.outcome)

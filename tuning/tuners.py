@@ -56,12 +56,13 @@ class BayesianOptimization(BatchSizeTuner):
         encoding = Encoding(space, search_rates=True)
         return DistinctSampler(
             encoding.unconditional(),
-            lambda study, params: _is_new_and_fits(encoding, study, params),
+            lambda study, params: is_new_and_fits(encoding, study, params),
             seed=self.sampler_seed,
         )
 
 
-def _is_new_and_fits(encoding: Encoding, study: optuna.Study, params: Mapping[str, Any]) -> bool:
+def is_new_and_fits(encoding: Encoding, study: optuna.Study, params: Mapping[str, Any]) -> bool:
+    """Whether no trial of the study had this setting, and memory is not known to run out there."""
     records = [record for trial in study.get_trials(deepcopy=False) if (record := read_record(trial)) is not None]
     setting = encoding.decode(params)
     if is_out_of_memory(setting, records):

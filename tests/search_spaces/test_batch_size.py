@@ -19,6 +19,7 @@ def test_the_default_keeps_eight_updates_per_epoch() -> None:
     assert BatchSize().within(10**6).values()[-1] == 1024
     assert BatchSize().within(3).values() == (1,)
     assert BatchSize(high=16).within(100).values() == (8, 16)
+    assert BatchSize(low=50).within(100).values() == (50,)
 
 
 def test_sizes_that_depend_on_the_data_have_no_values_yet() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import cloudpickle
 
+from tuning.execution import memory_limit
 from tuning.execution.devices import worker_environment
 from tuning.execution.executor import WorkerSetup
 from tuning.execution.worker import READY, STOP, Hello
@@ -137,7 +138,7 @@ class LocalExecutor:
         assert worker.request is not None
         exit_code = _end(worker.process)
         tail = _tail(worker.log_path, worker.log_start)
-        status, reason = status_of_exit(exit_code, tail)
+        status, reason = _explain(exit_code, tail)
         outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail)
         self._discard(device)
         return outcome
@@ -162,6 +163,12 @@ def _register_by_value(part: Any) -> None:
     path = getattr(sys.modules.get(name), "__file__", None)
     if path and name != "__main__" and "." not in name and not Path(path).is_relative_to(sys.prefix):
         cloudpickle.register_pickle_by_value(sys.modules[name])
+
+
+def _explain(exit_code: int, tail: str) -> tuple[Status, str]:
+    if exit_code == memory_limit.EXIT_CODE:
+        return Status.OUT_OF_MEMORY, f"The {tail.splitlines()[-1] if tail else 'memory limit was exceeded'}."
+    return status_of_exit(exit_code, tail)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import pickle
-import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -18,8 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from tuning.execution.memory_limit import watch_memory
 from tuning.trial import DescribeRequest, EpochReport, Request, TrialRequest
 
 STOP = "stop"
@@ -65,7 +63,7 @@ def _open_session(hello: Hello) -> Any:
     hypermodel, callbacks, fit_options = pickle.loads(hello.payload)
     session = TrainingSession(hypermodel, read_data(hello.data_directory), callbacks=callbacks, fit_options=fit_options)
     if hello.memory_limit_bytes is not None:
-        limit_memory(hello.memory_limit_bytes)
+        watch_memory(hello.memory_limit_bytes)
     return session
 
 
@@ -93,16 +91,6 @@ def _let_gpu_memory_grow() -> None:
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-
-
-def limit_memory(resident_bytes: int) -> None:
-    """Let this process's resident memory grow to about `resident_bytes`, after which allocations fail.
-
-    Linux limits address space, not resident memory; so the space mapped now may grow by what is left of the limit.
-    """
-    memory = psutil.Process().memory_info()
-    room = max(0, resident_bytes - memory.rss)
-    resource.setrlimit(resource.RLIMIT_AS, (memory.vms + room, resource.RLIM_INFINITY))
 
 
 def _die_with_parent() -> None:

@@ -22,7 +22,7 @@ DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked database, a refusal for now
 
 
-class TrackingError(Exception):
+class TrackingError(ValueError):
     """MLflow cannot be reached, or does not hold what was asked; one line with the way out."""
 
 

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+from contracts import ExecutorContract
+
+from search_spaces import load_workload
+from tuning.execution.executor import Executor
+from tuning.execution.inline import InlineExecutor
+
+
+@pytest.fixture(scope="module")
+def executor() -> Executor:
+    from tuning.training.session import TrainingSession
+
+    workload = load_workload("digits")
+    return InlineExecutor(TrainingSession(workload.build, workload.load_data()))
+
+
+class TestInlineExecutor(ExecutorContract):
+    pass

@@ -1,0 +1,50 @@
+"""Recommend again from MLflow alone, for our own studies and for runs that any program logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuning.answer import Answer
+from tuning.selection.recommendation import recommend
+from tuning.tracking.reading import StudyRecord, latest_study, read_foreign, read_study
+
+
+def pick_from_study(tracking_uri: str | None, study: str | None, **rule: Any) -> Answer:
+    """Recommend from a study that this package recorded.
+
+    Args:
+        tracking_uri: MLflow's store; None for the default.
+        study: Its name; None for the one written to last.
+        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
+
+    Raises:
+        TrackingError: If the store or the study does not exist.
+        NothingToRecommend: If no trial completed.
+    """
+    return _recommend(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
+
+
+def pick_from_experiment(
+    tracking_uri: str | None, experiment: str, *, param: str, metric: str, mode: str | None, **rule: Any
+) -> Answer:
+    """Recommend from an MLflow experiment that any program logged; arguments as in `read_foreign`.
+
+    Raises:
+        TrackingError: If the store or the experiment does not exist, or no run has the parameter or the metric.
+        NothingToRecommend: If no run completed with the metric.
+    """
+    return _recommend(read_foreign(tracking_uri, experiment, param=param, metric=metric, mode=mode), rule)
+
+
+def _recommend(record: StudyRecord, rule: dict[str, Any]) -> Answer:
+    seeds = record.settings.get("seeds")
+    notes = [note for note in record.settings.get("notes", "").splitlines() if note]
+    recommendation = recommend(
+        record.results,
+        maximize=record.maximize,
+        objective=record.objective,
+        notes=(*notes, *record.notes),
+        planned_seeds=int(seeds) if seeds else None,
+        **rule,
+    )
+    return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id)
