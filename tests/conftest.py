@@ -1,9 +1,40 @@
-"""Shared by all tests: the fakes can be imported, and TensorFlow keeps its start-up messages to itself."""
+"""Shared by all tests: the fakes can be imported, an MLflow store is migrated once, TensorFlow starts in silence."""
+
+from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store; its migrations take seconds, copying it does not."""
+    from tuning.tracking.store import connect
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(f"sqlite:///{path}", create=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the one file can be copied
+    return path
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(migrated_store: Path) -> Callable[[Path], str]:
+    """Puts a migrated `mlflow.db` into a directory and returns its URI."""
+
+    def put(directory: Path) -> str:
+        shutil.copy(migrated_store, directory / "mlflow.db")
+        return f"sqlite:///{directory / 'mlflow.db'}"
+
+    return put

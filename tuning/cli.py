@@ -95,7 +95,9 @@ def workloads(_: argparse.Namespace) -> int:
 
 
 def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
-    workload = _workload(asked)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the driver computes nothing; workers log to files
+    with _silent_start():
+        workload = _workload(asked)
     given = {
         "batch_size": _batch_size(asked) or workload.batch_size,
         "learning_rate": _learning_rate(asked) or workload.learning_rate,
@@ -117,19 +119,21 @@ def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
         from tuning.tuners import BayesianOptimization, GridSearch
     tuner_class: Any = {"grid": GridSearch, "bayes": BayesianOptimization}[kind]
     tuner = tuner_class(workload.build, **given, **_rule(asked), **more)
-    tuner.search(data, epochs=asked.epochs or workload.epochs)
+    tuner.search(data, epochs=workload.epochs if asked.epochs is None else asked.epochs)
     return _tell(tuner.answer, asked)
 
 
 @contextlib.contextmanager
 def _silent_start() -> Iterator[None]:
-    """Keep TensorFlow's start-up messages, which it writes past Python, off the terminal unless its import fails."""
+    """Keep TensorFlow's start-up messages, which it writes past Python, off the terminal unless it cannot start."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
             yield
+        except ValueError:  # bad input, told in one line
+            raise
         except BaseException:
             kept.seek(0)
             os.write(terminal, kept.read())
