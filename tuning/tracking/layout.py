@@ -101,14 +101,22 @@ def epoch_values(report: EpochReport, previous: EpochReport | None) -> dict[str,
     return values
 
 
-def outcome_values(outcome: TrialOutcome) -> dict[str, float | None]:
-    """What a trial measured once as a whole; None where it did not."""
-    return dict(outcome.measurements) | {
+def outcome_metrics(outcome: TrialOutcome, last: EpochReport | None, timestamp_ms: int) -> list[Metric]:
+    """What a trial measured once as a whole, at step 0, so that MLflow draws bars of it.
+
+    What its epochs measured, too (its throughput, whose last value is then the steady one), goes to the last step.
+    """
+    values = dict(outcome.measurements) | {
         "peak_memory_bytes": outcome.peak_memory_bytes,
         "seconds": outcome.seconds,
         "compile_seconds": outcome.compile_seconds,
         "examples_per_second": outcome.examples_per_second,
     }
+    by_epoch = epoch_values(last, None).keys() if last else ()
+    again = {name: value for name, value in values.items() if name in by_epoch}
+    once = {name: value for name, value in values.items() if name not in by_epoch}
+    step = last.examples_seen if last else 0
+    return as_metrics(once, timestamp_ms, 0) + as_metrics(again, timestamp_ms, step)
 
 
 def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterValue]) -> dict[str, HyperparameterValue]:

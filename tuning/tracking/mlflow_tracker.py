@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 
 from tuning.tracking import experiments, layout
 from tuning.tracking.outbox import Outbox, Write
+from tuning.tracking.saved_view import view_tag
 from tuning.tracking.store import (
     TrackingWarning,
     answers,
@@ -93,6 +94,8 @@ class MlflowTracker:
         """
         tags = {f"{layout.SETTINGS}{name}": value for name, value in settings.items()}
         tags["mlflow.experimentKind"] = "custom_model_development"
+        if "objective" in settings:
+            tags |= view_tag(settings["objective"])
         with answers(self.tracking_uri):
             self.experiment_id = experiments.open_experiment(self._client, study, tags)
             self._learn_runs()
@@ -138,11 +141,10 @@ class MlflowTracker:
         self._send(lambda: self._log(trial, metrics=metrics))
 
     def end_trial(self, outcome: TrialOutcome) -> None:
-        """What was measured once, at the step of the last epoch; why it did not complete; MLflow's own status."""
+        """What was measured once, why the trial did not complete, and MLflow's own status."""
         trial = self._trials.pop(outcome.trial_id)
         ended_ms = _now_ms()
-        step = trial.last.examples_seen if trial.last else 0
-        metrics = layout.as_metrics(layout.outcome_values(outcome), ended_ms, step)
+        metrics = layout.outcome_metrics(outcome, trial.last, ended_ms)
         params = layout.as_params(layout.outcome_params(outcome, trial.params))
         tags = layout.as_tags(layout.outcome_tags(outcome))
         if outcome.log_tail:

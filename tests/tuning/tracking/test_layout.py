@@ -76,3 +76,14 @@ def test_hyperparameters_are_the_params_that_are_not_ours() -> None:
     tags = layout.start_tags("7", {"batch_size": 8, "units": "64", "dropout": None, "epochs": 2}, "search")
     assert layout.hyperparameters_of({}, tags) == (("units", "64"),)
     assert layout.hyperparameters_of({"batch_size": "8", "units": "64"}, {}) == (("units", 64),)
+
+
+def test_what_is_measured_once_is_drawn_as_bars_and_the_steady_throughput_comes_last() -> None:
+    outcome = TrialOutcome("1", Status.COMPLETED, seconds=2.0, examples_per_second=900.0, measurements={"loss": 0.5})
+    metrics = layout.outcome_metrics(outcome, report(2, 2000, 2.5), 7)
+    assert {metric.key: (metric.value, metric.step) for metric in metrics} == {
+        "seconds": (2.0, 0),
+        "examples_per_second": (900.0, 2000),
+        "loss": (0.5, 2000),
+    }
+    assert {metric.step for metric in layout.outcome_metrics(outcome, None, 7)} == {0}
