@@ -24,6 +24,7 @@ LAYERS = {
     "tuning.study": 2,
     "tuning.oracle": 2,
     "tuning.answer": 2,
+    "tuning.kept_models": 2,
     "tuning.preparation": 3,
     "tuning.search_loop": 3,
     "tuning.progress": 3,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,12 +15,10 @@ from search_spaces.data import leaves
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace
 from tuning.answer import Answer
-from tuning.execution.data_files import write_data
-from tuning.execution.devices import device_names, visible_gpus
-from tuning.execution.executor import Executor, WorkerSetup
-from tuning.execution.inline import InlineExecutor
-from tuning.execution.local import LocalExecutor
-from tuning.options import SearchOptions
+from tuning.execution.executor import Executor
+from tuning.execution.starting import start_executor
+from tuning.kept_models import KeptModels
+from tuning.options import read_options
 from tuning.oracle import OptunaOracle
 from tuning.plans import Plan
 from tuning.preparation import describe_model, resolve_objective, resolve_space, settings_of
@@ -42,9 +39,10 @@ class BatchSizeTuner(keras_tuner.Tuner):
 
     Args:
         hypermodel: `build_model(hp)`, `build_model()` or a `keras_tuner.HyperModel`.
+        objective: Name, "name:max", `keras_tuner.Objective`, or None for `val_accuracy`, else `val_loss`.
+        max_trials: Trials to plan; None for all of a grid, 30 proposals for Bayesian optimisation.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the rate follows; None for the model's own by the optimizer's rule, right at batch size 32.
-        objective: Name, "name:max", `keras_tuner.Objective`, or None for `val_accuracy`, else `val_loss`.
         seeds: Trainings per setting; the same seeds for every batch size.
         hyperparameters: Entries that override those of the build function.
         tune_new_entries: Whether entries of the build function that are not in `hyperparameters` are searched.
@@ -52,7 +50,11 @@ class BatchSizeTuner(keras_tuner.Tuner):
         project_name: Name of the study; the same name continues it.
         overwrite: Start over; what an earlier study of this name recorded is set aside.
         tracker: Where trials are shown; None for MLflow at `tracking_uri`.
-        options: See `SearchOptions`.
+        options: See `SearchOptions`; `executions_per_trial`, KerasTuner's name, is taken for `seeds`.
+
+    Raises:
+        TypeError: If an option is unknown.
+        ValueError: If a number is out of its range.
     """
 
     kind: ClassVar[str]
@@ -60,37 +62,39 @@ class BatchSizeTuner(keras_tuner.Tuner):
     def __init__(
         self,
         hypermodel: Any,
+        objective: Any = None,
+        max_trials: int | None = None,
         *,
         batch_size: BatchSize | None = None,
         learning_rate: LearningRate | None = None,
-        objective: Any = None,
         seeds: int = 3,
         hyperparameters: Any = None,
         tune_new_entries: bool = True,
-        directory: str | Path = ".",
+        directory: str | Path | None = None,
         project_name: str | None = None,
         overwrite: bool = False,
         tracker: Tracker | None = None,
         **options: Any,
     ) -> None:
-        if seeds < 1:
-            raise ValueError(f"seeds must be at least 1; got {seeds}.")
-        self.options = SearchOptions(**options)
-        self.batch_size, self.learning_rate, self.seeds = batch_size, learning_rate, seeds
-        self.asked_objective, self._fresh = objective, overwrite
-        self._built_by = hypermodel
-        self._tracker = tracker
+        seeds = options.pop("executions_per_trial", seeds)
+        for name, value in (("seeds", seeds), ("max_trials", max_trials)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}.")
+        self.options = read_options(options)
+        self.asked_objective, self.max_trials, self.seeds = objective, max_trials, seeds
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self._given_hypermodel, self._fresh, self._tracker = hypermodel, overwrite, tracker
         self._description: ModelDescription | None = None
+        self._input_shape: tuple[int | None, ...] = (None,)
         self._answer: Answer | None = None
-        self._shapes: Any = None
-        self._kept: set[str] = set()
         quiet_optuna()
         super().__init__(
             OptunaOracle(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
             _accepting_hp(hypermodel),
-            directory=str(directory),
+            directory=str(directory or "."),
             project_name=project_name or f"{_name_of(hypermodel)}-{self.kind}",
         )
+        self._kept = KeptModels(Path(self.project_dir), self.options.keep_models)
 
     @property
     def project_dir(self) -> str:
@@ -112,7 +116,14 @@ class BatchSizeTuner(keras_tuner.Tuner):
         """
         arguments = read_search_arguments(*fit_args, **fit_kwargs)
         with tempfile.TemporaryDirectory(prefix="batch-size-") as scratch:
-            executor = self._start_executor(arguments, Path(scratch))
+            executor = start_executor(
+                self._given_hypermodel,
+                arguments.data,
+                scratch=Path(scratch),
+                callbacks=arguments.callbacks,
+                fit_options=arguments.fit_options,
+                options=self.options,
+            )
             try:
                 self._search(arguments, executor)
             finally:
@@ -155,19 +166,22 @@ class BatchSizeTuner(keras_tuner.Tuner):
         Raises:
             ValueError: If the weights were not kept.
         """
-        path = self._weights_path(trial.trial_id)
-        if not path.exists():
-            raise ValueError(
-                f"Only the best {self.options.keep_models} models are kept; trial {trial.trial_id} is not among them. "
-                "Raise keep_models, or train its hyperparameters again."
-            )
+        path = self._kept.find(trial.trial_id)
         model = self.hypermodel.build(trial.hyperparameters.copy())
         if not model.built:
-            model.build(self._shapes)
+            model.build(self._input_shape)
         if model.optimizer is not None:
             model.optimizer.build(model.trainable_variables)  # its state is in the file too
         model.load_weights(path)
         return model
+
+    def search_space_summary(self, extended: bool = False) -> None:
+        """Print the search space; the build function's part is known once a search has started."""
+        print(f"Batch sizes: {self.batch_size or 'powers of 2 that suit the data'}")
+        print(f"Learning rate: {self.learning_rate or 'the model’s own, following the batch size'}")
+        if self._description is None:
+            print("The model is built in a worker when search() starts; its hyperparameters are listed from then on.")
+        super().search_space_summary(extended)
 
     def make_plan(self, space: SearchSpace) -> Plan:
         """What the study tries."""
@@ -183,39 +197,21 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self.hypermodel.declare_hyperparameters(hp)
         self.oracle.update_space(hp)
 
-    def _start_executor(self, arguments: SearchArguments, scratch: Path) -> Executor:
-        callbacks, fit_options = arguments.callbacks, dict(arguments.fit_options)
-        if self.options.in_process:
-            from tuning.training.session import TrainingSession
-
-            return InlineExecutor(
-                TrainingSession(self._built_by, arguments.data, callbacks=callbacks, fit_options=fit_options)
-            )
-        write_data(arguments.data, scratch / "data")
-        setup = WorkerSetup(
-            self._built_by,
-            data_directory=scratch / "data",
-            log_directory=scratch / "logs",
-            callbacks=callbacks,
-            fit_options=fit_options,
-            memory_limit_bytes=self.options.memory_limit_bytes,
-        )
-        return LocalExecutor(setup, device_names(self.options.workers, visible_gpus()))
-
     def _search(self, arguments: SearchArguments, executor: Executor) -> None:
         space = self._resolve(arguments, executor)
         lock = StudyLock(Path(self.project_dir))
         try:
             tracker = self._open(arguments, space)
             self._run(arguments, executor, tracker)
-            self._conclude(tracker)
+            self._answer = Answer(self.recommend(), self.project_name, tracker.tracking_uri, tracker.experiment_id)
+            tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
         finally:
             lock.release()
 
     def _resolve(self, arguments: SearchArguments, executor: Executor) -> SearchSpace:
         description = describe_model(executor, self.oracle.get_space().get_config())
         self._description = description
-        self._shapes = (None, *next(leaves(arguments.data.x_train)).shape[1:])
+        self._input_shape = (None, *next(leaves(arguments.data.x_train)).shape[1:])
         self.oracle.update_space(keras_tuner.HyperParameters.from_config(description.hyperparameters))
         self.oracle.objective = resolve_objective(self.asked_objective, description)
         return resolve_space(
@@ -228,30 +224,20 @@ class BatchSizeTuner(keras_tuner.Tuner):
 
     def _open(self, arguments: SearchArguments, space: SearchSpace) -> Tracker:
         assert self._description is not None
+        name, objective = self.project_name, self.oracle.objective
         settings = settings_of(
-            self.kind,
-            space,
-            self._description,
-            self.oracle.objective,
-            arguments,
-            seeds=self.seeds,
-            loop=self.options.loop,
+            self.kind, space, self._description, objective, arguments, seeds=self.seeds, loop=self.options.loop
         )
         storage = journal_of(Path(self.project_dir), self.options.storage)
         tracker = self._tracker or MlflowTracker(self.options.tracking_uri)
         if self._fresh:
-            set_aside(storage, self.project_name)
-            tracker.fresh(self.project_name)
+            set_aside(storage, name)
+            tracker.fresh(name)
             self._fresh = False
-        check_settings(storage, self.project_name, settings)
-        tracker.start_study(self.project_name, {**settings, "notes": "\n".join(self._notes())})
-        study = open_study(
-            storage,
-            self.project_name,
-            maximize=self.oracle.maximize,
-            settings=settings,
-            sampler=self.make_sampler(space),
-        )
+        check_settings(storage, name, settings)
+        tracker.start_study(name, {**settings, "notes": "\n".join(self._notes())})
+        sampler = self.make_sampler(space)
+        study = open_study(storage, name, maximize=self.oracle.maximize, settings=settings, sampler=sampler)
         self.oracle.open(study, self.make_plan(space))
         relog(self.oracle, tracker, epochs=arguments.epochs)
         return tracker
@@ -270,43 +256,29 @@ class BatchSizeTuner(keras_tuner.Tuner):
                 executor,
                 tracker,
                 display,
-                request_of=self._requests(arguments),
+                request_of=lambda record: self._request(record, arguments),
                 after_trial=self._forget_models,
                 timeout_s=self.options.timeout_s,
             ).run()
 
-    def _conclude(self, tracker: Tracker) -> None:
-        self._answer = Answer(self.recommend(), self.project_name, tracker.tracking_uri, tracker.experiment_id)
-        tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
+    def _request(self, record: TrialRecord, arguments: SearchArguments) -> TrialRequest:
+        return TrialRequest(
+            record.trial_id,
+            batch_size=record.setting.batch_size,
+            seed=record.seed,
+            epochs=arguments.epochs,
+            learning_rate=record.setting.learning_rate,
+            hyperparameters=dict(record.setting.hyperparameters),
+            loop=self.options.loop,
+            evaluation_batch_size=arguments.evaluation_batch_size,
+            weights_path=self._kept.path_to_save(record.trial_id),
+        )
 
-    def _requests(self, arguments: SearchArguments) -> Callable[[TrialRecord], TrialRequest]:
-        def request_of(record: TrialRecord) -> TrialRequest:
-            weights = self._weights_path(record.trial_id) if self.options.keep_models else None
-            if weights is not None:
-                weights.parent.mkdir(exist_ok=True)
-            return TrialRequest(
-                record.trial_id,
-                batch_size=record.setting.batch_size,
-                seed=record.seed,
-                epochs=arguments.epochs,
-                learning_rate=record.setting.learning_rate,
-                hyperparameters=dict(record.setting.hyperparameters),
-                loop=self.options.loop,
-                evaluation_batch_size=arguments.evaluation_batch_size,
-                weights_path=None if weights is None else str(weights),
-            )
-
-        return request_of
-
-    def _weights_path(self, trial_id: str) -> Path:
-        return Path(self.project_dir).resolve() / "weights" / f"{trial_id}.weights.h5"
-
-    def _forget_models(self, ended: TrialRecord) -> None:
-        """Keep the weights of the best models only."""
-        best = {trial.trial_id for trial in self.oracle.get_best_trials(self.options.keep_models)}
-        for trial_id in (self._kept | {ended.trial_id}) - best:
-            self._weights_path(trial_id).unlink(missing_ok=True)
-        self._kept = best
+    def _forget_models(self, _: TrialRecord) -> None:
+        """Keep what is best so far, and what is being written."""
+        running = {record.trial_id for record in self.oracle.records if record.outcome is None}
+        best = {trial.trial_id for trial in self.oracle.get_best_trials(self._kept.limit)}
+        self._kept.keep(best | running)
 
     def _notes(self) -> list[str]:
         notes = []

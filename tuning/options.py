@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 LOOPS = ("auto", "keras", "device", "xla")
 
@@ -51,3 +53,17 @@ class SearchOptions:
             raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
         if self.keep_models < 0:
             raise ValueError(f"keep_models must not be negative; got {self.keep_models}.")
+
+
+def read_options(given: Mapping[str, Any]) -> SearchOptions:
+    """Options from keyword arguments.
+
+    Raises:
+        TypeError: If one is unknown.
+        ValueError: If a value is out of its range.
+    """
+    known = [field.name for field in fields(SearchOptions)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"The tuner takes the options {', '.join(known)}; got {name!r}.")
+    return SearchOptions(**given)

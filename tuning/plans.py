@@ -68,11 +68,12 @@ class GridPlan:
     Args:
         space: Whose grid is run.
         seeds: How many seeds, 0, 1, 2 and so on; the same for every setting.
+        max_trials: Plan no more than this many trials; None for all.
     """
 
-    def __init__(self, space: SearchSpace, seeds: int) -> None:
+    def __init__(self, space: SearchSpace, seeds: int, *, max_trials: int | None = None) -> None:
         self.encoding = Encoding(space, search_rates=False)
-        self._planned = [Planned(setting, seed) for seed in range(seeds) for setting in space.grid()]
+        self._planned = [Planned(setting, seed) for seed in range(seeds) for setting in space.grid()][:max_trials]
 
     @property
     def total(self) -> int:

@@ -26,7 +26,7 @@ class GridSearch(BatchSizeTuner):
     kind = "grid"
 
     def make_plan(self, space: SearchSpace) -> Plan:
-        return GridPlan(space, self.seeds)
+        return GridPlan(space, self.seeds, max_trials=self.max_trials)
 
     def make_sampler(self, space: SearchSpace) -> None:  # noqa: ARG002  (a grid is a queue)
         return None
@@ -36,21 +36,20 @@ class BayesianOptimization(BatchSizeTuner):
     """Propose batch sizes, learning rates and hyperparameters from what has been seen; confirm the leaders.
 
     Args:
-        hypermodel: As for `BatchSizeTuner`, and all further arguments.
-        max_trials: Proposals; the confirmation of the leading batch sizes on fresh seeds comes on top.
-        seed: Of the sampler.
+        seed: Of the sampler; the further arguments are those of `BatchSizeTuner`.
     """
 
     kind = "bayes"
 
-    def __init__(self, hypermodel: Any, *, max_trials: int = 30, seed: int = 0, **rest: Any) -> None:
-        if max_trials < 1:
-            raise ValueError(f"max_trials must be at least 1; got {max_trials}.")
-        self.max_trials, self.sampler_seed = max_trials, seed
-        super().__init__(hypermodel, **rest)
+    def __init__(
+        self, hypermodel: Any, objective: Any = None, max_trials: int | None = 30, *, seed: int = 0, **rest: Any
+    ) -> None:
+        self.sampler_seed = seed
+        super().__init__(hypermodel, objective, max_trials, **rest)
 
     def make_plan(self, space: SearchSpace) -> Plan:
-        return BayesianPlan(space, max_trials=self.max_trials, seeds=self.seeds, maximize=self.oracle.maximize)
+        proposals = self.max_trials or 30
+        return BayesianPlan(space, max_trials=proposals, seeds=self.seeds, maximize=self.oracle.maximize)
 
     def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler:
         encoding = Encoding(space, search_rates=True)
