@@ -58,7 +58,7 @@ class Answer:
         table = Table(
             box=SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, 1),
+            padding=0,
             title=f"{found.objective} by batch size",
             title_justify="left",
         )
