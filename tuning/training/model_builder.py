@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 
 from tuning.training.failures import status_of_error
 from tuning.trial import Status, TrialRequest
@@ -119,7 +120,9 @@ def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
 def constant_learning_rate(model: keras.Model) -> float | None:
     """The optimizer's learning rate; None if it follows a schedule or a function."""
     value = _unwrapped_optimizer(model).get_config().get("learning_rate")
-    return float(value) if isinstance(value, (int, float)) else None
+    if not isinstance(value, (int, float)):
+        return None
+    return float(str(np.float32(value)))  # the number that was written: 0.001, not float32's 0.0010000000474974513
 
 
 def set_learning_rate(model: keras.Model, learning_rate: float) -> None:
