@@ -118,10 +118,9 @@ def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
 
     By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays. The
     client is also kept quiet: its links would end up amid the output of `--json`, each database error is followed by a
-    traceback though it is raised, too, and mlflow 3.17 calls what sqlalchemy 2.1 has deprecated (`noload`).
+    traceback and each failed request by a warning though both are raised, too, and mlflow 3.17 calls what sqlalchemy 2.1 has deprecated (`noload`).
     """
-    logger = logging.getLogger("mlflow.store.db.utils")
-    level = logger.level
+    levels = {name: logging.getLogger(name).level for name in ("mlflow.store.db.utils", "urllib3.connectionpool")}
     set_here = {
         name: value
         for name, value in {
@@ -133,13 +132,15 @@ def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
         if name not in os.environ
     }
     os.environ.update(set_here)
-    logger.setLevel(logging.CRITICAL)
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SADeprecationWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for name in set_here:
             os.environ.pop(name, None)
 
