@@ -1,0 +1,245 @@
+"""The same grid by KerasTuner, by Optuna around `model.fit`, and by this project: wall time and validation metrics.
+
+    python benchmarks/search_speed.py                     # all three models, about half an hour on 2 cores
+    python benchmarks/search_speed.py mlp --examples 6000 # one model, fewer examples
+
+Every peer trains the same models on the same arrays at the same learning rates, one trial after the other, for the
+same epochs. Images are MNIST (`../shared/data/mnist_60k_3k.npz`), or scikit-learn's digits, enlarged and repeated,
+where that file is absent. Timings hold imports out and everything else in: starting workers, building, compiling,
+logging to MLflow (this project only), and KerasTuner's files. The machine should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+MNIST = ROOT.parent / "shared" / "data" / "mnist_60k_3k.npz"
+BATCH_SIZES = (4, 16, 64, 256, 1024, 4096)
+EXAMPLES = {"mlp": 60_000, "cnn": 8_192, "lstm": 8_192}
+EPOCHS = 2
+PEERS = ("keras_tuner", "optuna", "batch_size")
+
+
+def load_images(examples: int) -> tuple[Any, Any, Any, Any]:
+    """Grey values in 0..1, `(n, 28, 28) float32`."""
+    if MNIST.exists():
+        with np.load(MNIST) as archive:
+            x, y = archive["x_train"][:examples], archive["y_train"][:examples]
+            x_val, y_val = archive["x_test"], archive["y_test"]
+        return (x / 255).astype("float32"), y.astype("int32"), (x_val / 255).astype("float32"), y_val.astype("int32")
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.pad(np.kron(digits.images / 16, np.ones((3, 3))), ((0, 0), (2, 2), (2, 2))).astype("float32")
+    rows = np.resize(np.arange(300, len(images)), examples)
+    return images[rows], digits.target[rows].astype("int32"), images[:300], digits.target[:300].astype("int32")
+
+
+def build_mlp() -> Any:
+    import keras
+
+    return compiled([keras.layers.Flatten(), keras.layers.Dense(128, activation="relu")])
+
+
+def build_cnn() -> Any:
+    import keras
+
+    return compiled(
+        [
+            keras.layers.Reshape((28, 28, 1)),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+
+
+def build_lstm() -> Any:
+    import keras
+
+    return compiled([keras.layers.LSTM(32)])
+
+
+def compiled(layers: list[Any]) -> Any:
+    import keras
+
+    model = keras.Sequential([keras.Input((28, 28)), *layers, keras.layers.Dense(10, activation="softmax")])
+    model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+MODELS: dict[str, Callable[[], Any]] = {"mlp": build_mlp, "cnn": build_cnn, "lstm": build_lstm}
+
+
+def learning_rate(batch_size: int) -> float:
+    return float(1e-3 * (batch_size / 32) ** 0.5)
+
+
+def by_keras_tuner(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int]) -> dict[int, tuple[float, float]]:
+    """The usual way: `fit` overridden with `batch_size=hp.Choice(...)`."""
+    import keras
+    import keras_tuner
+
+    class Model(keras_tuner.HyperModel):  # type: ignore[misc]
+        def build(self, hp: Any) -> Any:
+            hp.Choice("batch_size", sizes)
+            return build()
+
+        def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            size = hp.get("batch_size")
+            model.optimizer.learning_rate = learning_rate(size)
+            return model.fit(*args, batch_size=size, **kwargs)
+
+    found: dict[int, tuple[float, float]] = {}
+
+    class Tuner(keras_tuner.GridSearch):  # type: ignore[misc]
+        def _configure_tensorboard_dir(self, *_: Any) -> None:
+            """keras-tuner 1.4.8 fails every trial here where tensorboard is not installed."""
+
+        def on_trial_begin(self, _trial: Any) -> None:
+            self.began = time.perf_counter()
+            keras.utils.set_random_seed(0)
+
+        def on_trial_end(self, trial: Any) -> None:
+            super().on_trial_end(trial)
+            history = trial.metrics.get_history("val_accuracy")
+            found[trial.hyperparameters.get("batch_size")] = (time.perf_counter() - self.began, history[-1].value[0])
+
+    x, y, x_val, y_val = data
+    tuner = Tuner(Model(), objective="val_accuracy", directory=".", project_name="peer")
+    tuner.search(x, y, validation_data=(x_val, y_val), epochs=EPOCHS, verbose=0)
+    return found
+
+
+def by_optuna(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int]) -> dict[int, tuple[float, float]]:
+    """A study whose objective calls `model.fit`."""
+    import keras
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    x, y, x_val, y_val = data
+    found: dict[int, tuple[float, float]] = {}
+
+    def objective(trial: optuna.Trial) -> float:
+        size, began = trial.suggest_categorical("batch_size", sizes), time.perf_counter()
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(0)
+        model = build()
+        model.optimizer.learning_rate = learning_rate(size)
+        fitted = model.fit(x, y, batch_size=size, epochs=EPOCHS, validation_data=(x_val, y_val), verbose=0)
+        found[size] = (time.perf_counter() - began, fitted.history["val_accuracy"][-1])
+        return found[size][1]
+
+    study = optuna.create_study(direction="maximize", storage="sqlite:///optuna.db")
+    for size in sizes:
+        study.enqueue_trial({"batch_size": size})
+    study.optimize(objective, n_trials=len(sizes))
+    return found
+
+
+def by_batch_size(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int]) -> dict[int, tuple[float, float]]:
+    """This project, as its users call it."""
+    from search_spaces import BatchSize
+    from tuning import GridSearch
+    from tuning.tracking.mlflow_tracker import MlflowTracker
+
+    moments: dict[str, list[float]] = {}
+
+    class Timed(MlflowTracker):
+        def start_trial(self, trial_id: str, params: Any, stage: str) -> None:
+            moments[trial_id] = [time.perf_counter()]
+            super().start_trial(trial_id, params, stage)
+
+        def end_trial(self, outcome: Any) -> None:
+            moments[outcome.trial_id].append(time.perf_counter())
+            super().end_trial(outcome)
+
+    x, y, x_val, y_val = data
+    tuner = GridSearch(build, batch_size=BatchSize.of(*sizes), seeds=1, tracker=Timed(), keep_models=0)
+    tuner.search(x, y, validation_data=(x_val, y_val), epochs=EPOCHS, verbose=0)
+    return {
+        record.setting.batch_size: (moments[record.trial_id][1] - moments[record.trial_id][0], record.score or 0.0)
+        for record in tuner.oracle.records
+    }
+
+
+def run_peer(peer: str, model: str, examples: int, sizes: list[int]) -> None:
+    """In a process and a directory of its own; prints one JSON line."""
+    import keras  # noqa: F401  (imports are held out of every peer's time)
+    import keras_tuner  # noqa: F401
+
+    data = load_images(examples)
+    search = {"keras_tuner": by_keras_tuner, "optuna": by_optuna, "batch_size": by_batch_size}[peer]
+    began = time.perf_counter()
+    found = search(MODELS[model], data, sizes)
+    wall = time.perf_counter() - began
+    print("RESULT " + json.dumps({"wall": wall, "trials": {str(size): value for size, value in found.items()}}))
+
+
+def measure(peer: str, model: str, examples: int, sizes: list[int]) -> dict[str, Any]:
+    arguments = [peer, model, str(examples), ",".join(map(str, sizes))]
+    with tempfile.TemporaryDirectory() as directory:
+        done = subprocess.run(
+            [sys.executable, __file__, "--peer", *arguments],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if not lines:
+        raise SystemExit(f"{peer} failed on {model}:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(lines[-1].removeprefix("RESULT "))
+    return found
+
+
+def report(model: str, examples: int, sizes: list[int], results: dict[str, dict[str, Any]]) -> None:
+    ours = results["batch_size"]
+    print(f"\n{model}: {examples:,} examples, {EPOCHS} epochs, {len(sizes)} trials")
+    print(
+        f"{'':14s}{'wall s':>9s}{'trials/h':>10s}{'ratio':>8s}   speed-up of a trial at batch "
+        + ", ".join(map(str, sizes))
+    )
+    for peer in PEERS:
+        found = results[peer]
+        each = [found["trials"][str(size)][0] / ours["trials"][str(size)][0] for size in sizes]
+        rate = 3600 * len(sizes) / found["wall"]
+        told = "  ".join(f"{ratio:.2f}" for ratio in each)
+        print(f"{peer:14s}{found['wall']:9.1f}{rate:10.0f}{found['wall'] / ours['wall']:8.2f}   {told}")
+    for peer in PEERS[:2]:
+        gaps = [abs(results[peer]["trials"][str(size)][1] - ours["trials"][str(size)][1]) for size in sizes]
+        print(f"largest difference of the final validation accuracy to {peer}: {max(gaps):.4f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL", help="mlp, cnn, lstm")
+    parser.add_argument("--examples", type=int)
+    parser.add_argument("--batch-sizes", default=",".join(map(str, BATCH_SIZES)))
+    arguments = parser.parse_args()
+    sizes = [int(word) for word in arguments.batch_sizes.split(",")]
+    for model in arguments.models:
+        examples = arguments.examples or EXAMPLES[model]
+        usable = [size for size in sizes if size <= examples]
+        report(model, examples, usable, {peer: measure(peer, model, examples, usable) for peer in PEERS})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peer"]:
+        run_peer(sys.argv[2], sys.argv[3], int(sys.argv[4]), [int(word) for word in sys.argv[5].split(",")])
+    else:
+        main()
