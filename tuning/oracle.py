@@ -14,8 +14,8 @@ import optuna
 from keras_tuner.engine import trial as trial_module
 from optuna.trial import TrialState
 
-from tuning.plans import Pause, Plan, Planned, ask_for, owed
-from tuning.records import TrialRecord, closing_attributes, opening_attributes, read_record
+from tuning.plans import Pause, Plan, ask_for, owed
+from tuning.records import CLOSING, TrialRecord, closing, read_record
 from tuning.tracking.direction import infer_mode
 from tuning.trial import EpochReport, Status, TrialOutcome
 
@@ -102,30 +102,28 @@ class OptunaOracle(keras_tuner.Oracle):
         """KerasTuner's seam: the values of the next trial, or that there is none."""
         assert self._study is not None
         debt = owed(self.records)
-        if debt is not None:
-            proposal: tuple[optuna.Trial, Planned] | Pause = (ask_for(self._study, debt, self.plan.encoding), debt)
+        if debt is None:
+            trial = self.plan.next(self._study, self.records, trial_id)
         else:
-            proposal = self.plan.next(self._study, self.records)
-        if isinstance(proposal, Pause):
-            return {"status": "IDLE" if proposal is Pause.WAIT else "STOPPED"}
-        trial, planned = proposal
-        self._note(trial_id, trial, planned)
-        return {"status": "RUNNING", "values": self._records[trial_id].values}
+            trial = ask_for(self._study, debt, self.plan.encoding, trial_id)
+        if isinstance(trial, Pause):
+            return {"status": "IDLE" if trial is Pause.WAIT else "STOPPED"}
+        record = read_record(self._study.get_trials(deepcopy=False)[trial.number])
+        assert record is not None
+        self._running[trial_id], self._records[trial_id] = trial, record
+        return {"status": "RUNNING", "values": record.values}
 
     def report(self, epoch: EpochReport) -> None:
-        """Take an epoch's metrics into KerasTuner's trial, and the objective into Optuna's."""
+        """Take an epoch's metrics into KerasTuner's trial."""
         _register(self.trials[epoch.trial_id], epoch.metrics, self.objective)
         self.update_trial(epoch.trial_id, dict(epoch.metrics), step=epoch.epoch)
-        if (value := epoch.metrics.get(self.objective.name)) is not None:
-            self._running[epoch.trial_id].report(value, step=epoch.examples_seen)
 
     def finish(self, outcome: TrialOutcome, epochs: tuple[EpochReport, ...]) -> TrialRecord:
         """Record how a trial ended, in Optuna and in KerasTuner."""
         assert self._study is not None
         running = self._running.pop(outcome.trial_id)
         score = self._score(outcome, epochs)
-        for name, value in {**closing_attributes(outcome, epochs), "score": score}.items():
-            running.set_user_attr(name, value)
+        running.set_user_attr(CLOSING, closing(outcome, epochs, score))
         state = _OPTUNA_STATE.get(outcome.status, TrialState.FAIL)
         self._study.tell(running, score if state is TrialState.COMPLETE else None, state=state)
         record = read_record(self._study.get_trials(deepcopy=False)[running.number])
@@ -150,12 +148,6 @@ class OptunaOracle(keras_tuner.Oracle):
 
     def _save_trial(self, trial: Any) -> None:
         """Nothing; private in keras-tuner 1.4.8, which would write a second record that may disagree."""
-
-    def _note(self, trial_id: str, trial: optuna.Trial, planned: Planned) -> None:
-        for name, value in opening_attributes(trial_id, planned.setting, planned.seed, planned.stage).items():
-            trial.set_user_attr(name, value)
-        self._running[trial_id] = trial
-        self._records[trial_id] = TrialRecord(trial_id, trial.number, planned.setting, planned.seed, planned.stage)
 
     def _score(self, outcome: TrialOutcome, epochs: tuple[EpochReport, ...]) -> float | None:
         if outcome.status is not Status.COMPLETED or not epochs:

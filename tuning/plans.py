@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from search_spaces.space import SearchSpace, Setting
 from tuning.encoding import Encoding
-from tuning.records import TrialRecord
+from tuning.records import OPENING, TrialRecord, opening
 from tuning.selection.results import CONFIRM, SEARCH
 from tuning.trial import Status
 
@@ -42,14 +42,14 @@ class Plan(Protocol):
     def total(self) -> int:
         """How many trials the plan comes to, at most."""
 
-    def next(self, study: optuna.Study, records: Sequence[TrialRecord]) -> tuple[optuna.Trial, Planned] | Pause:
-        """Start the next trial in the study, or say why there is none."""
+    def next(self, study: optuna.Study, records: Sequence[TrialRecord], trial_id: str) -> optuna.Trial | Pause:
+        """Start the next trial in the study, its `OPENING` set, or say why there is none."""
 
 
-def ask_for(study: optuna.Study, planned: Planned, encoding: Encoding) -> optuna.Trial:
+def ask_for(study: optuna.Study, planned: Planned, encoding: Encoding, trial_id: str) -> optuna.Trial:
     """Start an Optuna trial with just the values of a planned one."""
     params, distributions = encoding.encode(planned.setting)
-    study.enqueue_trial(params)
+    study.enqueue_trial(params, {OPENING: opening(trial_id, planned.setting, planned.seed, planned.stage)})
     return study.ask(distributions)
 
 
@@ -79,11 +79,11 @@ class GridPlan:
     def total(self) -> int:
         return len(self._planned)
 
-    def next(self, study: optuna.Study, records: Sequence[TrialRecord]) -> tuple[optuna.Trial, Planned] | Pause:
+    def next(self, study: optuna.Study, records: Sequence[TrialRecord], trial_id: str) -> optuna.Trial | Pause:
         started = {(record.setting, record.seed) for record in records if record.is_settled}
         for planned in self._planned:
             if (planned.setting, planned.seed) not in started:
-                return ask_for(study, planned, self.encoding), planned
+                return ask_for(study, planned, self.encoding, trial_id)
         return Pause.DONE
 
 
@@ -112,14 +112,15 @@ class BayesianPlan:
     def total(self) -> int:
         return self._max_trials + self._leaders * self._seeds
 
-    def next(self, study: optuna.Study, records: Sequence[TrialRecord]) -> tuple[optuna.Trial, Planned] | Pause:
+    def next(self, study: optuna.Study, records: Sequence[TrialRecord], trial_id: str) -> optuna.Trial | Pause:
         searched = [record for record in records if record.stage == SEARCH and record.is_settled]
         if len(searched) < self._max_trials and not self._exhausted(searched):
             trial = study.ask()
-            return trial, Planned(self._suggest(trial), seed=0)
+            trial.set_user_attr(OPENING, opening(trial_id, self._suggest(trial), 0, SEARCH))
+            return trial
         if any(record.status is None for record in searched):
             return Pause.WAIT
-        return self._confirm(study, records, searched)
+        return self._confirm(study, records, searched, trial_id)
 
     def _suggest(self, trial: optuna.Trial) -> Setting:
         params = {name: suggest(trial, name, found) for name, found in self.encoding.unconditional().items()}
@@ -136,14 +137,13 @@ class BayesianPlan:
         return all(setting in tried or is_out_of_memory(setting, searched) for setting in settings)
 
     def _confirm(
-        self, study: optuna.Study, records: Sequence[TrialRecord], searched: Sequence[TrialRecord]
-    ) -> tuple[optuna.Trial, Planned] | Pause:
+        self, study: optuna.Study, records: Sequence[TrialRecord], searched: Sequence[TrialRecord], trial_id: str
+    ) -> optuna.Trial | Pause:
         started = {(record.setting, record.seed) for record in records if record.stage == CONFIRM and record.is_settled}
         for seed in range(1, self._seeds + 1):
             for setting in self._leading(searched):
                 if (setting, seed) not in started:
-                    planned = Planned(setting, seed, CONFIRM)
-                    return ask_for(study, planned, self.encoding), planned
+                    return ask_for(study, Planned(setting, seed, CONFIRM), self.encoding, trial_id)
         return Pause.DONE
 
     def _leading(self, searched: Iterable[TrialRecord]) -> list[Setting]:

@@ -14,6 +14,9 @@ from search_spaces.space import Setting, as_pairs
 from tuning.selection.results import TrialResult
 from tuning.trial import EpochReport, Status, TrialOutcome
 
+OPENING, CLOSING = "trial", "result"
+"""User attributes of an Optuna trial. One write each: a write to a journal costs about a millisecond."""
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -82,39 +85,38 @@ class TrialRecord:
         )
 
 
-def opening_attributes(trial_id: str, setting: Setting, seed: int, stage: str) -> dict[str, Any]:
-    """The attributes that make an Optuna trial a `TrialRecord` from its start."""
+def opening(trial_id: str, setting: Setting, seed: int, stage: str) -> dict[str, Any]:
+    """What makes an Optuna trial a `TrialRecord` from its start: its user attribute `OPENING`."""
     values = {**dataclasses.asdict(setting), "hyperparameters": dict(setting.hyperparameters)}
     return {"trial_id": trial_id, "setting": values, "seed": seed, "stage": stage}
 
 
-def closing_attributes(outcome: TrialOutcome, epochs: tuple[EpochReport, ...]) -> dict[str, Any]:
-    """The attributes added when it ends, as plain JSON."""
+def closing(outcome: TrialOutcome, epochs: tuple[EpochReport, ...], score: float | None) -> dict[str, Any]:
+    """What is added when it ends, as plain JSON: its user attribute `CLOSING`."""
     return {
-        "status": str(outcome.status),
         "outcome": _plain(dataclasses.asdict(outcome)),
         "epochs": [_plain(dataclasses.asdict(epoch)) for epoch in epochs],
+        "score": score,
     }
 
 
 def read_record(trial: optuna.trial.FrozenTrial) -> TrialRecord | None:
     """The record of an Optuna trial; None if the driver died before it was filled in, so that nothing ran."""
-    attributes = trial.user_attrs
-    if "setting" not in attributes:
+    if OPENING not in trial.user_attrs:
         return None
-    outcome = _read_outcome(attributes)
+    opened, closed = trial.user_attrs[OPENING], trial.user_attrs.get(CLOSING, {})
+    outcome = _read_outcome(closed)
     if outcome is None and trial.state.is_finished():
-        outcome = TrialOutcome(attributes["trial_id"], Status.INTERRUPTED, reason="the driver ended before the trial")
-    epochs = tuple(EpochReport(**_numbers(epoch)) for epoch in attributes.get("epochs", ()))
+        outcome = TrialOutcome(opened["trial_id"], Status.INTERRUPTED, reason="the driver ended before the trial")
     return TrialRecord(
-        trial_id=attributes["trial_id"],
+        trial_id=opened["trial_id"],
         number=trial.number,
-        setting=_read_setting(attributes["setting"]),
-        seed=attributes["seed"],
-        stage=attributes["stage"],
+        setting=_read_setting(opened["setting"]),
+        seed=opened["seed"],
+        stage=opened["stage"],
         outcome=outcome,
-        epochs=epochs,
-        score=attributes.get("score"),
+        epochs=tuple(EpochReport(**_numbers(epoch)) for epoch in closed.get("epochs", ())),
+        score=closed.get("score"),
     )
 
 
@@ -122,10 +124,10 @@ def _read_setting(values: Mapping[str, Any]) -> Setting:
     return Setting(values["batch_size"], values["learning_rate"], as_pairs(values["hyperparameters"]))
 
 
-def _read_outcome(attributes: Mapping[str, Any]) -> TrialOutcome | None:
-    if "outcome" not in attributes:
+def _read_outcome(closed: Mapping[str, Any]) -> TrialOutcome | None:
+    if not closed:
         return None
-    values = _numbers(attributes["outcome"])
+    values = _numbers(closed["outcome"])
     return TrialOutcome(**{**values, "status": Status(values["status"])})
 
 

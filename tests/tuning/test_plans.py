@@ -7,7 +7,7 @@ import pytest
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
 from tuning.encoding import BATCH_SIZE_RANK, LEARNING_RATE_OFFSET, Encoding, distribution_of
 from tuning.plans import BayesianPlan, GridPlan, Pause, Planned, is_out_of_memory, owed
-from tuning.records import TrialRecord
+from tuning.records import TrialRecord, read_record
 from tuning.trial import Status, TrialOutcome
 
 
@@ -32,12 +32,13 @@ def run_out(plan: GridPlan | BayesianPlan, scores: dict[int, float] | None = Non
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     records: list[TrialRecord] = []
     planned = []
-    while not isinstance(found := plan.next(study, records), Pause):
-        trial, wish = found
-        planned.append(wish)
-        score = (scores or {}).get(wish.setting.batch_size, 0.5)
+    while not isinstance(trial := plan.next(study, records, "t"), Pause):
+        started = read_record(study.trials[trial.number])
+        assert started is not None
+        score = (scores or {}).get(started.setting.batch_size, 0.5)
         study.tell(trial, score)
-        records.append(record(wish.setting, seed=wish.seed, stage=wish.stage, score=score))
+        planned.append(Planned(started.setting, started.seed, started.stage))
+        records.append(record(started.setting, seed=started.seed, stage=started.stage, score=score))
     return planned
 
 
@@ -49,9 +50,9 @@ def test_a_grid_compares_all_sizes_at_the_first_seed_before_the_second() -> None
 def test_a_grid_goes_on_with_what_is_missing() -> None:
     plan = GridPlan(space(8, 32), seeds=1)
     done = record(space(8, 32).grid()[0])
-    found = plan.next(optuna.create_study(), [done])
+    found = plan.next(optuna.create_study(), [done], "t")
     assert not isinstance(found, Pause)
-    assert found[1].setting.batch_size == 32
+    assert found.user_attrs["trial"]["setting"]["batch_size"] == 32
 
 
 def test_an_interrupted_trial_is_owed_until_somebody_runs_it() -> None:
@@ -77,7 +78,7 @@ def test_a_finite_space_ends_when_everything_has_been_tried() -> None:
 
 def test_confirmation_waits_for_running_trials() -> None:
     plan = BayesianPlan(space(8), max_trials=1, seeds=2, maximize=True)
-    assert plan.next(optuna.create_study(), [record(Setting(8, 0.1), None)]) is Pause.WAIT
+    assert plan.next(optuna.create_study(), [record(Setting(8, 0.1), None)], "t") is Pause.WAIT
 
 
 def test_running_out_of_memory_rules_out_all_larger_sizes() -> None:
