@@ -269,10 +269,23 @@ class BatchSizeTuner(keras_tuner.Tuner):
             epochs=arguments.epochs,
             learning_rate=record.setting.learning_rate,
             hyperparameters=dict(record.setting.hyperparameters),
-            loop=self.options.loop,
+            loop=self._loop_for(record),
             evaluation_batch_size=arguments.evaluation_batch_size,
             weights_path=self._kept.path_to_save(record.trial_id),
         )
+
+    def _loop_for(self, record: TrialRecord) -> str:
+        """What was asked for, or what another seed or learning rate of the same program has already chosen."""
+        setting = record.setting
+        chosen = (
+            other.outcome.loop
+            for other in self.oracle.records
+            if other.outcome is not None
+            and other.outcome.loop
+            and other.setting.batch_size == setting.batch_size
+            and other.setting.hyperparameters == setting.hyperparameters
+        )
+        return next(chosen, "auto") if self.options.loop == "auto" else self.options.loop
 
     def _forget_models(self, _: TrialRecord) -> None:
         """Keep what is best so far, and what is being written."""

@@ -10,7 +10,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 import pytest
-from fakes import RecordingTracker
+from fakes import RecordingTracker, ScriptedExecutor
 
 import tuning
 from search_spaces import BatchSize, Data, LearningRate, load_workload
@@ -102,6 +102,17 @@ def test_every_batch_size_starts_from_the_same_weights(tmp_path: Path, tracker: 
     losses = {(record.setting.batch_size, record.seed): record.score for record in tuner.oracle.records}
     assert losses[8, 0] == pytest.approx(losses[64, 0], rel=1e-4)
     assert losses[8, 0] != pytest.approx(losses[8, 1], rel=1e-4)
+
+
+def test_a_loop_is_chosen_once_for_all_seeds(
+    tmp_path: Path, tracker: RecordingTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = ScriptedExecutor(lambda _: [0.5])
+    monkeypatch.setattr("tuning.base_tuner.start_executor", lambda *_, **__: executor)
+    sizes = BatchSize.of(8, 32)
+    tuner = tuning.GridSearch(small_model, batch_size=sizes, seeds=2, directory=tmp_path, tracker=tracker)
+    tuner.search(small_data(), epochs=1, verbose=0)
+    assert [request.loop for request in executor.requests] == ["auto", "auto", "keras", "keras"]
 
 
 def test_bayes_searches_learning_rates_around_the_rule(tmp_path: Path, tracker: RecordingTracker) -> None:
