@@ -168,7 +168,9 @@ def _register_by_value(part: Any) -> None:
 def _explain(exit_code: int, tail: str) -> tuple[Status, str]:
     if exit_code == memory_limit.EXIT_CODE:
         return Status.OUT_OF_MEMORY, f"The {tail.splitlines()[-1] if tail else 'memory limit was exceeded'}."
-    return status_of_exit(exit_code, tail)
+    status, reason = status_of_exit(exit_code, tail)
+    last = tail.splitlines()[-1] if tail else ""
+    return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
