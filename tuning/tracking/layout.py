@@ -144,12 +144,13 @@ def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
     return tags
 
 
-def note(markdown: str) -> str:
-    """Markdown as an experiment's description, cut after a whole line where it is too long for a tag."""
-    if len(markdown) <= _LONGEST_TAG:
-        return markdown
-    rest = f"\n\n… the rest is in `report.md` of the run named {RECOMMENDATION}."
-    return markdown[: _LONGEST_TAG - len(rest)].rpartition("\n")[0] + rest
+def note(markdown: str, link: str) -> str:
+    """Markdown as an experiment's description, with a link to the files; cut after a whole line if it is too long."""
+    end = f"\n\n[Files of the recommendation]({link})\n"
+    if len(markdown) + len(end) <= _LONGEST_TAG:
+        return markdown.rstrip() + end
+    end = f"\n\n… the rest is in `report.md`.{end}"
+    return markdown[: _LONGEST_TAG - len(end)].rpartition("\n")[0] + end
 
 
 def clean_name(name: str) -> str:

@@ -256,7 +256,8 @@ class MlflowTracker:
             self._client.log_artifacts(made.info.run_id, folder)
         self._client.log_batch(made.info.run_id, tags=layout.as_tags({layout.NOTE: markdown}))
         self._client.set_terminated(made.info.run_id)
-        self._client.set_experiment_tag(self.experiment_id, layout.NOTE, layout.note(markdown))
+        link = f"#/experiments/{self.experiment_id}/runs/{made.info.run_id}/artifacts"
+        self._client.set_experiment_tag(self.experiment_id, layout.NOTE, layout.note(markdown, link))
         for run in earlier:
             self._client.delete_run(run.info.run_id)
         experiments.touch(self._client, self.experiment_id)

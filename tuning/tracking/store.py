@@ -116,9 +116,11 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
 def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
     """Bound what MLflow's client waits for a server inside the block; it reads its limits from the environment.
 
-    By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays. The
-    client is also kept quiet: its links would end up amid the output of `--json`, each database error is followed by a
-    traceback and each failed request by a warning though both are raised, too, and mlflow 3.17 calls what sqlalchemy 2.1 has deprecated (`noload`).
+    By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays.
+
+    The client is also kept quiet: it prints links, which would end up amid the output of `--json`; it logs failed
+    requests and database errors, with tracebacks, that it raises, too; and mlflow 3.17 uses what sqlalchemy 2.1 has
+    deprecated (`noload`).
     """
     levels = {name: logging.getLogger(name).level for name in ("mlflow.store.db.utils", "urllib3.connectionpool")}
     set_here = {

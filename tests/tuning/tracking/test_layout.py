@@ -49,12 +49,17 @@ def test_a_failure_explains_itself_on_its_page() -> None:
     assert layout.NOTE not in layout.outcome_tags(TrialOutcome("1", Status.COMPLETED))
 
 
+def test_a_description_links_to_the_files() -> None:
+    assert layout.note("Use **8**.\n", "#/x") == "Use **8**.\n\n[Files of the recommendation](#/x)\n"
+
+
 def test_a_long_description_is_cut_after_a_line_and_says_where_the_rest_is() -> None:
-    text = layout.note("a line of words\n" * 1000)
+    text = layout.note("a line of words\n" * 1000, "#/x")
     head, rest = text.split("\n\n… ")
     assert len(text) <= 5000
     assert head.endswith("a line of words")
     assert "report.md" in rest
+    assert rest.endswith("(#/x)\n")
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,9 @@ def test_a_new_recommendation_replaces_the_earlier_one(tracking_uri: str) -> Non
     assert json.loads((folder / "recommendation.json").read_text()) == {"recommended_batch_size": 64}
     assert (folder / "report.md").read_text() == "Use **64**"
     assert (folder / "plots" / "quality.png").read_bytes() == b"\x89PNG"
-    assert client.get_experiment(tracker.experiment_id).tags[layout.NOTE] == "Use **64**"
+    description = client.get_experiment(tracker.experiment_id).tags[layout.NOTE]
+    assert description.startswith("Use **64**\n")
+    assert run.info.run_id in description
 
 
 class FlakyClient(MlflowClient):
