@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +15,9 @@ from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace
 from tuning.answer import Answer
 from tuning.execution.executor import Executor
-from tuning.execution.starting import start_executor
+from tuning.execution.starting import running_executor
 from tuning.kept_models import KeptModels
-from tuning.options import read_options
+from tuning.options import SearchOptions, read_options
 from tuning.oracle import OptunaOracle
 from tuning.plans import Plan
 from tuning.preparation import describe_model, resolve_objective, resolve_space, settings_of
@@ -50,7 +49,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
         project_name: Name of the study; the same name continues it.
         overwrite: Start over; what an earlier study of this name recorded is set aside.
         tracker: Where trials are shown; None for MLflow at `tracking_uri`.
-        options: See `SearchOptions`; `executions_per_trial`, KerasTuner's name, is taken for `seeds`.
+        options: How the search runs; or its fields as keyword arguments.
+        more_options: Fields of `SearchOptions`; and `executions_per_trial`, KerasTuner's name for `seeds`.
 
     Raises:
         TypeError: If an option is unknown.
@@ -74,13 +74,14 @@ class BatchSizeTuner(keras_tuner.Tuner):
         project_name: str | None = None,
         overwrite: bool = False,
         tracker: Tracker | None = None,
-        **options: Any,
+        options: SearchOptions | None = None,
+        **more_options: Any,
     ) -> None:
-        seeds = options.pop("executions_per_trial", seeds)
+        seeds = more_options.pop("executions_per_trial", seeds)
         for name, value in (("seeds", seeds), ("max_trials", max_trials)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}.")
-        self.options = read_options(options)
+        self.options = options or read_options(more_options)
         self.asked_objective, self.max_trials, self.seeds = objective, max_trials, seeds
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self._given_hypermodel, self._fresh, self._tracker = hypermodel, overwrite, tracker
@@ -115,19 +116,28 @@ class BatchSizeTuner(keras_tuner.Tuner):
             KeyboardInterrupt: On Ctrl-C, after the running trials have been recorded; search again to go on.
         """
         arguments = read_search_arguments(*fit_args, **fit_kwargs)
-        with tempfile.TemporaryDirectory(prefix="batch-size-") as scratch:
-            executor = start_executor(
-                self._given_hypermodel,
-                arguments.data,
-                scratch=Path(scratch),
-                callbacks=arguments.callbacks,
-                fit_options=arguments.fit_options,
-                options=self.options,
-            )
-            try:
-                self._search(arguments, executor)
-            finally:
-                executor.shutdown()
+        with running_executor(self._given_hypermodel, arguments, self.options) as executor:
+            self.run(arguments, executor)
+
+    def run(self, arguments: SearchArguments, executor: Executor) -> None:
+        """Search on an executor that has been started already; `search` without its preparations.
+
+        Args:
+            arguments: What to search on.
+            executor: Not shut down here.
+
+        Raises:
+            ValueError: As `search`; likewise the others.
+        """
+        space = self._resolve(arguments, executor)
+        lock = StudyLock(Path(self.project_dir))
+        try:
+            tracker = self._open(arguments, space)
+            self._run(arguments, executor, tracker)
+            self._answer = Answer(self.recommend(), self.project_name, tracker.tracking_uri, tracker.experiment_id)
+            tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
+        finally:
+            lock.release()
 
     def recommend(self, **rule: Any) -> Recommendation:
         """Recommend a batch size from the trials so far.
@@ -196,17 +206,6 @@ class BatchSizeTuner(keras_tuner.Tuner):
         hp = self.oracle.get_space()
         self.hypermodel.declare_hyperparameters(hp)
         self.oracle.update_space(hp)
-
-    def _search(self, arguments: SearchArguments, executor: Executor) -> None:
-        space = self._resolve(arguments, executor)
-        lock = StudyLock(Path(self.project_dir))
-        try:
-            tracker = self._open(arguments, space)
-            self._run(arguments, executor, tracker)
-            self._answer = Answer(self.recommend(), self.project_name, tracker.tracking_uri, tracker.experiment_id)
-            tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
-        finally:
-            lock.release()
 
     def _resolve(self, arguments: SearchArguments, executor: Executor) -> SearchSpace:
         description = describe_model(executor, self.oracle.get_space().get_config())

@@ -16,7 +16,9 @@ from typing import Any, NoReturn
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import BUILT_IN, Workload, load_workload
-from tuning.options import LOOPS
+from tuning.execution.starting import running_executor
+from tuning.options import LOOPS, SearchOptions
+from tuning.search_arguments import SearchArguments
 
 OK, NOTHING, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STUDIES = "batch_size_studies"
@@ -106,21 +108,30 @@ def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
         "directory": STUDIES,
         "project_name": asked.study or f"{workload.name}-{kind}",
         "overwrite": asked.fresh,
-        "keep_models": 0,
-        "tracking_uri": asked.tracking_uri,
-        "storage": asked.storage,
-        "workers": _workers(asked.workers),
-        "loop": asked.loop,
-        "timeout_s": asked.timeout,
-        "quiet": asked.quiet,
+        **more,
     }
-    data = workload.load_data()
-    with _silent_start():
-        from tuning.tuners import BayesianOptimization, GridSearch
-    tuner_class: Any = {"grid": GridSearch, "bayes": BayesianOptimization}[kind]
-    tuner = tuner_class(workload.build, **given, **_rule(asked), **more)
-    tuner.search(data, epochs=workload.epochs if asked.epochs is None else asked.epochs)
+    epochs = workload.epochs if asked.epochs is None else asked.epochs
+    arguments, options = SearchArguments(workload.load_data(), epochs), _options(asked)
+    with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
+        with _silent_start():
+            from tuning.tuners import BayesianOptimization, GridSearch
+        tuner_class: Any = {"grid": GridSearch, "bayes": BayesianOptimization}[kind]
+        tuner = tuner_class(workload.build, options=options, **given)
+        tuner.run(arguments, executor)
     return _tell(tuner.answer, asked)
+
+
+def _options(asked: argparse.Namespace) -> SearchOptions:
+    return SearchOptions(
+        tracking_uri=asked.tracking_uri,
+        storage=asked.storage,
+        workers=_workers(asked.workers),
+        loop=asked.loop,
+        timeout_s=asked.timeout,
+        keep_models=0,
+        quiet=asked.quiet,
+        **_rule(asked),
+    )
 
 
 @contextlib.contextmanager

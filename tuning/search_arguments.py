@@ -31,6 +31,10 @@ class SearchArguments:
     verbose: bool = True
     fit_options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1; got {self.epochs}.")
+
 
 def read_search_arguments(
     x: Any = None,
@@ -69,8 +73,6 @@ def read_search_arguments(
         raise TypeError("search() takes no batch_size: it is what is searched. Give it to the tuner's constructor.")
     if not shuffle:
         raise ValueError("shuffle must be True; got False. Examples are sampled without replacement in every epoch.")
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1; got {epochs}.")
     return SearchArguments(
         data=_read_data(x, y, sample_weight, validation_data, validation_split).checked(),
         epochs=epochs,

@@ -14,6 +14,7 @@ from fakes import RecordingTracker, ScriptedExecutor
 
 import tuning
 from search_spaces import BatchSize, Data, LearningRate, load_workload
+from tuning.search_arguments import SearchArguments
 
 SCRIPT = """
 import keras
@@ -104,14 +105,10 @@ def test_every_batch_size_starts_from_the_same_weights(tmp_path: Path, tracker: 
     assert losses[8, 0] != pytest.approx(losses[8, 1], rel=1e-4)
 
 
-def test_a_loop_is_chosen_once_for_all_seeds(
-    tmp_path: Path, tracker: RecordingTracker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    executor = ScriptedExecutor(lambda _: [0.5])
-    monkeypatch.setattr("tuning.base_tuner.start_executor", lambda *_, **__: executor)
-    sizes = BatchSize.of(8, 32)
+def test_a_loop_is_chosen_once_for_all_seeds(tmp_path: Path, tracker: RecordingTracker) -> None:
+    executor, sizes = ScriptedExecutor(lambda _: [0.5]), BatchSize.of(8, 32)
     tuner = tuning.GridSearch(small_model, batch_size=sizes, seeds=2, directory=tmp_path, tracker=tracker)
-    tuner.search(small_data(), epochs=1, verbose=0)
+    tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
     assert [request.loop for request in executor.requests] == ["auto", "auto", "keras", "keras"]
 
 

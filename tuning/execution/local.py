@@ -50,6 +50,8 @@ class LocalExecutor:
         self._payload = _pickle(setup)
         self._started = 0
         setup.log_directory.mkdir(parents=True, exist_ok=True)
+        for device in devices:  # at once, since each takes seconds to import TensorFlow
+            self._workers[device] = self._start(device)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -116,7 +118,8 @@ class LocalExecutor:
             )
         theirs.close()
         hello = Hello(sys.path, self._payload, self._setup.data_directory, self._setup.memory_limit_bytes)
-        ours.send(hello)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # found out by events(), with its log
+            ours.send(hello)
         return _Worker(process, ours, log_path)
 
     def _receive(self, device: str) -> list[Event]:
