@@ -47,7 +47,7 @@ def view_url(server: str, experiment_id: str) -> str:
 def page_state(objective: str) -> dict[str, Any]:
     """The page's state: which runs, in which order and groups, which columns, which charts."""
     columns = _columns(objective)
-    widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 130, "duration": 75} | columns
+    widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 145, "duration": 75} | columns
     return {
         "searchFilter": f"params.batch_size != '' and tags.`{layout.STAGE}` != '{layout.PROBE}'",
         "orderByKey": "attributes.start_time",

@@ -11,9 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 EXECUTABLE = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -112,9 +111,9 @@ class Chromium:
         """Wait until the page shows this text."""
         self.wait_for(f"document.body && document.body.innerText.includes({json.dumps(text)})", timeout_s)
 
-    def screenshot(self, path: Path) -> None:
-        """Save what the window shows as a PNG."""
-        path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
+    def screenshot(self, file: IO[bytes]) -> None:
+        """Write what the window shows as a PNG."""
+        file.write(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1

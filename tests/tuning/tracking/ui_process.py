@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,18 +11,24 @@ from types import TracebackType
 _SERVE = """
 import sys
 from tuning.tracking.ui import serve
-sys.exit(serve(sys.argv[1], None, port=int(sys.argv[2]) or None))
+sys.exit(serve(sys.argv[1], sys.argv[3] or None, port=int(sys.argv[2]) or None))
 """
 
 
 class UiProcess:
     """A context manager; `url` is the address that was printed, `server` its beginning."""
 
-    def __init__(self, tracking_uri: str, port: int = 0) -> None:
-        self._arguments = [sys.executable, "-c", _SERVE, tracking_uri, str(port)]
+    def __init__(self, tracking_uri: str, port: int = 0, study: str = "") -> None:
+        self._arguments = [sys.executable, "-c", _SERVE, tracking_uri, str(port), study]
 
     def __enter__(self) -> UiProcess:
-        self.process = subprocess.Popen(self._arguments, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            self._arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         self.server = self.url.partition("/#")[0]
