@@ -44,16 +44,17 @@ class Answer:
         return {**first, **found}
 
     def to_markdown(self) -> str:
-        """Headline, reasons, caveats and table, for MLflow's experiment page."""
+        """Reasons, caveats and table, for MLflow's experiment page."""
         found = self.recommendation
-        lines = [f"## {_headline(found)}", "", " ".join(found.reasons), ""]
+        first, *rest = found.reasons
+        lines = [f"## {first}", "", " ".join(rest), ""]
         lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
         lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + " ---: |" * (len(_COLUMNS) - 1) + " :--- |"]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in found.table]
         return "\n".join(lines) + "\n"
 
     def show(self, console: Console) -> None:
-        """Print the table, the headline, the reasons and the caveats, within 80 columns."""
+        """Print the table, the reasons and the caveats, within 80 columns."""
         found = self.recommendation
         table = Table(
             box=SIMPLE_HEAD,
@@ -67,16 +68,11 @@ class Answer:
         for row in found.table:
             table.add_row(*_cells(row), style="bold green" if row.verdict == "recommended" else None)
         console.print(table)
-        console.print(_headline(found), style="bold green", highlight=False)
-        console.print(" ".join(found.reasons), highlight=False)
+        first, *rest = found.reasons
+        console.print(first, style="bold green", highlight=False)
+        console.print(" ".join(rest), highlight=False)
         for caveat in found.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
-
-
-def _headline(found: Recommendation) -> str:
-    rate = "" if found.learning_rate is None else f", learning rate {found.learning_rate:.3g}"
-    others = "".join(f", {name} {value}" for name, value in found.hyperparameters)
-    return f"Train with batch size {found.batch_size}{rate}{others}."
 
 
 def _cells(row: TableRow) -> tuple[str, ...]:
