@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from tuning.selection.results import CONFIRM, Hyperparameters, TrialResult
+from tuning.selection.results import CONFIRM, Hyperparameters, Setting, TrialResult, mean_by_seed
+from tuning.selection.settings import Chooser
 from tuning.trial import Status
 
+_UNTRIED = (Status.FAILED, Status.INTERRUPTED)
 LEAST_LEARNING_RATES = 3  # of two, the better one always is at an end
 
 
@@ -47,7 +46,7 @@ class Arm:
 
         A trial that completed with a score that is no finite number counts as diverged.
         """
-        return {t.seed: _effective_status(t) for t in self.trials if t.seed not in self.scores}
+        return {t.seed: t.outcome for t in self.trials if t.seed not in self.scores}
 
     @property
     def broken(self) -> Status | None:
@@ -64,79 +63,40 @@ class Arm:
         return ends.get(self.learning_rate)
 
 
-def group_into_arms(results: Sequence[TrialResult], *, maximize: bool) -> tuple[Arm, ...]:
+def group_into_arms(results: Sequence[TrialResult], *, maximize: bool, target: float | None = None) -> tuple[Arm, ...]:
     """Return one arm per batch size, ascending, each at its best setting.
 
-    The best setting is the one with the largest `mean - s/sqrt(n)` over its n seeds (smallest `mean + s/sqrt(n)` when
-    minimising), s the standard deviation pooled over all settings that were repeated: one lucky score does not beat
-    a mean of several. Settings whose trials broke (diverged, out of memory) come after those whose did not.
+    Settings are compared by the objective or, with a target that every scored trial left a curve for, by examples to
+    the target. Those whose trials broke (diverged, out of memory) come after those whose did not. Of the others:
+
+    - If settings differ in their learning rate only, the one with the best score after smoothing over neighbouring
+      learning rates and batch sizes (`smoothing`), among those not clearly worse than the best mean. Clearly: by more
+      than twice the standard error that repeats show.
+    - Else the one with the best `mean - s/sqrt(n)` over its n seeds, s the standard deviation pooled over all repeated
+      settings: one lucky score does not beat a mean of several.
     """
     by_size: dict[int, list[TrialResult]] = defaultdict(list)
     for result in results:
         by_size[result.batch_size].append(result)
-    spread = _pooled_spread(results)
-    return tuple(_arm(size, by_size[size], spread, maximize=maximize) for size in sorted(by_size))
+    chooser = Chooser(results, maximize=maximize, target=target)
+    return tuple(_arm(size, by_size[size], chooser) for size in sorted(by_size))
 
 
-def _arm(batch_size: int, trials: list[TrialResult], spread: float, *, maximize: bool) -> Arm:
+def _arm(batch_size: int, trials: list[TrialResult], chooser: Chooser) -> Arm:
     confirming = [t for t in trials if t.stage == CONFIRM]
-    judging: dict[tuple[float | None, Hyperparameters], list[TrialResult]] = defaultdict(list)
+    judging: dict[Setting, list[TrialResult]] = defaultdict(list)
     for trial in confirming or trials:
         judging[trial.setting].append(trial)
-
-    def rank(setting: tuple[float | None, Hyperparameters]) -> tuple[bool, bool, float]:
-        scores = list(_scores(judging[setting]).values())
-        if not scores:
-            return False, False, 0.0
-        seeds = {t.seed for t in judging[setting] if t.scored}
-        sound = all(
-            t.seed in seeds or _effective_status(t) not in (Status.OUT_OF_MEMORY, Status.DIVERGED)
-            for t in judging[setting]
-        )
-        mean = float(np.mean(scores)) * (1 if maximize else -1)
-        return True, sound, mean - spread / math.sqrt(len(scores))
-
-    best = max(judging, key=rank)
-    rates = {
-        t.learning_rate
-        for t in trials
-        if t.hyperparameters == best[1] and t.status not in (Status.FAILED, Status.INTERRUPTED)
-    }
+    best = chooser.best(batch_size, judging)
+    tried = (t.learning_rate for t in trials if t.hyperparameters == best[1] and t.status not in _UNTRIED)
     return Arm(
         batch_size=batch_size,
         learning_rate=best[0],
         hyperparameters=best[1],
-        scores=_scores(judging[best]),
+        scores=mean_by_seed([(t.seed, t.objective) for t in judging[best] if t.scored]),
         trials=tuple(judging[best]),
         all_trials=tuple(trials),
         confirmed=bool(confirming),
         settings=len({t.setting for t in trials}),
-        learning_rates=tuple(sorted(rate for rate in rates if rate is not None)),
+        learning_rates=tuple(sorted({rate for rate in tried if rate is not None})),
     )
-
-
-def _scores(trials: Sequence[TrialResult]) -> dict[int, float]:
-    """Mean score by seed of the trials that have one."""
-    by_seed: dict[int, list[float]] = defaultdict(list)
-    for trial in trials:
-        if trial.scored and trial.objective is not None:
-            by_seed[trial.seed].append(trial.objective)
-    return {seed: float(np.mean(scores)) for seed, scores in sorted(by_seed.items())}
-
-
-def _effective_status(trial: TrialResult) -> Status:
-    return Status.DIVERGED if trial.status is Status.COMPLETED else trial.status
-
-
-def _pooled_spread(results: Sequence[TrialResult]) -> float:
-    """Standard deviation of a score around its setting's mean, pooled over the settings; 0 if nothing was repeated."""
-    groups: dict[object, list[TrialResult]] = defaultdict(list)
-    for result in results:
-        groups[result.batch_size, result.setting, result.stage].append(result)
-    squares, dof = 0.0, 0
-    for trials in groups.values():
-        scores = list(_scores(trials).values())
-        if len(scores) > 1:
-            squares += float(np.var(scores)) * len(scores)
-            dof += len(scores) - 1
-    return math.sqrt(squares / dof) if dof else 0.0

@@ -1,4 +1,4 @@
-"""Batch sizes compared on the seeds that they share: a two-way additive model, its gaps and their errors."""
+"""Batch sizes compared on the seeds that they share: means, gaps to the best, and their errors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from tuning.selection.additive_model import Array, fit_additive_model, unstable_rows
 from tuning.selection.dunnett import dunnett_point
-
-Array = npt.NDArray[np.float64]
 
 LEVEL = 0.90
 
@@ -31,6 +29,8 @@ class Comparison:
         blocked: Whether the seeds pair the batch sizes. Otherwise (too few seeds in common) the scores of a batch
             size are only repeats, and the differences between seeds count as noise.
         seeds: Completed seeds of each batch size.
+        inflation: Variance of one score of each batch size over sigma^2: 1, or more where the scores of a batch size
+            spread wildly more than those of the others. Such a batch size does not enter sigma.
     """
 
     batch_sizes: tuple[int, ...]
@@ -40,11 +40,17 @@ class Comparison:
     covariance: tuple[tuple[float, ...], ...]
     blocked: bool
     seeds: tuple[int, ...]
+    inflation: tuple[float, ...]
 
     @property
     def best(self) -> int:
         """The batch size of the largest mean; of equal ones the largest."""
         return max(zip(self.means, self.batch_sizes, strict=True))[1]
+
+    @property
+    def unstable(self) -> tuple[int, ...]:
+        """Batch sizes whose scores spread wildly more than those of the others."""
+        return tuple(size for size, factor in zip(self.batch_sizes, self.inflation, strict=True) if factor > 1)
 
     def mean(self, batch_size: int) -> float:
         """Estimated score of a batch size."""
@@ -57,24 +63,35 @@ class Comparison:
     def standard_error(self, batch_size: int, other: int | None = None) -> float | None:
         """Standard error of the difference between two means, by default from the best; None if unknown.
 
-        sigma*sqrt(2/n) when both have the same n seeds; wider where seeds are missing.
+        sigma*sqrt(2/n) when both have the same n seeds; wider where seeds are missing or scores unstable.
         """
-        if self.sigma is None:
-            return None
-        i, j = self._index(batch_size), self._index(self.best if other is None else other)
-        variance = self.covariance[i][i] + self.covariance[j][j] - 2 * self.covariance[i][j]
-        return self.sigma * math.sqrt(max(variance, 0.0))
+        return self._error(batch_size, self.best if other is None else other, self.inflation)
+
+    def common_error(self, batch_size: int) -> float | None:
+        """The same as if every batch size were as stable as most: the yardstick for what is near enough to the best.
+
+        A wild batch size must not be let in because it is wild.
+        """
+        return self._error(batch_size, self.best, (1.0,) * len(self.batch_sizes))
 
     def mean_error(self, batch_size: int) -> float | None:
         """Standard error of one mean, without the part that all batch sizes share: sigma/sqrt(n); None if unknown."""
-        return None if self.sigma is None else self.sigma / math.sqrt(self.seeds[self._index(batch_size)])
+        if self.sigma is None:
+            return None
+        i = self._index(batch_size)
+        return self.sigma * math.sqrt(self.inflation[i] / self.seeds[i])
+
+    def noise_covariance(self) -> Array:
+        """(k, k) covariance of the means in units of sigma^2, wider where scores are unstable."""
+        covariance = np.array(self.covariance)
+        return covariance + np.diag((np.array(self.inflation) - 1) * np.diag(covariance))
 
     def interval(self, batch_size: int, level: float = LEVEL) -> tuple[float, float] | None:
         """Two-sided t interval of the gap to the best: gap -+ t(nu)*SE; None if the noise is unknown."""
         error = self.standard_error(batch_size)
         if error is None:
             return None
-        half = float(stats.t.isf((1 - level) / 2, self.degrees_of_freedom)) * error
+        half = float(stats.t.isf((1 - level) / 2, self._degrees(batch_size))) * error
         return self.gap(batch_size) - half, self.gap(batch_size) + half
 
     @property
@@ -86,10 +103,11 @@ class Comparison:
 
     def is_worse(self, batch_size: int) -> bool:
         """Whether the gap exceeds d standard errors: with 90 % chance no batch size is called so by mistake."""
-        error, critical = self.standard_error(batch_size), self.critical
-        if error is None or critical is None or batch_size == self.best:
+        error = self.standard_error(batch_size)
+        if error is None or batch_size == self.best:
             return False
-        return self.gap(batch_size) > critical * error
+        degrees = self._degrees(batch_size)
+        return self.gap(batch_size) > dunnett_point(len(self.batch_sizes) - 1, degrees, LEVEL) * error
 
     def seeds_to_separate(self, batch_size: int) -> int | None:
         """Seeds that would call this gap worse, if it is real: ceil(2*(d*sigma/gap)^2); None if unknown or no gap."""
@@ -100,6 +118,19 @@ class Comparison:
 
     def _index(self, batch_size: int) -> int:
         return self.batch_sizes.index(batch_size)
+
+    def _degrees(self, batch_size: int) -> int:
+        """nu of the difference from the best: the pooled one, or that of the unstable batch size in it alone."""
+        wild = [self._index(size) for size in (batch_size, self.best) if size in self.unstable]
+        return min([self.degrees_of_freedom, *(self.seeds[i] - 1 for i in wild)])
+
+    def _error(self, batch_size: int, other: int, inflation: tuple[float, ...]) -> float | None:
+        if self.sigma is None:
+            return None
+        i, j = self._index(batch_size), self._index(other)
+        common = self.covariance[i][j]
+        own = inflation[i] * self.covariance[i][i] + inflation[j] * self.covariance[j][j]
+        return 0.0 if i == j else self.sigma * math.sqrt(max(own - 2 * common, 0.0))
 
 
 def compare(scores: Mapping[int, Mapping[int, float]]) -> Comparison:
@@ -115,6 +146,9 @@ def compare(scores: Mapping[int, Mapping[int, float]]) -> Comparison:
     it, and its error is wider. Where the seeds do not connect all batch sizes, or leave no degree of freedom, the model
     is `y[b,s] = mu[b] + e[b,s]` instead (`blocked` False). Missing is taken to be by chance: a run that broke *because*
     of its batch size must be excluded by the caller.
+
+    One variance for all is what makes three seeds enough; a batch size that plainly has another one (`unstable_rows`)
+    keeps its mean but not its say in sigma, so that one collapsed run does not blur every other difference.
 
     Args:
         scores: Score by seed, by batch size; larger is better, finite; at least one each.
@@ -132,46 +166,16 @@ def compare(scores: Mapping[int, Mapping[int, float]]) -> Comparison:
         raise ValueError("compare needs finite scores; leave out the runs that have none.")
     seeds = sorted({seed for by_seed in scores.values() for seed in by_seed})
     table = np.array([[scores[b].get(s, math.nan) for s in seeds] for b in batch_sizes])
-    blocked = _blocked_fit(table)
-    means, covariance, dof, residual = blocked or _unblocked_fit(table)
+    wild = unstable_rows(table)
+    fit = fit_additive_model(table)
+    noise = fit_additive_model(np.delete(table, list(wild), axis=0)) if wild else fit
     return Comparison(
         batch_sizes=batch_sizes,
-        means=tuple(float(m) for m in means),
-        sigma=math.sqrt(residual / dof) if dof > 0 else None,
-        degrees_of_freedom=dof,
-        covariance=tuple(tuple(float(v) for v in row) for row in covariance),
-        blocked=blocked is not None,
+        means=tuple(float(m) for m in fit.means),
+        sigma=None if noise.variance is None else math.sqrt(noise.variance),
+        degrees_of_freedom=noise.degrees_of_freedom,
+        covariance=tuple(tuple(float(v) for v in row) for row in fit.covariance),
+        blocked=fit.blocked,
         seeds=tuple(len(scores[b]) for b in batch_sizes),
+        inflation=tuple(wild.get(i, 1.0) for i in range(len(batch_sizes))),
     )
-
-
-Fit = tuple[Array, Array, int, float]  # means (k,), covariance (k, k) / sigma^2, degrees of freedom, sum of squares
-
-
-def _blocked_fit(table: Array) -> Fit | None:
-    """Least squares of the additive model on a (k, n) table with NaN where a run is missing; None if unconnected."""
-    present = np.isfinite(table)
-    k, n = table.shape
-    rows, columns = np.nonzero(present)
-    design = np.zeros((len(rows), k + n))
-    design[np.arange(len(rows)), rows] = 1
-    design[np.arange(len(rows)), k + columns] = 1
-    rank = int(np.linalg.matrix_rank(design))
-    dof = len(rows) - rank
-    if rank < k + n - 1 or dof < 1 or k < 2:
-        return None
-    y = table[rows, columns]
-    inverse = np.linalg.pinv(design.T @ design)
-    coefficients = inverse @ design.T @ y
-    residual = float(np.sum((y - design @ coefficients) ** 2))
-    average = np.hstack([np.eye(k), np.full((k, n), 1 / n)])  # mu[b] + mean of u over all the seeds
-    return average @ coefficients, average @ inverse @ average.T, dof, residual
-
-
-def _unblocked_fit(table: Array) -> Fit:
-    """Plain means of a (k, n) table with NaN where a run is missing, and the spread around them."""
-    present = np.isfinite(table)
-    counts = present.sum(axis=1)
-    means = np.where(present, table, 0).sum(axis=1) / counts
-    residual = float(np.sum(np.where(present, table - means[:, None], 0) ** 2))
-    return means, np.diag(1 / counts), int(counts.sum() - len(counts)), residual

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuning.selection.arms import Arm
+from tuning.selection.results import TrialResult
 from tuning.selection.target import Crossing, crossing, geometric_mean
 
 SECONDS_TO_TARGET = "seconds to the target"
@@ -24,14 +26,12 @@ class Costs:
         kind: What the numbers are: one of the constants of this module; None if nothing is known.
         by_batch_size: Cost of each batch size that has one.
         examples_per_second: Throughput of each batch size that has one.
-        uncontended: Whether the throughput was handed in (measured alone) rather than taken from the trials.
         crossings: When each seed of each batch size reached the target; empty without a target.
     """
 
     kind: str | None
     by_batch_size: Mapping[int, float]
     examples_per_second: Mapping[int, float]
-    uncontended: bool
     crossings: Mapping[int, Mapping[int, Crossing]] = field(default_factory=dict)
 
     def reached(self, batch_size: int) -> bool:
@@ -40,15 +40,24 @@ class Costs:
         return bool(crossings) and all(c.reached for c in crossings.values())
 
     def examples_to_target(self, batch_size: int) -> float | None:
-        """Geometric mean over the seeds; None unless all of them reached it."""
+        """Geometric mean over the seeds; None unless all of them reached it, and it is known when."""
         if not self.reached(batch_size):
             return None
-        return geometric_mean([c.examples for c in self.crossings[batch_size].values()])
+        examples = [c.examples for c in self.crossings[batch_size].values()]
+        return geometric_mean(examples) if all(map(math.isfinite, examples)) else None
 
     def seconds_to_target(self, batch_size: int) -> float | None:
         """Examples to the target divided by the throughput; None where either is unknown."""
         examples, rate = self.examples_to_target(batch_size), self.examples_per_second.get(batch_size)
         return None if examples is None or rate is None else examples / rate
+
+    def log_efficiency(self, batch_size: int) -> dict[int, float]:
+        """-ln(examples to the target) by seed."""
+        return {seed: -math.log(c.examples) for seed, c in self.crossings[batch_size].items()}
+
+    def log_rate(self, batch_size: int) -> float:
+        """ln(examples per second), or 0 where examples are what counts."""
+        return math.log(self.examples_per_second[batch_size]) if self.kind == SECONDS_TO_TARGET else 0.0
 
 
 def arm_costs(
@@ -61,12 +70,11 @@ def arm_costs(
     running, or the median over an arm's own trials.
     """
     rates = {arm.batch_size: rate for arm in arms if (rate := _throughput(arm, throughput))}
-    uncontended = bool(throughput) and all(b in (throughput or {}) for b in rates)
     crossings = {} if target is None else {a.batch_size: _crossings(a, target, maximize) for a in arms}
-    costs = Costs(None, {}, rates, uncontended, crossings)
+    costs = Costs(None, {}, rates, crossings)
     for kind, by_batch_size in _candidates(arms, costs):
         if by_batch_size:
-            return Costs(kind, by_batch_size, rates, uncontended, crossings)
+            return dataclasses.replace(costs, kind=kind, by_batch_size=by_batch_size)
     return costs
 
 
@@ -79,7 +87,7 @@ def _candidates(arms: Sequence[Arm], costs: Costs) -> list[tuple[str, dict[int, 
     budget = max((max(t.examples_seen, default=0) for arm in arms for t in arm.all_trials), default=0)
     return [
         (SECONDS_TO_TARGET, seconds if len(seconds) == len(reaching) else {}),
-        (EXAMPLES_TO_TARGET, examples),
+        (EXAMPLES_TO_TARGET, examples if len(examples) == len(reaching) else {}),
         (SECONDS_OF_TRAINING, {b: budget * cost for b, cost in per_example.items()} if budget else {}),
         (SECONDS_OF_TRAINING, _measured_seconds(arms) if len(per_example) < len(sizes) else {}),
         (SECONDS_PER_EXAMPLE, per_example),
@@ -99,9 +107,14 @@ def _throughput(arm: Arm, throughput: Mapping[int, float] | None) -> float | Non
 
 
 def _crossings(arm: Arm, target: float, maximize: bool) -> dict[int, Crossing]:
-    """By seed; a trial that was scored but left no curve is known only by whether its final score reaches."""
-    found: dict[int, Crossing] = {}
-    for trial in (t for t in arm.trials if t.scored):
-        curve = crossing(trial.examples_seen, trial.objective_curve, target, maximize=maximize)
-        found[trial.seed] = curve or Crossing(False, math.nan, math.nan, None)
-    return found
+    """By seed; a seed that was run more than once counts with its last scored trial."""
+    return {t.seed: _crossing(t, target, maximize) for t in arm.trials if t.scored}
+
+
+def _crossing(trial: TrialResult, target: float, maximize: bool) -> Crossing:
+    """A trial without a curve is known only by whether its final score reaches the target, not when."""
+    found = crossing(trial.examples_seen, trial.objective_curve, target, maximize=maximize)
+    if found is not None or trial.objective is None:
+        return found or Crossing(False, math.nan, math.nan, None)
+    reached = trial.objective >= target if maximize else trial.objective <= target
+    return Crossing(reached, math.nan, math.nan, None)

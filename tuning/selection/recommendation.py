@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.selection.arms import Arm, group_into_arms
+from tuning.selection.caveats import caveats_of
 from tuning.selection.comparison import Comparison
 from tuning.selection.costs import arm_costs
 from tuning.selection.decision import decide
-from tuning.selection.reasons import Findings, caveats_of, reasons_of
+from tuning.selection.explanation import Explanation, explain
+from tuning.selection.findings import Findings
+from tuning.selection.reasons import reasons_of
 from tuning.selection.results import Hyperparameters, TrialResult, count_by_status
 from tuning.selection.rules import FASTEST, check_rule
 from tuning.selection.verdicts import verdict_of
@@ -67,7 +70,12 @@ class Recommendation:
         trials: Number of trials by status.
         eligible: The batch sizes that the rule chose the cheapest from, ascending.
         cost: What "cheapest" means here, such as "seconds to the target"; None if no cost is known.
-        comparison: The two-way comparison of what was judged; None if a single batch size could be.
+        comparison: The two-way comparison of what decided: final scores, or -ln(cost to the target); larger is better.
+            None if a single batch size could be judged.
+        margin: The loss whose chance is stated, in the comparison's units; None if unknown.
+        chance_of_loss: Chance that the best of those compared beats the pick by more than the margin.
+        expected_loss: By how much it is expected to.
+        explanation: The fits, and the batch sizes that no other one beats in everything.
     """
 
     rule: str
@@ -82,6 +90,10 @@ class Recommendation:
     eligible: tuple[int, ...] = ()
     cost: str | None = None
     comparison: Comparison | None = None
+    margin: float | None = None
+    chance_of_loss: float | None = None
+    expected_loss: float | None = None
+    explanation: Explanation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every field as plain JSON values; numbers that are not finite become null."""
@@ -125,10 +137,12 @@ def recommend(
     counts = count_by_status(results)
     if not any(result.scored for result in results):
         raise NothingToRecommend(_nothing(results, counts))
-    arms = group_into_arms(results, maximize=maximize)
+    arms = group_into_arms(results, maximize=maximize, target=target)
     costs = arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
     decision = decide(arms, costs, maximize=maximize, rule=rule, tolerance=tolerance, target=target)
-    findings = Findings(objective, maximize, rule, tolerance, target, planned_seeds, arms, costs, decision)
+    quality = decision.quality
+    explanation = explain(arms, costs, dict(zip(quality.batch_sizes, quality.means, strict=True)))
+    findings = Findings(objective, maximize, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation)
     return Recommendation(
         rule=rule,
         objective=objective,
@@ -141,7 +155,11 @@ def recommend(
         trials=counts,
         eligible=decision.eligible,
         cost=costs.kind,
-        comparison=decision.judged if len(decision.judged.batch_sizes) > 1 else None,
+        comparison=decision.judged if findings.others else None,
+        margin=decision.margin,
+        chance_of_loss=decision.chance_of_loss,
+        expected_loss=decision.expected_loss,
+        explanation=explanation,
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tuning.trial import HyperparameterValue, Status
 
 Hyperparameters = tuple[tuple[str, HyperparameterValue], ...]
+Setting = tuple[float | None, Hyperparameters]
 
 SEARCH = "search"
 CONFIRM = "confirm"
@@ -65,7 +68,7 @@ class TrialResult:
             raise ValueError(f"examples_seen must increase; got {self.examples_seen!r:.80}. Sort the curve.")
 
     @property
-    def setting(self) -> tuple[float | None, Hyperparameters]:
+    def setting(self) -> Setting:
         """What seeds are repeats of: the learning rate and the other hyperparameters."""
         return self.learning_rate, self.hyperparameters
 
@@ -73,6 +76,20 @@ class TrialResult:
     def scored(self) -> bool:
         """Whether it completed with a finite objective, so that it can be compared."""
         return self.status is Status.COMPLETED and self.objective is not None and math.isfinite(self.objective)
+
+    @property
+    def outcome(self) -> Status:
+        """How it ended; a trial that completed with a score that is no finite number has diverged."""
+        return Status.DIVERGED if self.status is Status.COMPLETED and not self.scored else self.status
+
+
+def mean_by_seed(pairs: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """Mean of the values of each seed, by seed ascending; None is skipped."""
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for seed, value in pairs:
+        if value is not None:
+            by_seed[seed].append(value)
+    return {seed: statistics.fmean(values) for seed, values in sorted(by_seed.items())}
 
 
 def count_by_status(results: Iterable[TrialResult]) -> dict[str, int]:

@@ -34,7 +34,7 @@ def verdict_of(arm: Arm, arms: Sequence[Arm], decision: Decision) -> str:
     if size == decision.chosen:
         return RECOMMENDED
     if not arm.scores:
-        statuses = {trial.status for trial in arm.all_trials}
+        statuses = {trial.outcome for trial in arm.all_trials}
         return next((str(s) for s in _WITHOUT_SCORE if s in statuses), str(Status.FAILED))
     if arm.broken:
         return str(arm.broken)
@@ -50,10 +50,6 @@ def verdict_of(arm: Arm, arms: Sequence[Arm], decision: Decision) -> str:
 
 
 def is_worse(batch_size: int, decision: Decision) -> bool:
-    """Whether the comparison that decided, or the one of final scores, calls it worse than the best."""
+    """Whether the comparison that decided calls it worse than the best, or its score ruled it out before."""
     judged = decision.judged
-    if batch_size not in judged.batch_sizes:
-        return True
-    if judged.sigma is None:
-        return False
-    return judged.is_worse(batch_size)
+    return batch_size not in judged.batch_sizes or judged.is_worse(batch_size)

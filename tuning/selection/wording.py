@@ -37,9 +37,9 @@ def duration(seconds: float) -> str:
 
 def percent(share: float) -> str:
     """A chance in whole percent, never a flat 0 or 100 for something merely (un)likely."""
-    if 0 < share < 0.01:
+    if share < 0.01:
         return "less than 1 %"
-    if 0.99 < share < 1:
+    if share > 0.99:
         return "more than 99 %"
     return f"{100 * share:.0f} %"
 

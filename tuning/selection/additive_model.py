@@ -1,0 +1,112 @@
+"""Scores by batch size and seed as a sum of both effects, fitted by least squares with runs missing or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Array = npt.NDArray[np.float64]
+
+LEVEL = 0.001
+LEAST_RATIO = 4.0
+
+
+@dataclass(frozen=True)
+class AdditiveFit:
+    """Least squares of `y[b,s] = mu[b] + u[s] + e[b,s]`, or without `u` where the seeds cannot pair the batch sizes.
+
+    Args:
+        means: (k,) mu + mean of u over all the seeds.
+        covariance: (k, k) of the means, in units of the variance of e.
+        seed_effects: (n,) u less its mean; zeros if not blocked.
+        degrees_of_freedom: Of the residuals.
+        squares: Their sum of squares.
+        blocked: Whether u is in the model.
+    """
+
+    means: Array
+    covariance: Array
+    seed_effects: Array
+    degrees_of_freedom: int
+    squares: float
+    blocked: bool
+
+    @property
+    def variance(self) -> float | None:
+        """Of e; None without a degree of freedom."""
+        return self.squares / self.degrees_of_freedom if self.degrees_of_freedom else None
+
+
+def fit_additive_model(table: Array) -> AdditiveFit:
+    """Fit a (k, n) table of scores with NaN where a run is missing; every row has at least one score."""
+    return _blocked_fit(table) or _unblocked_fit(table)
+
+
+def _blocked_fit(table: Array) -> AdditiveFit | None:
+    """None if the seeds do not connect the batch sizes, or leave no degree of freedom."""
+    k, n = table.shape
+    rows, columns = np.nonzero(np.isfinite(table))
+    design = np.zeros((len(rows), k + n))
+    design[np.arange(len(rows)), rows] = 1
+    design[np.arange(len(rows)), k + columns] = 1
+    rank = int(np.linalg.matrix_rank(design))
+    degrees = len(rows) - rank
+    if k < 2 or rank < k + n - 1 or degrees < 1:
+        return None
+    y = table[rows, columns]
+    inverse = np.linalg.pinv(design.T @ design)
+    coefficients = inverse @ design.T @ y
+    squares = float(np.sum((y - design @ coefficients) ** 2))
+    average = np.hstack([np.eye(k), np.full((k, n), 1 / n)])
+    seeds = coefficients[k:]
+    return AdditiveFit(
+        average @ coefficients, average @ inverse @ average.T, seeds - seeds.mean(), degrees, squares, True
+    )
+
+
+def _unblocked_fit(table: Array) -> AdditiveFit:
+    present = np.isfinite(table)
+    counts = present.sum(axis=1)
+    means = np.where(present, table, 0).sum(axis=1) / counts
+    squares = float(np.sum(np.where(present, table - means[:, None], 0) ** 2))
+    zeros = np.zeros(table.shape[1])
+    return AdditiveFit(means, np.diag(1 / counts), zeros, int(counts.sum() - len(counts)), squares, False)
+
+
+def unstable_rows(table: Array) -> dict[int, float]:
+    """Return the rows whose scores spread wildly more than those of the others, with the ratio of the variances.
+
+    A row is unstable if the variance of its scores around the seed effects of the other rows exceeds theirs by more
+    than 16 (4 in standard deviations) and by more than chance allows: an F test at .001 divided by the number of rows.
+    The wildest is taken out first, then the rest is tested again, as long as more than half of the rows remain. Three
+    rows and three scores in a row are needed.
+    """
+    found: dict[int, float] = {}
+    rows = list(range(len(table)))
+    while len(rows) >= 3 and 2 * (len(found) + 1) < len(table):
+        tested = {row: ratio for row in rows if (ratio := _variance_ratio(table, row, rows)) is not None}
+        if not tested:
+            break
+        worst = max(tested, key=lambda row: tested[row])
+        found[worst] = tested[worst]
+        rows.remove(worst)
+    return found
+
+
+def _variance_ratio(table: Array, row: int, rows: list[int]) -> float | None:
+    """Variance of a row over that of the others; None if not significantly and much larger."""
+    scores = table[row]
+    others = table[[other for other in rows if other != row]]
+    seeds = np.isfinite(others).any(axis=0)
+    if np.isfinite(scores).sum() < 3 or np.any(np.isfinite(scores) & ~seeds):
+        return None
+    fit = fit_additive_model(others[:, seeds])
+    if not fit.variance:
+        return None
+    deviations = (scores[seeds] - fit.seed_effects)[np.isfinite(scores[seeds])]
+    ratio = float(np.var(deviations, ddof=1)) / fit.variance
+    chance = float(stats.f.sf(ratio, len(deviations) - 1, fit.degrees_of_freedom))
+    return ratio if ratio > LEAST_RATIO**2 and chance < LEVEL / len(table) else None

@@ -1,0 +1,78 @@
+"""What the fits add to a pick: the law of updates, the line of seconds, their optimum, and the trade-offs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuning.selection.arms import Arm
+from tuning.selection.costs import Costs
+from tuning.selection.pareto import pareto_front
+from tuning.selection.scaling_law import ScalingLaw, fit_scaling_law
+from tuning.selection.throughput import ThroughputLine, fit_throughput
+from tuning.selection.time_to_target import TimeOptimum, time_optimum
+
+LEAST_POINTS = 3
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Fits that explain and plan; the pick itself is made on what was measured.
+
+    Args:
+        scaling_law: Updates to the target; None without a target that three batch sizes or more reached.
+        throughput_line: Seconds per update; None if fewer than three batch sizes have a throughput.
+        optimum: B*; None unless B_crit is identified and the line describes the timings.
+        pareto: Batch sizes that no other one beats in score, cost, examples to the target and memory, ascending.
+    """
+
+    scaling_law: ScalingLaw | None
+    throughput_line: ThroughputLine | None
+    optimum: TimeOptimum | None
+    pareto: tuple[int, ...]
+
+
+def explain(arms: Sequence[Arm], costs: Costs, means: dict[int, float]) -> Explanation:
+    """Fit what can be fitted.
+
+    Args:
+        arms: Every batch size.
+        costs: What each costs, and when its seeds reached the target.
+        means: Mean score of each batch size that was compared; larger is better.
+    """
+    law = _law(arms, costs)
+    line = _line(costs)
+    optimum = None
+    if law is not None and line is not None and law.identified and line.accepted:
+        optimum = time_optimum(law, line, largest=max(arm.batch_size for arm in arms if arm.scores))
+    return Explanation(law, line, optimum, _pareto(arms, costs, means))
+
+
+def _law(arms: Sequence[Arm], costs: Costs) -> ScalingLaw | None:
+    updates = {
+        arm.batch_size: [c.examples / arm.batch_size for c in costs.crossings[arm.batch_size].values()]
+        for arm in arms
+        if not arm.broken and costs.examples_to_target(arm.batch_size) is not None
+    }
+    at_edge = [arm.batch_size for arm in arms if arm.edge and arm.batch_size in updates]
+    if len(updates) - len(at_edge) < LEAST_POINTS:
+        return None
+    return fit_scaling_law(updates, at_edge=at_edge)
+
+
+def _line(costs: Costs) -> ThroughputLine | None:
+    if len(costs.examples_per_second) < LEAST_POINTS:
+        return None
+    return fit_throughput({size: size / rate for size, rate in costs.examples_per_second.items()})
+
+
+def _pareto(arms: Sequence[Arm], costs: Costs, means: dict[int, float]) -> tuple[int, ...]:
+    points: dict[int, tuple[float | None, ...]] = {}
+    for arm in arms:
+        size = arm.batch_size
+        if size not in means:
+            continue
+        peak = max((t.peak_memory_bytes for t in arm.all_trials if t.peak_memory_bytes), default=math.nan)
+        points[size] = (-means[size], costs.by_batch_size.get(size), costs.examples_to_target(size), peak)
+    return tuple(pareto_front(points))
