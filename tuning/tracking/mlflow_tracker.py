@@ -8,11 +8,12 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 
 from tuning.tracking import experiments, layout
 from tuning.tracking.outbox import Outbox, Write
@@ -31,6 +32,9 @@ from tuning.tracking.store import (
 from tuning.tracking.tracker import Files
 from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
 
+_PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs the driver about 6 ms, however many it holds
+_FULL = 500  # metrics; MLflow takes at most 1000 in a batch
+
 
 @dataclass
 class _Trial:
@@ -39,6 +43,8 @@ class _Trial:
     run_id: str | None = None
     tried: bool = False
     last: EpochReport | None = None
+    gathered: list[Metric] = field(default_factory=list)
+    sent_at: float = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,10 @@ class _Recorded:
 class MlflowTracker:
     """Records a study in MLflow, as a `Tracker`.
 
-    Runs are flat, because nested ones open as an empty page. Every epoch's metrics are one batch whose *step is the
-    number of training examples seen*, not the epoch, so that a chart compares batch sizes, and budgets, at equal
-    examples; `epoch` and `updates` are metrics, too, and can be chosen as a chart's axis.
+    Runs are flat, because nested ones open as an empty page. The *step of a metric is the number of training examples
+    seen*, not the epoch, so that a chart compares batch sizes, and budgets, at equal examples; `epoch` and `updates`
+    are metrics, too, and can be chosen as a chart's axis. Epochs that follow one another within a second are sent
+    together.
 
     Neither MLflow's active run nor autologging nor asynchronous logging is used: each write names its run and is made
     at once. A server that goes away during the search costs nothing but its record's freshness: writes wait, in order
@@ -69,6 +76,7 @@ class MlflowTracker:
     def __init__(self, tracking_uri: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.tracking_uri = resolve_tracking_uri(tracking_uri)
         self.experiment_id = ""
+        self._clock = clock
         self._outbox = Outbox(is_transient, clock=clock)
         self._warned = False
         self._trials: dict[str, _Trial] = {}
@@ -133,18 +141,20 @@ class MlflowTracker:
         self._send(lambda: self._log(trial, params=layout.as_params(trial.params)))
 
     def log_epoch(self, report: EpochReport) -> None:
-        """One batch of metrics at the step `examples_seen`."""
+        """Metrics at the step `examples_seen`, sent at once or together with those of the next epochs."""
         trial = self._trials[report.trial_id]
         values = layout.epoch_values(report, trial.last)
-        metrics = layout.as_metrics(values, _now_ms(), report.examples_seen)
+        trial.gathered += layout.as_metrics(values, _now_ms(), report.examples_seen)
         trial.last = report
-        self._send(lambda: self._log(trial, metrics=metrics))
+        if self._clock() - trial.sent_at >= _PAUSE_S or len(trial.gathered) >= _FULL:
+            metrics, trial.gathered, trial.sent_at = trial.gathered, [], self._clock()
+            self._send(lambda: self._log(trial, metrics=metrics))
 
     def end_trial(self, outcome: TrialOutcome) -> None:
         """What was measured once, why the trial did not complete, and MLflow's own status."""
         trial = self._trials.pop(outcome.trial_id)
         ended_ms = _now_ms()
-        metrics = layout.outcome_metrics(outcome, trial.last, ended_ms)
+        metrics = [*trial.gathered, *layout.outcome_metrics(outcome, trial.last, ended_ms)]
         params = layout.as_params(layout.outcome_params(outcome, trial.params))
         tags = layout.as_tags(layout.outcome_tags(outcome))
         if outcome.log_tail:
