@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
+
+
+class Clock(Protocol):
+    """What a loop tells about its executions."""
+
+    def expect_no_compiling(self) -> None:
+        """Told before the first execution if the program is compiled already."""
+
+    def run(self, execution: Callable[[], Any], updates: int) -> Any:
+        """Run one execution of the train function, which does `updates` optimizer updates, and return its logs."""
+
+    def end_epoch(self, logs: Any) -> None:
+        """Told at the end of an epoch's training, with the last logs."""
 
 
 class TrainingClock:
@@ -19,19 +32,20 @@ class TrainingClock:
     Args:
         counts_gaps: Whether the time between two executions of an epoch belongs to the training, as Keras's own
             bookkeeping does; False where callbacks of the user run there.
-        compiled: Whether the program was compiled beforehand, so that the first execution trains like any other.
         now: The clock, in seconds.
     """
 
-    def __init__(
-        self, *, counts_gaps: bool, compiled: bool = False, now: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, *, counts_gaps: bool, now: Callable[[], float] = time.perf_counter) -> None:
         self._counts_gaps = counts_gaps
-        self._compiled = compiled
+        self._compiled = False
         self._now = now
         self._first = self._second = self._steady = (0, 0.0)
         self._executions = 0
         self._last_end: float | None = None
+
+    def expect_no_compiling(self) -> None:
+        """Let the first execution count like any other."""
+        self._compiled = True
 
     def run(self, execution: Callable[[], Any], updates: int) -> Any:
         """Run one execution of the train function, which does `updates` optimizer updates, and return its logs."""
@@ -46,8 +60,7 @@ class TrainingClock:
 
     def end_epoch(self, logs: Any) -> None:
         """Wait until the device has finished what made these logs; the waiting belongs to the training."""
-        for value in keras.tree.flatten(logs):
-            np.asarray(value)
+        wait_for(logs)
         if self._last_end is not None:
             self._add(0, self._now() - self._last_end)
         self._last_end = None
@@ -78,3 +91,9 @@ class TrainingClock:
         part = {1: "_first", 2: "_second"}.get(self._executions, "_steady")
         known_updates, known_seconds = getattr(self, part)
         setattr(self, part, (known_updates + updates, known_seconds + seconds))
+
+
+def wait_for(logs: Any) -> None:
+    """Return when the device has computed these logs."""
+    for value in keras.tree.flatten(logs):
+        np.asarray(value)

@@ -11,6 +11,7 @@ import keras_tuner
 
 from tuning.training.arrays import TrainingArrays
 from tuning.training.failures import one_line, status_of_error
+from tuning.training.internals import every_layer
 from tuning.training.model_builder import (
     ModelBuilder,
     ModelError,
@@ -50,7 +51,7 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
 
 def has_batch_normalization(model: keras.Model) -> bool:
     """Whether any layer, however nested, normalises over the batch."""
-    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in _every_layer(model))
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in every_layer(model))
 
 
 def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters, *, activate_all: bool) -> keras.Model:
@@ -113,8 +114,3 @@ def _step(doing: str, function: Callable[..., Any], examples: tuple[Any, ...]) -
             "Change the model's input, output or loss, or the data."
         ) from error
     return logs
-
-
-def _every_layer(model: keras.Model) -> list[keras.layers.Layer]:
-    # Keras 3.15 lists nested layers publicly only for models (`model.layers`), not for layers made of layers.
-    return list(model._flatten_layers())

@@ -1,16 +1,17 @@
-"""What a loop hands to Keras's own `fit`: the model with its train function installed, and the arguments."""
+"""What a loop hands to Keras's own `fit`: the model with its functions installed, and the arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tuning.training.clock import TrainingClock
 from tuning.trial import HyperparameterValue
+
+_PLACEHOLDER = 0
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,8 @@ class FitPlan:
     """One training, ready for `model.fit(**arguments, epochs=..., callbacks=...)`.
 
     Args:
-        model: The model to train; `train_function` is the loop's.
+        model: The model to train; its `train_function` is the loop's.
         arguments: Of `fit`: the data, the steps of an epoch and the validation.
-        clock: Times the training steps.
         loop: "keras", "device" or "xla".
         compile_seconds: Spent before `fit` on tracing, compiling and choosing.
         settings: What else was decided, such as `steps_per_execution`.
@@ -29,7 +29,6 @@ class FitPlan:
 
     model: keras.Model
     arguments: Mapping[str, Any]
-    clock: TrainingClock
     loop: str
     compile_seconds: float = 0.0
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
@@ -37,5 +36,45 @@ class FitPlan:
 
 
 def placeholder_data() -> tf.data.Dataset:
-    """An endless dataset for a `fit` whose train function brings its own data."""
-    return tf.data.Dataset.from_tensors(0).repeat()
+    """An endless dataset for a `fit` whose functions bring their own data; its elements are scalars."""
+    return tf.data.Dataset.from_tensors(_PLACEHOLDER).repeat()
+
+
+def is_placeholder(iterator: Any) -> bool:
+    """Whether an iterator runs over `placeholder_data`, rather than over data that a callback evaluates on."""
+    return isinstance(iterator, tf.data.Iterator) and iterator.element_spec == tf.TensorSpec((), tf.int32)
+
+
+def install(model: keras.Model, kind: str, function: Callable[[], Any]) -> None:
+    """Let `function()` be every step that `fit` takes over `placeholder_data`.
+
+    Only public behaviour of Keras 3.15 is used: `fit` and `evaluate` call `model.train_function(iterator)` and
+    `model.test_function(iterator)` once per step, and keep one that is set. On any other iterator, such as that of a
+    callback that evaluates on data of its own, Keras's own function is called.
+
+    Args:
+        model: Compiled model.
+        kind: "train" or "test".
+        function: Does one step, or a block of steps, and returns the logs.
+    """
+    name, own = f"{kind}_function", None
+
+    def installed(iterator: Any) -> Any:
+        nonlocal own
+        if is_placeholder(iterator):
+            return function()
+        if own is None:
+            own = own_function(model, kind)
+        return own(iterator)
+
+    setattr(model, name, installed)
+
+
+def own_function(model: keras.Model, kind: str) -> Callable[[Any], Any]:
+    """Keras's own train or test function, made afresh; the installed one stays in place."""
+    name = f"{kind}_function"
+    installed = getattr(model, name)
+    getattr(model, f"make_{name}")(force=True)
+    own: Callable[[Any], Any] = getattr(model, name)
+    setattr(model, name, installed)
+    return own

@@ -11,6 +11,7 @@ import keras_tuner
 import numpy as np
 
 from tuning.training.failures import status_of_error
+from tuning.training.internals import LightSeed, restart_automatic_names
 from tuning.trial import Status, TrialRequest
 
 LEARNING_RATE_NAMES = ("learning_rate", "lr")
@@ -58,25 +59,20 @@ class ModelBuilder:
     def build(self, hp: keras_tuner.HyperParameters, seed: int) -> keras.Model:
         """A compiled model with fresh initial weights.
 
-        Keras's session is cleared first, which also forgets the dtype policy and the seed; both are set again, and
-        a policy that the build function sets stays until `restore_policy` or the next build.
+        Automatic names, the dtype policy and the seed are set first, so that every build begins alike; a policy that
+        the build function sets stays until `restore_policy` or the next build.
 
         Raises:
             ModelError: If the build raises, or returns no compiled `keras.Model`.
         """
         self.check()
-        keras.backend.clear_session(free_memory=False)
-        self.restore_policy()
-        keras.utils.set_random_seed(seed)
-        try:
-            model = self._call(hp)
-        except Exception as error:
-            status, reason = status_of_error(error)
-            if status is Status.OUT_OF_MEMORY:
-                raise
-            raise ModelError(
-                f"The build function must build a model; it raised {reason} Run it alone to see."
-            ) from error
+        self._begin()
+        light = LightSeed(seed)
+        model = self._call_checked(hp)
+        if light.was_used:
+            self._begin()
+            keras.utils.set_random_seed(seed)
+            model = self._call_checked(hp)
         if not isinstance(model, keras.Model):
             raise ModelError(f"The build function must return a keras.Model; got {model!r:.80}. Return the model.")
         if not model.compiled or model.optimizer is None:
@@ -104,6 +100,21 @@ class ModelBuilder:
         if request.learning_rate is not None and declared_learning_rate(hp) is None:
             set_learning_rate(model, request.learning_rate)
         return model
+
+    def _begin(self) -> None:
+        restart_automatic_names()
+        self.restore_policy()
+
+    def _call_checked(self, hp: keras_tuner.HyperParameters) -> Any:
+        try:
+            return self._call(hp)
+        except Exception as error:
+            status, reason = status_of_error(error)
+            if status is Status.OUT_OF_MEMORY:
+                raise
+            raise ModelError(
+                f"The build function must build a model; it raised {reason} Call it by itself to find out why."
+            ) from error
 
     def _call(self, hp: keras_tuner.HyperParameters) -> Any:
         if isinstance(self._hypermodel, keras_tuner.HyperModel):

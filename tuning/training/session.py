@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 
-from search_spaces.data import Arrays, Data
+from search_spaces.data import Data
 from tuning.training.arrays import TrainingArrays, as_keras_sees_them
 from tuning.training.callbacks import copies_for_trial, hooks_batches
 from tuning.training.clock import TrainingClock
@@ -17,12 +20,15 @@ from tuning.training.epoch_reporter import EpochReporter
 from tuning.training.failures import status_of_error, traceback_tail
 from tuning.training.fit_options import read_fit_options
 from tuning.training.fit_plan import FitPlan
-from tuning.training.keras_loop import keras_plan
+from tuning.training.loop_choice import LoopChoice
 from tuning.training.memory import MemoryMeter
 from tuning.training.model_builder import ModelBuilder, ModelError
 from tuning.training.order import ExampleOrder
-from tuning.training.placement import on_device
+from tuning.training.planner import Planner
+from tuning.training.throughput import ChunkClock, measure
 from tuning.trial import DescribeRequest, EpochReport, ModelDescription, TrialOutcome, TrialRequest
+
+_TRIALS_PER_COLLECTION = 10
 
 
 class TrainingSession:
@@ -50,13 +56,25 @@ class TrainingSession:
         self._data = data
         self._callbacks = tuple(callbacks)
         self._fit_options = fit_options
-        self._arrays: TrainingArrays | None = None
-        self._host_arrays: tuple[Arrays, ...] | None = None
+        self._learnt: tuple[LoopChoice, ...] = ()
+        self._trials = 0
+
+    @property
+    def loop_choices(self) -> tuple[LoopChoice, ...]:
+        """The loops chosen so far, small and picklable, for the `learn` of another worker's session."""
+        planner = self.__dict__.get("_planner")
+        return planner.loop_choices if planner else self._learnt
+
+    def learn(self, choices: Iterable[LoopChoice]) -> None:
+        """Take over the loops that other workers of the study chose, so that nothing is timed or compiled twice."""
+        self._learnt = (*self.loop_choices, *choices)
+        if "_planner" in self.__dict__:
+            self._planner.learn(self._learnt)
 
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
         """What the build function builds, or a failed outcome that says why it builds nothing usable."""
         try:
-            return describe_model(self._builder, self._checked_arrays(), request)
+            return describe_model(self._builder, self._arrays, request)
         except Exception as error:
             return _failed(request.trial_id, error)
         finally:
@@ -74,47 +92,84 @@ class TrainingSession:
         try:
             return self._train(request, report)
         except Exception as error:
+            if "_planner" in self.__dict__:
+                self._planner.clear()
             return _failed(request.trial_id, error)
         finally:
-            self._builder.restore_policy()
+            self._clean_up()
+
+    def measure_throughput(
+        self, request: TrialRequest, loop: str | None = None, *, chunks: int = 5, chunk_seconds: float = 0.3
+    ) -> float:
+        """Steady seconds of one optimizer update: the median of timed chunks after a warm-up, without validation.
+
+        Plain `fit` (the loop "keras") includes Keras's bookkeeping between steps, so that it is what a user gets.
+
+        Args:
+            request: The model, batch size and seed; its epochs bound what choosing a loop may cost.
+            loop: Another loop than the request's.
+            chunks: How many to time.
+            chunk_seconds: The least duration of one.
+
+        Raises:
+            Exception: Whatever building or training raises; see `status_of_error`.
+        """
+        planner = self._planner
+        order = ExampleOrder(self._data.n_train, request.batch_size, request.seed)
+        clock = ChunkClock(chunks, chunk_seconds)
+        try:
+            plan = planner.plan(replace(request, loop=loop or request.loop), order, clock)
+            seconds = measure(plan, clock)
+            planner.finish()
+        except Exception:
+            planner.clear()
+            raise
+        finally:
+            self._clean_up()
+        return seconds
 
     def _train(self, request: TrialRequest, report: Callable[[EpochReport], bool]) -> TrialOutcome:
-        arrays = self._checked_arrays()
-        order = ExampleOrder(arrays.n_train, request.batch_size, request.seed)
+        planner = self._planner
+        order = ExampleOrder(self._data.n_train, request.batch_size, request.seed)
         callbacks = copies_for_trial(self._callbacks, request.trial_id)
         memory = MemoryMeter()
-        plan = self._plan(request, order, counts_gaps=not hooks_batches(callbacks))
-        reporter = EpochReporter(request, order, plan.clock, report)
+        clock = TrainingClock(counts_gaps=not hooks_batches(callbacks))
+        plan = planner.plan(request, order, clock)
+        reporter = EpochReporter(request, order, clock, report)
         plan.model.fit(**plan.arguments, epochs=request.epochs, callbacks=[*callbacks, reporter], verbose=0)
-        outcome = _outcome(request, plan, reporter, memory.peak_bytes())
+        outcome = _outcome(request, plan, clock, reporter, memory.peak_bytes())
         _save_weights(plan.model, request.weights_path)
+        planner.finish()
         return outcome
 
-    def _plan(self, request: TrialRequest, order: ExampleOrder, *, counts_gaps: bool) -> FitPlan:
-        model = self._builder.build_for(request)
-        clock = TrainingClock(counts_gaps=counts_gaps)
-        return keras_plan(model, self._checked_arrays(), self._on_host(), order, request.evaluation_batch_size, clock)
+    @functools.cached_property
+    def _arrays(self) -> TrainingArrays:
+        return as_keras_sees_them(self._data, read_fit_options(self._fit_options).class_weight)
 
-    def _checked_arrays(self) -> TrainingArrays:
-        options = read_fit_options(self._fit_options)
-        if self._arrays is None:
-            self._arrays = as_keras_sees_them(self._data, options.class_weight)
-        return self._arrays
+    @functools.cached_property
+    def _planner(self) -> Planner:
+        planner = Planner(self._builder, self._arrays)
+        planner.learn(self._learnt)
+        return planner
 
-    def _on_host(self) -> tuple[Arrays, ...]:
-        if self._host_arrays is None:
-            self._host_arrays = on_device(self._checked_arrays().train, "CPU:0")
-        return self._host_arrays
+    def _clean_up(self) -> None:
+        """After a trial: forget its policy, and now and then the models that only refer to each other."""
+        self._builder.restore_policy()
+        self._trials += 1
+        if self._trials % _TRIALS_PER_COLLECTION == 0:
+            gc.collect()
 
 
-def _outcome(request: TrialRequest, plan: FitPlan, reporter: EpochReporter, peak_memory_bytes: int) -> TrialOutcome:
-    per_update = plan.clock.seconds_per_update
+def _outcome(
+    request: TrialRequest, plan: FitPlan, clock: TrainingClock, reporter: EpochReporter, peak_memory_bytes: int
+) -> TrialOutcome:
+    per_update = clock.seconds_per_update
     return TrialOutcome(
         trial_id=request.trial_id,
         status=reporter.status,
         reason=reporter.reason,
-        seconds=plan.clock.seconds if per_update else None,
-        compile_seconds=plan.compile_seconds + (plan.clock.compile_seconds or 0.0),
+        seconds=clock.seconds if per_update else None,
+        compile_seconds=plan.compile_seconds + (clock.compile_seconds or 0.0),
         examples_per_second=request.batch_size / per_update if per_update else None,
         peak_memory_bytes=peak_memory_bytes,
         loop=plan.loop,

@@ -17,6 +17,12 @@ class FakeTime:
         return {"loss": 0.0}
 
 
+def compiled_clock(time, *, counts_gaps):
+    clock = TrainingClock(counts_gaps=counts_gaps, now=time)
+    clock.expect_no_compiling()
+    return clock
+
+
 def run(clock, time, durations, *, updates=1, gap=0.0):
     for duration in durations:
         clock.run(lambda duration=duration: time.pass_by(duration), updates)
@@ -51,7 +57,7 @@ def test_one_compiling_execution_tells_no_rate():
 
 def test_a_compiled_program_counts_from_the_first_execution():
     time = FakeTime()
-    clock = TrainingClock(counts_gaps=False, compiled=True, now=time)
+    clock = compiled_clock(time, counts_gaps=False)
     run(clock, time, [2.0], updates=4)
     assert clock.compile_seconds == 0.0
     assert clock.seconds == pytest.approx(2.0)
@@ -61,14 +67,14 @@ def test_a_compiled_program_counts_from_the_first_execution():
 @pytest.mark.parametrize(("counts_gaps", "seconds"), [(True, 4.0 + 3 * 0.25), (False, 4.0)])
 def test_time_between_executions_counts_only_without_callbacks_of_the_user(counts_gaps, seconds):
     time = FakeTime()
-    clock = TrainingClock(counts_gaps=counts_gaps, compiled=True, now=time)
+    clock = compiled_clock(time, counts_gaps=counts_gaps)
     run(clock, time, [1.0] * 4, gap=0.25)
     assert clock.seconds == pytest.approx(seconds)
 
 
 def test_validation_between_epochs_never_counts():
     time = FakeTime()
-    clock = TrainingClock(counts_gaps=True, compiled=True, now=time)
+    clock = compiled_clock(time, counts_gaps=True)
     run(clock, time, [1.0])
     clock.end_epoch({"loss": 0.5})
     time.pass_by(100.0)

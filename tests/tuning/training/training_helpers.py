@@ -33,25 +33,30 @@ def dense_model(optimizer="adam", **compile_arguments):
 
 
 def plain_fit_history(model, data, request):
-    """What plain `fit` logs on the same order: one call per epoch, whose dataset holds that epoch's full batches."""
+    """What plain `fit` logs on the same order of examples, in full batches.
+
+    One call of `fit` where every epoch has the same number of updates; else one per epoch, which Keras would end by
+    finalising the optimizer, so that averaged weights do not belong there.
+    """
     order = ExampleOrder(data.n_train, request.batch_size, request.seed)
+    rows = [order.rows(epoch) for epoch in range(request.epochs)]
+    validation = {"validation_data": data.validation, "validation_batch_size": request.evaluation_batch_size}
+    if len({len(block) for block in rows}) == 1:
+        steps = {"steps_per_epoch": len(rows[0]), "epochs": request.epochs}
+        logs = model.fit(_batches(np.concatenate(rows), data), shuffle=False, verbose=0, **steps, **validation).history
+        return [{name: values[epoch] for name, values in logs.items()} for epoch in range(request.epochs)]
     history = []
-    for epoch in range(request.epochs):
-        rows = order.rows(epoch)
-        batches = tf.data.Dataset.from_tensor_slices(rows).map(
-            lambda row: tf.nest.map_structure(lambda leaf: tf.gather(leaf, row), data.train)
-        )
-        logs = model.fit(
-            batches,
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            validation_data=data.validation,
-            validation_batch_size=request.evaluation_batch_size,
-            shuffle=False,
-            verbose=0,
-        ).history
+    for epoch, block in enumerate(rows):
+        only = {"initial_epoch": epoch, "epochs": epoch + 1}
+        logs = model.fit(_batches(block, data), shuffle=False, verbose=0, **only, **validation).history
         history.append({name: values[0] for name, values in logs.items()})
     return history
+
+
+def _batches(rows, data):
+    return tf.data.Dataset.from_tensor_slices(rows).map(
+        lambda row: tf.nest.map_structure(lambda leaf: tf.gather(leaf, row), data.train)
+    )
 
 
 class Recorder:
