@@ -36,6 +36,10 @@ def description(**changes: Any) -> ModelDescription:
     return ModelDescription(**{**values, **changes})
 
 
+def _no_trial(request: TrialRequest) -> TrialOutcome:
+    raise AssertionError(f"no trial was expected; got {request}")
+
+
 class ScriptedExecutor:
     """Runs trials by a function of the request: the epochs' val_accuracy, or an outcome.
 
@@ -43,14 +47,22 @@ class ScriptedExecutor:
         script: Called once for each trial.
         devices: Names; a device's trial ends when its turn comes in `events`.
         described: The answer to a `DescribeRequest`.
+        probes: Answers every other request.
     """
 
     def __init__(
-        self, script: Script, *, devices: tuple[str, ...] = ("cpu:0",), described: Event | None = None
+        self,
+        script: Script = _no_trial,
+        *,
+        devices: tuple[str, ...] = ("cpu:0",),
+        described: Event | None = None,
+        probes: Callable[[Any], Event] | None = None,
     ) -> None:
         self.devices = devices
         self.requests: list[TrialRequest] = []
-        self.is_shut_down = False
+        self.probed: list[Request] = []
+        self.shutdowns = 0
+        self._probes = probes
         self._script, self._described = script, described or description()
         self._running: dict[str, deque[Event]] = {}
 
@@ -59,6 +71,10 @@ class ScriptedExecutor:
         assert device not in self._running
         if isinstance(request, DescribeRequest):
             self._running[device] = deque([self._described])
+        elif not isinstance(request, TrialRequest):
+            assert self._probes is not None
+            self.probed.append(request)
+            self._running[device] = deque([self._probes(request)])
         else:
             self.requests.append(request)
             self._running[device] = deque(_events(request, self._script(request)))
@@ -76,8 +92,12 @@ class ScriptedExecutor:
             if waiting and waiting[-1].trial_id == trial_id:
                 self._running[device] = deque([TrialOutcome(trial_id, Status.PRUNED, reason="stopped")])
 
+    @property
+    def is_shut_down(self) -> bool:
+        return self.shutdowns > 0
+
     def shutdown(self) -> None:
-        self.is_shut_down = True
+        self.shutdowns += 1
         self._running.clear()
 
 

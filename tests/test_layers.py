@@ -26,6 +26,7 @@ LAYERS = {
     "tuning.answer": 2,
     "tuning.kept_models": 2,
     "tuning.preparation": 3,
+    "tuning.probing": 3,
     "tuning.search_loop": 3,
     "tuning.progress": 3,
     "tuning.base_tuner": 3,

@@ -56,6 +56,19 @@ def worker_environment(device: str, n_devices: int) -> dict[str, str]:
     }
 
 
+def gpu_free_bytes(name: str) -> tuple[int, ...]:
+    """The free memory of a GPU; empty where its driver does not tell."""
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    told = subprocess.run(
+        ["nvidia-smi", f"--id={name}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tuple(int(line) * 2**20 for line in told.stdout.split() if line.isdigit())
+
+
 def _gpus_of_driver() -> tuple[str, ...]:
     if shutil.which("nvidia-smi") is None:
         return ()

@@ -48,12 +48,12 @@ class Executor(Protocol):
     def events(self, timeout_s: float) -> list[Event]:
         """What has happened since the last call, in order; waits up to `timeout_s` for the first event.
 
-        Every submitted request ends in exactly one `TrialOutcome` or `ModelDescription`, after which its device is
-        idle again. A worker that dies is its request's outcome, nothing more.
+        Every submitted request ends in exactly one `TrialOutcome` or `Answer`, after which its device is idle again.
+        A worker that dies is its request's outcome, nothing more.
         """
 
     def stop(self, trial_id: str) -> None:
         """Ask a running trial to stop at its next epoch; its outcome says PRUNED. Unknown trials are ignored."""
 
     def shutdown(self) -> None:
-        """End every worker. Running requests are lost without an outcome."""
+        """End every worker. Running requests are lost without an outcome; a further request starts a new worker."""

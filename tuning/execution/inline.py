@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tuning.trial import DescribeRequest, EpochReport, Event, Request
+from tuning.trial import DescribeRequest, EpochReport, Event, Request, TrialRequest
 
 
 class InlineExecutor:
@@ -34,6 +34,8 @@ class InlineExecutor:
             return []
         if isinstance(request, DescribeRequest):
             return [self._session.describe(request)]
+        if not isinstance(request, TrialRequest):
+            return [self._session.probe(request)]
         events: list[Event] = []
 
         def report(epoch: EpochReport) -> bool:

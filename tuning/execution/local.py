@@ -142,7 +142,7 @@ class LocalExecutor:
         exit_code = _end(worker.process)
         tail = _tail(worker.log_path, worker.log_start)
         status, reason = _explain(exit_code, tail)
-        outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail)
+        outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail, exit_code=exit_code)
         self._discard(device)
         return outcome
 

@@ -72,6 +72,8 @@ def _serve(session: Any, request: Request | tuple[str, str], connection: Connect
         connection.send(session.describe(request))
     elif isinstance(request, TrialRequest):
         connection.send(session.train(request, _reporter(connection, request.trial_id)))
+    elif not isinstance(request, tuple):
+        connection.send(session.probe(request))
     # what is left is a stop for a trial that has already ended
 
 

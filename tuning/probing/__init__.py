@@ -1,0 +1,1 @@
+"""Layer 3: what fits, how fast, how noisy, before any search."""

@@ -1,0 +1,40 @@
+"""Ask a worker one question and wait for the answer; a worker that hangs is ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tuning.execution.executor import Executor
+from tuning.trial import Answer, EpochReport, Request, Status, TrialOutcome
+
+PATIENCE_S = 300.0
+_POLL_S = 1.0
+
+
+def ask(
+    executor: Executor,
+    request: Request,
+    *,
+    patience_s: float = PATIENCE_S,
+    now: Callable[[], float] = time.monotonic,
+) -> Answer | TrialOutcome:
+    """The answer to a request, or an outcome that says why there is none.
+
+    Near its limit an allocator may retry for minutes instead of failing; after `patience_s` every worker is ended and
+    the outcome is a failure. The executor starts a new worker for the next request.
+
+    Args:
+        executor: Its first device must be idle.
+        request: The question.
+        patience_s: How long to wait.
+        now: The clock, in seconds.
+    """
+    executor.submit(request, executor.devices[0])
+    deadline = now() + patience_s
+    while now() < deadline:
+        for event in executor.events(timeout_s=_POLL_S):
+            if event.trial_id == request.trial_id and not isinstance(event, EpochReport):
+                return event
+    executor.shutdown()
+    return TrialOutcome(request.trial_id, Status.FAILED, reason=f"It did not end within {patience_s:g} s.")
