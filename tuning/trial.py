@@ -243,12 +243,16 @@ class Throughput:
     Args:
         trial_id: The `ThroughputRequest` that this answers.
         batch_size: Its batch size.
+        loop: The loop that trained: "keras", "device" or "xla".
         seconds_per_update: Median of the timed chunks.
+        input_seconds_per_update: What the input pipeline alone takes for a batch; None where the loop has none.
     """
 
     trial_id: str
     batch_size: int
+    loop: str
     seconds_per_update: float
+    input_seconds_per_update: float | None = None
 
 
 @dataclass(frozen=True)

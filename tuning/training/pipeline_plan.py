@@ -33,7 +33,7 @@ class PipelinePlans:
 
     def plain(self, model: keras.Model, order: ExampleOrder, evaluation_batch_size: int, clock: Clock) -> FitPlan:
         """What a user gets from `fit`, with the compile settings of the model."""
-        return keras_plan(model, self._pipeline(order), self._validation(evaluation_batch_size), clock)
+        return keras_plan(model, self.pipeline(order), self._validation(evaluation_batch_size), clock)
 
     def fallback(
         self,
@@ -48,7 +48,7 @@ class PipelinePlans:
         model, seconds = build(), dict[int, float]()
         if model.steps_per_execution == 1 and not model.run_eagerly and not is_distributed(model):
             updates = order.updates_after(epochs)
-            steps, seconds = best_steps_per_execution(build, self._pipeline(order), updates)
+            steps, seconds = best_steps_per_execution(build, self.pipeline(order), updates)
             model = build()
             model.steps_per_execution = steps
         plan = self.plain(model, order, evaluation_batch_size, clock)
@@ -58,7 +58,8 @@ class PipelinePlans:
             measurements={f"seconds_per_update_with_{steps}_per_call": value for steps, value in seconds.items()},
         )
 
-    def _pipeline(self, order: ExampleOrder) -> EpochPipeline:
+    def pipeline(self, order: ExampleOrder) -> EpochPipeline:
+        """The batches of every epoch."""
         return EpochPipeline(self._placement.for_pipeline, order)
 
     def _validation(self, batch_size: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tuning.training.blocks import UnsupportedModelError
 from tuning.training.clock import Clock
 from tuning.training.device_loop import device_plan
 from tuning.training.fit_plan import FitPlan
+from tuning.training.input_pipeline import EpochPipeline
 from tuning.training.keras_loop import is_distributed
 from tuning.training.loop_choice import LoopChoice
 from tuning.training.loop_chooser import CompilerTimeoutError, choose_loop
@@ -92,6 +93,10 @@ class Planner:
                     f"The {request.loop} loop cannot train this: {error}. Use the keras loop, or auto."
                 ) from error
             return self._fallback_plan(request, order, clock, str(error))
+
+    def input_pipeline(self, order: ExampleOrder) -> EpochPipeline:
+        """The pipeline of the keras loop."""
+        return self._pipelines.pipeline(order)
 
     def finish(self) -> None:
         """Keep the program of the last plan, which was trained without incident, if it may serve again."""

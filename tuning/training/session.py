@@ -22,11 +22,22 @@ from tuning.training.fit_options import read_fit_options
 from tuning.training.fit_plan import FitPlan
 from tuning.training.loop_choice import LoopChoice
 from tuning.training.memory import MemoryMeter
+from tuning.training.memory_probe import probe_memory
 from tuning.training.model_builder import ModelBuilder, ModelError
 from tuning.training.order import ExampleOrder
 from tuning.training.planner import Planner
-from tuning.training.throughput import ChunkClock, measure
-from tuning.trial import DescribeRequest, EpochReport, ModelDescription, TrialOutcome, TrialRequest
+from tuning.training.throughput import ChunkClock, input_seconds, measure
+from tuning.trial import (
+    DescribeRequest,
+    EpochReport,
+    MemoryProbe,
+    MemoryProbeRequest,
+    ModelDescription,
+    Throughput,
+    ThroughputRequest,
+    TrialOutcome,
+    TrialRequest,
+)
 
 _TRIALS_PER_COLLECTION = 10
 
@@ -98,9 +109,41 @@ class TrainingSession:
         finally:
             self._clean_up()
 
+    def probe(self, request: MemoryProbeRequest | ThroughputRequest) -> MemoryProbe | Throughput | TrialOutcome:
+        """Measure what is asked for, apart from any trial; a failure is told as by `train`."""
+        try:
+            if isinstance(request, ThroughputRequest):
+                return self._probe_throughput(request)
+            return probe_memory(self._plan_unwatched, self._data.n_train, request)
+        except Exception as error:
+            if "_planner" in self.__dict__:
+                self._planner.clear()
+            return _failed(request.trial_id, error)
+        finally:
+            self._clean_up()
+
+    def _plan_unwatched(self, request: TrialRequest, order: ExampleOrder) -> FitPlan:
+        return self._planner.plan(request, order, TrainingClock(counts_gaps=True))
+
+    def _probe_throughput(self, request: ThroughputRequest) -> Throughput:
+        training = TrialRequest(
+            request.trial_id,
+            request.batch_size,
+            seed=0,
+            epochs=request.epochs,
+            hyperparameters=request.hyperparameters,
+            loop=request.loop,
+            evaluation_batch_size=request.evaluation_batch_size,
+        )
+        found = self.measure_throughput(training, chunks=request.chunks, chunk_seconds=request.chunk_seconds)
+        if found.loop != "keras":
+            return found
+        order = ExampleOrder(self._data.n_train, request.batch_size, training.seed)
+        return replace(found, input_seconds_per_update=input_seconds(self._planner.input_pipeline(order)))
+
     def measure_throughput(
         self, request: TrialRequest, loop: str | None = None, *, chunks: int = 5, chunk_seconds: float = 0.3
-    ) -> float:
+    ) -> Throughput:
         """Steady seconds of one optimizer update: the median of timed chunks after a warm-up, without validation.
 
         Plain `fit` (the loop "keras") includes Keras's bookkeeping between steps, so that it is what a user gets.
@@ -126,7 +169,7 @@ class TrainingSession:
             raise
         finally:
             self._clean_up()
-        return seconds
+        return Throughput(request.trial_id, request.batch_size, plan.loop, seconds)
 
     def _train(self, request: TrialRequest, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         planner = self._planner

@@ -11,6 +11,7 @@ import keras
 
 from tuning.training.clock import wait_for
 from tuning.training.fit_plan import FitPlan
+from tuning.training.input_pipeline import EpochPipeline
 
 _ENDLESS = 10**9
 _WARM_UP_EXECUTIONS = 3  # tracing, compiling, and the first steps of allocators and pipelines
@@ -73,3 +74,22 @@ def measure(plan: FitPlan, clock: ChunkClock) -> float:
     arguments = {name: value for name, value in plan.arguments.items() if not name.startswith("validation")}
     plan.model.fit(**arguments, epochs=_ENDLESS, verbose=0)
     return statistics.median(clock.seconds_per_update)
+
+
+def input_seconds(pipeline: EpochPipeline, seconds: float = 0.2, now: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds in which the pipeline alone makes one batch: its first epochs, iterated for `seconds` or longer.
+
+    The first batch, which waits for the pipeline's threads to start, is not counted unless there is no other.
+    """
+    batches, epoch, begin = 0, 0, now()
+    skipped = pipeline.order.least_updates == 1
+    while True:
+        pipeline.begin(epoch)
+        for _ in pipeline.dataset:
+            batches += 1
+            if not skipped:
+                batches, begin, skipped = 0, now(), True
+        epoch += 1
+        end = now()
+        if end - begin >= seconds and batches > 0:
+            return (end - begin) / batches
