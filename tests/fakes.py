@@ -116,7 +116,8 @@ def _events(request: TrialRequest, scripted: TrialOutcome | list[float]) -> list
         seconds=1.0 / request.batch_size,
         examples_per_second=100.0 * request.batch_size,
         peak_memory_bytes=1000 * request.batch_size,
-        loop="keras",
+        loop="device" if request.loop == "auto" else request.loop,
+        settings={"steps_per_execution": 45, "jit_compile": False},
     )
     return [*reports, outcome]
 

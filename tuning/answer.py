@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tuning.selection.recommendation import Recommendation, TableRow
+from tuning.training_advice import TrainingAdvice
 
 _COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
 
@@ -23,12 +24,14 @@ class Answer:
         study: Name of the search.
         tracking_uri: MLflow's store; empty if nothing was tracked.
         experiment_id: The study's experiment there.
+        advice: How to train the final model, where that was measured.
     """
 
     recommendation: Recommendation
     study: str
     tracking_uri: str
     experiment_id: str
+    advice: TrainingAdvice | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One object of plain JSON values; null where something is unknown."""
@@ -41,13 +44,13 @@ class Answer:
             "rule": found.pop("rule"),
             "recommended_batch_size": found.pop("batch_size"),
         }
-        return {**first, **found}
+        return {**first, **found, "training": None if self.advice is None else self.advice.to_json()}
 
     def to_markdown(self) -> str:
         """Reasons, caveats and table, for MLflow's experiment page."""
         found = self.recommendation
         first, *rest = found.reasons
-        lines = [f"## {first}", "", " ".join(rest), ""]
+        lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
         lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
         lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + " ---: |" * (len(_COLUMNS) - 1) + " :--- |"]
         lines += ["| " + " | ".join(_cells(row)) + " |" for row in found.table]
@@ -70,9 +73,12 @@ class Answer:
         console.print(table)
         first, *rest = found.reasons
         console.print(first, style="bold green", highlight=False)
-        console.print(" ".join(rest), highlight=False)
+        console.print(" ".join([*rest, *self._advice()]), highlight=False)
         for caveat in found.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
+
+    def _advice(self) -> list[str]:
+        return [] if self.advice is None else [self.advice.tell()]
 
 
 def _cells(row: TableRow) -> tuple[str, ...]:

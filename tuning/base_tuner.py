@@ -30,6 +30,7 @@ from tuning.selection.recommendation import Recommendation, recommend
 from tuning.study import StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
+from tuning.training_advice import advise
 from tuning.trial import ModelDescription, TrialRequest
 
 
@@ -134,7 +135,9 @@ class BatchSizeTuner(keras_tuner.Tuner):
         try:
             tracker = self._open(arguments, space)
             self._run(arguments, executor, tracker)
-            self._answer = Answer(self.recommend(), self.project_name, tracker.tracking_uri, tracker.experiment_id)
+            found = self.recommend()
+            advice = advise(executor, found, self.oracle.records, epochs=arguments.epochs)
+            self._answer = Answer(found, self.project_name, tracker.tracking_uri, tracker.experiment_id, advice)
             tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
         finally:
             lock.release()

@@ -15,6 +15,7 @@ from fakes import RecordingTracker, ScriptedExecutor
 import tuning
 from search_spaces import BatchSize, Data, LearningRate, load_workload
 from tuning.search_arguments import SearchArguments
+from tuning.trial import Throughput
 
 SCRIPT = """
 import keras
@@ -105,11 +106,33 @@ def test_every_batch_size_starts_from_the_same_weights(tmp_path: Path, tracker: 
     assert losses[8, 0] != pytest.approx(losses[8, 1], rel=1e-4)
 
 
+def throughput(request: Any) -> Throughput:
+    """Ten thousand examples a second by plain fit, forty thousand otherwise."""
+    rate = 10_000 if request.loop == "keras" else 40_000
+    return Throughput(request.trial_id, request.batch_size, request.loop, request.batch_size / rate)
+
+
+def test_the_answer_says_how_to_train_the_final_model(tmp_path: Path, tracker: RecordingTracker) -> None:
+    executor = ScriptedExecutor(lambda _: [0.5], probes=throughput)
+    tuner = tuning.GridSearch(small_model, batch_size=BatchSize.of(8), seeds=2, directory=tmp_path, tracker=tracker)
+    tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
+    assert tracker.recommendation["training"] == {
+        "batch_size": 8,
+        "loop": "device",
+        "steps_per_execution": 45,
+        "jit_compile": False,
+        "examples_per_second": pytest.approx(40_000),
+        "plain_fit_examples_per_second": pytest.approx(10_000),
+    }
+    assert "trains 10,000 examples per second" in tuner.answer.to_markdown()
+    assert "4.0 times as many" in tuner.answer.to_markdown()
+
+
 def test_a_loop_is_chosen_once_for_all_seeds(tmp_path: Path, tracker: RecordingTracker) -> None:
-    executor, sizes = ScriptedExecutor(lambda _: [0.5]), BatchSize.of(8, 32)
+    executor, sizes = ScriptedExecutor(lambda _: [0.5], probes=throughput), BatchSize.of(8, 32)
     tuner = tuning.GridSearch(small_model, batch_size=sizes, seeds=2, directory=tmp_path, tracker=tracker)
     tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
-    assert [request.loop for request in executor.requests] == ["auto", "auto", "keras", "keras"]
+    assert [request.loop for request in executor.requests] == ["auto", "auto", "device", "device"]
 
 
 def test_bayes_searches_learning_rates_around_the_rule(tmp_path: Path, tracker: RecordingTracker) -> None:

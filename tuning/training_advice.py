@@ -1,0 +1,102 @@
+"""TrainingAdvice: how to train the final model, with the throughput that was measured beside that of plain `fit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuning.execution.executor import Executor
+from tuning.probing.asking import ask
+from tuning.records import TrialRecord
+from tuning.selection.recommendation import Recommendation
+from tuning.trial import Status, Throughput, ThroughputRequest
+
+_CHUNKS, _CHUNK_S = 3, 0.2
+
+
+@dataclass(frozen=True)
+class TrainingAdvice:
+    """The settings with which the recommended batch size was measured, nothing else running.
+
+    Args:
+        batch_size: Examples per update.
+        loop: The loop that trained the trials: "keras", "device" or "xla".
+        steps_per_execution: Updates per call of the compiled function.
+        jit_compile: Whether XLA compiled it.
+        examples_per_second: Steady training throughput of that loop.
+        plain_fit_examples_per_second: The same of plain `model.fit`, compiled as the build function compiles.
+    """
+
+    batch_size: int
+    loop: str
+    steps_per_execution: int
+    jit_compile: bool
+    examples_per_second: float
+    plain_fit_examples_per_second: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def tell(self) -> str:
+        """Two sentences for people."""
+        plain, ours = self.plain_fit_examples_per_second, self.examples_per_second
+        first = f"Plain model.fit(batch_size={self.batch_size}) trains {plain:,.0f} examples per second here."
+        if self.loop == "keras":
+            return first
+        return (
+            f"{first} The trials used the {self.loop!r} loop, at {ours:,.0f} ({ours / plain:.1f} times as many); "
+            f"compile(steps_per_execution={self.steps_per_execution}, jit_compile={self.jit_compile}) comes near it."
+        )
+
+
+def advise(
+    executor: Executor, recommendation: Recommendation, records: Sequence[TrialRecord], *, epochs: int
+) -> TrainingAdvice | None:
+    """Measure the recommended setting with its own loop and with plain `fit`; None if either cannot be measured.
+
+    Args:
+        executor: Idle; its first device is used.
+        recommendation: Whose batch size and hyperparameters are measured.
+        records: The study's trials, one of which trained that setting.
+        epochs: Of a trial.
+    """
+    record = next((r for r in records if r.status is Status.COMPLETED and _matches(r, recommendation)), None)
+    if record is None or record.outcome is None or not record.outcome.loop:
+        return None
+    ours, settings = record.outcome.loop, record.outcome.settings
+    found = {loop: _measure(executor, recommendation, loop, epochs) for loop in dict.fromkeys(("keras", ours))}
+    plain, own = found["keras"], found[ours]
+    if plain is None or own is None:
+        return None
+    return TrainingAdvice(
+        batch_size=recommendation.batch_size,
+        loop=ours,
+        steps_per_execution=int(settings.get("steps_per_execution") or 1),
+        jit_compile=bool(settings.get("jit_compile")),
+        examples_per_second=own,
+        plain_fit_examples_per_second=plain,
+    )
+
+
+def _matches(record: TrialRecord, recommendation: Recommendation) -> bool:
+    setting = record.setting
+    return setting.batch_size == recommendation.batch_size and dict(setting.hyperparameters) == dict(
+        recommendation.hyperparameters
+    )
+
+
+def _measure(executor: Executor, recommendation: Recommendation, loop: str, epochs: int) -> float | None:
+    request = ThroughputRequest(
+        f"throughput-{loop}",
+        recommendation.batch_size,
+        loop=loop,
+        epochs=epochs,
+        hyperparameters=dict(recommendation.hyperparameters),
+        chunks=_CHUNKS,
+        chunk_seconds=_CHUNK_S,
+    )
+    answer = ask(executor, request)
+    return answer.batch_size / answer.seconds_per_update if isinstance(answer, Throughput) else None
