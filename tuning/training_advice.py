@@ -48,7 +48,8 @@ class TrainingAdvice:
             return first
         return (
             f"{first} The trials used the {self.loop!r} loop, at {ours:,.0f} ({ours / plain:.1f} times as many); "
-            f"compile(steps_per_execution={self.steps_per_execution}, jit_compile={self.jit_compile}) comes near it."
+            f"the nearest that Keras itself offers is compile(steps_per_execution={self.steps_per_execution}, "
+            f"jit_compile={self.jit_compile})."
         )
 
 
