@@ -263,7 +263,7 @@ class NoiseScaleRequest:
     Args:
         trial_id: Names the request.
         batch_size: Of the training along which it is measured.
-        epochs: Of that training.
+        updates: Of that training, at least 1.
         fractions: Of that training, ascending from 0 to 1, at which the weights are frozen and measured.
         examples: n, drawn without replacement for each measurement; all of them where there are fewer.
         micro_batch_size: b, the examples of one gradient.
@@ -274,7 +274,7 @@ class NoiseScaleRequest:
 
     trial_id: str
     batch_size: int
-    epochs: int = 1
+    updates: int
     fractions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     examples: int = 4096
     micro_batch_size: int = 32

@@ -79,7 +79,7 @@ def next_probe(tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin
     reach = _reach(fits, limit_bytes)
     has_room = reach >= 2 * n_train
     if not has_room and _is_flat(fits):
-        return Next(min(int(reach / 2), n_train))
+        return Next(min(int(reach / 2), n_train), fresh=True)
     if len(tried) <= MOST_PROBES - 3 or has_room:
         for share in _SHARES:
             rung = int(share * min(reach, n_train))

@@ -20,6 +20,11 @@ def every_layer(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers())
 
 
+def takes_training(model: keras.Model) -> bool:
+    """Whether the model's `call` takes `training`; Keras's own train step asks the same attribute."""
+    return bool(model._call_has_training_arg)
+
+
 def compile_arguments(model: keras.Model) -> Mapping[str, Any]:
     """The objects that `compile` was given; `get_compile_config` names functions only, not what they close over."""
     config: Mapping[str, Any] = model._compile_config.config
