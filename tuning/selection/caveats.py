@@ -73,7 +73,7 @@ def _unstable(findings: Findings) -> str:
     if not wild:
         return ""
     return (
-        f"The {findings.objective} of {listing(wild)} spreads more than four times as wide between seeds as the others': "
+        f"The {findings.objective} of {listing(wild)} spreads over four times as wide between seeds as the others': "
         "one training may come out far from the mean. The errors of the others are estimated without it."
     )
 

@@ -1,0 +1,136 @@
+"""Are the chances that a recommendation states right? Synthetic studies whose truth is known.
+
+    python benchmarks/calibration.py                # 500 studies of each kind, about 2 minutes
+    python benchmarks/calibration.py --studies 50 --seeds 5
+
+Each study has 6 batch sizes, 3 seeds and scores with unit noise plus a common effect of each seed; larger batch sizes
+are cheaper. `recommend` picks by its default rule and states three things, which the truth then judges:
+
+    loss      the chance that the best batch size beats the pick by more than the margin: how often it does
+    worse     with 90 % chance no batch size is called worse by mistake: how often the truly best one is not called so
+    interval  the 90 % interval of the difference of two given batch sizes: how often it covers the truth
+
+"loss" is a chance about this study and must agree with the frequency within 5 points; "interval" must be 90 % within 5
+points; "worse" is a bound and may exceed 90 %.
+
+    ties           all batch sizes are equally good
+    steep          the score falls linearly from a random best batch size, by |N(0, 2)| per doubling
+    heavy noise    the same at a quarter of the slope, with each batch size off by N(0, 0.3)
+    outliers       slope |N(0, 1)|, off by N(0, 0.3), and 5 % of the runs 6 standard deviations too bad
+    a missing arm  slope and offsets alike; one batch size ran out of memory and another lost one seed
+    plateau        equal up to a random batch size, then falling by |N(0, 2)| per doubling
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from tuning.selection.recommendation import recommend
+from tuning.selection.results import TrialResult
+from tuning.trial import Status
+
+SIZES = (8, 16, 32, 64, 128, 256)
+Array = npt.NDArray[np.float64]
+Random = np.random.Generator
+
+
+def falling(random: Random, slope: float, offset: float) -> Array:
+    """True scores: linear on both sides of a random best size, each off by its own amount."""
+    x = np.arange(len(SIZES))
+    return -abs(random.normal(0, slope)) * np.abs(x - random.uniform(0, len(x) - 1)) + random.normal(0, offset, len(x))
+
+
+def plateau(random: Random) -> Array:
+    """True scores: equal up to a random size, then linear."""
+    x = np.arange(len(SIZES))
+    return -abs(random.normal(0, 2)) * np.maximum(0, x - random.integers(2, len(x)))
+
+
+TRUTHS: dict[str, Callable[[Random], Array]] = {
+    "ties": lambda random: random.normal() * np.ones(len(SIZES)),
+    "steep": lambda random: falling(random, 2.0, 0.0),
+    "heavy noise": lambda random: falling(random, 0.5, 0.3),
+    "outliers": lambda random: falling(random, 1.0, 0.3),
+    "a missing arm": lambda random: falling(random, 1.0, 0.3),
+    "plateau": plateau,
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one study stated and what was true."""
+
+    stated: float
+    lost: bool
+    best_not_called_worse: bool
+    covered: bool
+
+
+def study(kind: str, truth: Array, seeds: int, random: Random) -> list[TrialResult]:
+    """The trials of one study."""
+    scores = truth[:, None] + random.normal(0, 1, (len(SIZES), seeds)) + random.normal(0, 1, seeds)
+    if kind == "outliers":
+        scores = scores - 6 * (random.random(scores.shape) < 0.05)
+    broken, short = random.choice(len(SIZES), 2, replace=False) if kind == "a missing arm" else (-1, -1)
+    results = []
+    for (i, seed), score in np.ndenumerate(scores):
+        status = Status.OUT_OF_MEMORY if i == broken else Status.FAILED if (i, seed) == (short, 0) else Status.COMPLETED
+        results.append(
+            TrialResult(
+                batch_size=SIZES[i],
+                seed=seed,
+                status=status,
+                objective=float(score) if status is Status.COMPLETED else None,
+                examples_per_second=1000.0 * SIZES[i],
+            )
+        )
+    return results
+
+
+def judge(kind: str, seeds: int, random: Random) -> Judged:
+    """Run one study, ask for a recommendation, and compare it with the truth."""
+    truth = TRUTHS[kind](random)
+    found = recommend(study(kind, truth, seeds, random), maximize=True, objective="score")
+    comparison, margin, stated = found.comparison, found.margin, found.chance_of_loss
+    assert comparison is not None
+    assert margin is not None
+    assert stated is not None
+    true = {size: float(score) for size, score in zip(SIZES, truth, strict=True) if size in comparison.batch_sizes}
+    best = max(true, key=lambda size: true[size])
+    low, high = comparison.batch_sizes[0], comparison.batch_sizes[-1]
+    error = comparison.standard_error(low, high) or 0.0
+    half = float(stats.t.isf(0.05, comparison.degrees_of_freedom)) * error
+    measured = comparison.mean(low) - comparison.mean(high)
+    return Judged(
+        stated=stated,
+        lost=true[best] - true[found.batch_size] > margin,
+        best_not_called_worse=not comparison.is_worse(best),
+        covered=abs(measured - (true[low] - true[high])) <= half,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--studies", type=int, default=500, help="of each kind (default 500)")
+    parser.add_argument("--seeds", type=int, default=3, help="of each batch size (default 3)")
+    options = parser.parse_args(arguments)
+    print(f"{options.studies} studies of each kind, {options.seeds} seeds; percent")
+    print(f"{'kind':16s}{'loss stated':>13s}{'loss true':>11s}{'difference':>12s}{'worse':>8s}{'interval':>10s}")
+    for number, kind in enumerate(TRUTHS):
+        random = np.random.default_rng([options.seeds, number])
+        found = [judge(kind, options.seeds, random) for _ in range(options.studies)]
+        stated, lost = (100 * float(np.mean([getattr(j, name) for j in found])) for name in ("stated", "lost"))
+        worse = 100 * np.mean([j.best_not_called_worse for j in found])
+        covered = 100 * np.mean([j.covered for j in found])
+        print(f"{kind:16s}{stated:13.1f}{lost:11.1f}{stated - lost:12.1f}{worse:8.1f}{covered:10.1f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
