@@ -76,7 +76,8 @@ class SearchProgress:
             self._progress.remove_task(self._lines.pop(record.trial_id))
         self._progress.update(self._overall, completed=self._done, told=self._tell_best())
         if not self._console.is_terminal or record.status is not Status.COMPLETED:
-            self._console.print(f"[{self._done}/{self._total}] {self._tell(record)}", markup=False, highlight=False)
+            line = f"[{self._done}/{self._total}] {self._tell(record)}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _count(self, record: TrialRecord) -> None:
         if not record.is_settled:
