@@ -8,8 +8,8 @@ from collections.abc import Callable
 _SHARE_OF_TRIAL = 0.02
 _CHUNKS = 3
 _CHUNK_SECONDS = 0.1
-LEAST_UPDATES = 200
-"""Below so many updates a trial is over before anything timed could pay."""
+LEAST_UPDATES = 80
+"""Two updates of each of two loops are 5 % of a trial of so many; in a shorter one nothing is timed."""
 
 
 def seconds_per_update(
@@ -18,10 +18,10 @@ def seconds_per_update(
     longest: int,
     now: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """The seconds of one update: the least mean of three chunks, after a warm-up.
+    """The seconds of one update: the least mean of three chunks, after a warm-up of one.
 
     The least, because whatever else the machine does can only slow a chunk down. A chunk takes up to 0.1 s, and all
-    together at most 2 % of the trial's updates (and at least four).
+    together at most 2 % of the trial's updates; where that is less than three, one update is timed.
 
     Args:
         run: Does so many updates and returns when the device has done them.
@@ -37,6 +37,8 @@ def seconds_per_update(
 
     run(1)
     first = timed(1)
-    affordable = int(updates_of_trial * _SHARE_OF_TRIAL / _CHUNKS)
-    chunk = max(1, min(longest, affordable, int(_CHUNK_SECONDS / max(first, 1e-9))))
+    affordable = min(longest, int(updates_of_trial * _SHARE_OF_TRIAL / _CHUNKS))
+    if affordable == 0:
+        return first
+    chunk = max(1, min(affordable, int(_CHUNK_SECONDS / max(first, 1e-9))))
     return min(timed(chunk) for _ in range(_CHUNKS))

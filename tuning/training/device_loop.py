@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tuning.training.blocks import TrainBlock, block_shape
 from tuning.training.clock import Clock
-from tuning.training.fit_plan import FitPlan, install, placeholder_data
+from tuning.training.fit_plan import Block, FitPlan, install, placeholder_data
 from tuning.training.order import ExampleOrder
 from tuning.training.program import Program
 
@@ -38,7 +38,9 @@ def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_comp
         "validation_steps": 1,
     }
     settings = {"jit_compile": jit_compile or bool(model.jit_compile), "steps_per_execution": length}
-    return FitPlan(model, arguments, "xla" if jit_compile else "device", settings=settings)
+    rows = block.padded(order.rows(0)[:length])
+    timed = Block(lambda updates: block(rows, updates), min(length, order.updates_in(0)))
+    return FitPlan(model, arguments, "xla" if jit_compile else "device", settings=settings, block=timed)
 
 
 class BlockSteps:

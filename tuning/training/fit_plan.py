@@ -15,6 +15,19 @@ _PLACEHOLDER = 0
 
 
 @dataclass(frozen=True)
+class Block:
+    """Updates on the first examples of a trial, outside of `fit`.
+
+    Args:
+        run: Does so many updates and returns the logs of the last.
+        longest: The most updates of one call.
+    """
+
+    run: Callable[[int], Any]
+    longest: int
+
+
+@dataclass(frozen=True)
 class FitPlan:
     """One training, ready for `model.fit(**arguments, epochs=..., callbacks=...)`.
 
@@ -25,6 +38,7 @@ class FitPlan:
         compile_seconds: Spent before `fit` on tracing, compiling and choosing.
         settings: What else was decided, such as `steps_per_execution`.
         measurements: What the deciding measured.
+        block: The block of the device loops, to be timed apart from `fit`.
     """
 
     model: keras.Model
@@ -33,6 +47,7 @@ class FitPlan:
     compile_seconds: float = 0.0
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     measurements: Mapping[str, float] = field(default_factory=dict)
+    block: Block | None = None
 
 
 def placeholder_data() -> tf.data.Dataset:

@@ -36,6 +36,7 @@ class Program:
         self._evaluation_batch_size = evaluation_batch_size
         self._steps: dict[tuple[int, bool], TracedStep] = {}
         self._blocks: dict[tuple[int, bool], TrainBlock] = {}
+        self._compiled: set[tuple[int, bool]] = set()
         self._evaluation: EvaluationBlock | None = None
         self._fresh_metrics: dict[int, tuple[Any, tf.Tensor]] = {}
         self._facts: GraphFacts | None = None
@@ -63,19 +64,20 @@ class Program:
         return self._blocks[key]
 
     def compiled_block(self, batch_size: int, length: int, *, jit_compile: bool) -> TrainBlock:
-        """The training block of a batch size, compiled; `compile_seconds` tells what both took."""
+        """The training block of a batch size, compiled; `compile_seconds` tells what tracing and compiling took."""
         key = (batch_size, jit_compile)
-        known = key in self._blocks
         block = self.block(batch_size, length, jit_compile=jit_compile)
-        if not known:
+        if key not in self._compiled:
             begin = time.perf_counter()
             block.compile()
             self.compile_seconds[key] += time.perf_counter() - begin
+            self._compiled.add(key)
         return block
 
     def forget_block(self, batch_size: int, *, jit_compile: bool) -> None:
         """Free a block that lost the choice."""
         self._blocks.pop((batch_size, jit_compile), None)
+        self._compiled.discard((batch_size, jit_compile))
 
     @property
     def facts(self) -> GraphFacts:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tuning.training.clock import wait_for
-from tuning.training.fit_plan import FitPlan
+from tuning.training.fit_plan import Block, FitPlan
 from tuning.training.input_pipeline import EpochPipeline
 
 _ENDLESS = 10**9
@@ -27,13 +27,13 @@ class ChunkClock:
     """
 
     def __init__(self, chunks: int, chunk_seconds: float, now: Callable[[], float] = time.perf_counter) -> None:
-        self._chunks = chunks
-        self._chunk_seconds = chunk_seconds
-        self._now = now
-        self._executions = self._updates = 0
-        self._begin = 0.0
+        self.chunks = chunks
+        self.chunk_seconds = chunk_seconds
+        self.now = now
         self.model: keras.Model | None = None
         self.seconds_per_update: list[float] = []
+        self._executions = self._updates = 0
+        self._begin = 0.0
 
     def expect_no_compiling(self) -> None:
         """Every program is warmed up alike."""
@@ -44,23 +44,36 @@ class ChunkClock:
         self._executions += 1
         if self._executions <= _WARM_UP_EXECUTIONS:
             wait_for(logs)
-            self._begin = self._now()
+            self.begin()
             return logs
-        self._updates += updates
-        if self._now() - self._begin >= self._chunk_seconds:
+        self.count(updates)
+        if self.is_full:
             wait_for(logs)
-            self._close()
+            self.close()
+            self.begin()
+            if len(self.seconds_per_update) >= self.chunks and self.model is not None:
+                self.model.stop_training = True
         return logs
 
     def end_epoch(self, logs: Any) -> None:
         """Epochs make no difference here."""
 
-    def _close(self) -> None:
-        end = self._now()
-        self.seconds_per_update.append((end - self._begin) / self._updates)
-        self._begin, self._updates = end, 0
-        if len(self.seconds_per_update) >= self._chunks and self.model is not None:
-            self.model.stop_training = True
+    def begin(self) -> None:
+        """Begin a chunk."""
+        self._begin, self._updates = self.now(), 0
+
+    def count(self, updates: int) -> None:
+        """Add updates to the chunk."""
+        self._updates += updates
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the chunk has lasted long enough."""
+        return self._updates > 0 and self.now() - self._begin >= self.chunk_seconds
+
+    def close(self) -> None:
+        """End the chunk and keep its seconds per update."""
+        self.seconds_per_update.append((self.now() - self._begin) / self._updates)
 
 
 def measure(plan: FitPlan, clock: ChunkClock) -> float:
@@ -70,9 +83,26 @@ def measure(plan: FitPlan, clock: ChunkClock) -> float:
         plan: Whose clock is `clock`.
         clock: Stops the training when it has its chunks.
     """
+    if plan.block is not None:
+        return _median_of_blocks(plan.block, clock)
     clock.model = plan.model
     arguments = {name: value for name, value in plan.arguments.items() if not name.startswith("validation")}
     plan.model.fit(**arguments, epochs=_ENDLESS, verbose=0)
+    return statistics.median(clock.seconds_per_update)
+
+
+def _median_of_blocks(block: Block, clock: ChunkClock) -> float:
+    """Likewise for blocks, which `fit` adds nothing to; each as long as a chunk, lest a whole block take minutes."""
+    wait_for(block.run(1))
+    begin = clock.now()
+    wait_for(block.run(1))
+    updates = max(1, min(block.longest, int(clock.chunk_seconds / max(clock.now() - begin, 1e-9))))
+    while len(clock.seconds_per_update) < clock.chunks:
+        clock.begin()
+        while not clock.is_full:
+            clock.count(updates)
+            wait_for(block.run(updates))
+        clock.close()
     return statistics.median(clock.seconds_per_update)
 
 
