@@ -24,6 +24,7 @@ from tuning.training.loop_choice import LoopChoice
 from tuning.training.memory import MemoryMeter
 from tuning.training.memory_probe import probe_memory
 from tuning.training.model_builder import ModelBuilder, ModelError
+from tuning.training.noise_scale_probe import probe_noise_scale
 from tuning.training.order import ExampleOrder
 from tuning.training.planner import Planner
 from tuning.training.throughput import ChunkClock, input_seconds, measure
@@ -33,6 +34,8 @@ from tuning.trial import (
     MemoryProbe,
     MemoryProbeRequest,
     ModelDescription,
+    NoiseScaleRequest,
+    NoiseScales,
     Throughput,
     ThroughputRequest,
     TrialOutcome,
@@ -109,11 +112,15 @@ class TrainingSession:
         finally:
             self._clean_up()
 
-    def probe(self, request: MemoryProbeRequest | ThroughputRequest) -> MemoryProbe | Throughput | TrialOutcome:
+    def probe(
+        self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
+    ) -> MemoryProbe | Throughput | NoiseScales | TrialOutcome:
         """Measure what is asked for, apart from any trial; a failure is told as by `train`."""
         try:
             if isinstance(request, ThroughputRequest):
                 return self._probe_throughput(request)
+            if isinstance(request, NoiseScaleRequest):
+                return probe_noise_scale(self._plan_unwatched, self._arrays, request)
             return probe_memory(self._plan_unwatched, self._data.n_train, request)
         except Exception as error:
             if "_planner" in self.__dict__:

@@ -41,7 +41,7 @@ def test_a_memory_probe_trains_as_many_updates_as_asked_and_validates(monkeypatc
         return model
 
     session = TrainingSession(build, make_data())
-    for batch_size, updates in ((4, 3), (20, 5), (50, 3)):  # 20: two epochs, of 2 and 3 updates
+    for batch_size, updates in ((4, 3), (20, 3), (50, 3)):  # 50: three epochs of one update
         assert isinstance(session.probe(MemoryProbeRequest("m", batch_size)), MemoryProbe)
         assert fits.pop() == (updates, True)
 
