@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import BUILT_IN, Workload, load_workload
+from tuning.execution.memory_limit import parse_bytes
 from tuning.execution.starting import running_executor
 from tuning.options import LOOPS, SearchOptions
 from tuning.search_arguments import SearchArguments
@@ -59,6 +60,27 @@ def grid(asked: argparse.Namespace) -> int:
 def bayes(asked: argparse.Namespace) -> int:
     """`batch-size bayes`: proposals from what has been seen, the leaders confirmed."""
     return _search("bayes", asked, max_trials=asked.trials)
+
+
+def probe(asked: argparse.Namespace) -> int:
+    """`batch-size probe`: what fits, how fast, how noisy; no search."""
+    from tuning.probing.running import probe_workload
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_start():
+        workload = _workload(asked)
+    found = probe_workload(
+        workload,
+        epochs=asked.epochs,
+        memory_limit_bytes=_memory_limit(asked),
+        loop=asked.loop,
+        tell=lambda line: None if asked.quiet else print(f"probing {line}", file=sys.stderr),
+    )
+    if asked.json:
+        print(json.dumps(found.to_json()))
+    else:
+        found.show(_console())
+    return OK if found.memory.verified else NOTHING
 
 
 def pick(asked: argparse.Namespace) -> int:
@@ -128,6 +150,7 @@ def _options(asked: argparse.Namespace) -> SearchOptions:
         workers=_workers(asked.workers),
         loop=asked.loop,
         timeout_s=asked.timeout,
+        memory_limit_bytes=_memory_limit(asked),
         keep_models=0,
         quiet=asked.quiet,
         **_rule(asked),
@@ -160,15 +183,19 @@ def _workload(asked: argparse.Namespace) -> Workload:
 
 
 def _tell(answer: Any, asked: argparse.Namespace) -> int:
-    from rich.console import Console
-
     if asked.json:
         print(json.dumps(answer.to_json()))
     else:
-        answer.show(Console(width=None if sys.stdout.isatty() else 80))
+        answer.show(_console())
         where = f" --tracking-uri {answer.tracking_uri}" if asked.tracking_uri else ""
         print(f"\nBrowse the trials: batch-size ui {answer.study}{where}")
     return OK
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 80)
 
 
 def _refuse(error: ValueError) -> int:
@@ -212,6 +239,10 @@ def _workers(text: str) -> int | None:
     return int(text)
 
 
+def _memory_limit(asked: argparse.Namespace) -> int | None:
+    return None if asked.memory_limit is None else parse_bytes(asked.memory_limit)
+
+
 def _rule(asked: argparse.Namespace) -> dict[str, Any]:
     return {"rule": asked.rule, "tolerance": asked.tolerance, "target": asked.target}
 
@@ -226,10 +257,30 @@ def _parser() -> Parser:
     found = commands.add_parser("bayes", parents=[search, told], help="propose settings from what has been seen")
     found.add_argument("--trials", type=int, default=30, metavar="N", help="proposals (30)")
     found.set_defaults(run=bayes)
+    _add_probe(commands.add_parser("probe", help="what fits, how fast, how noisy the gradient; no search"))
     _add_pick(commands.add_parser("pick", parents=[told], help="recommend again from MLflow, also for foreign runs"))
     _add_ui(commands.add_parser("ui", help="open MLflow's UI on a study"))
     commands.add_parser("workloads", help="list what is built in").set_defaults(run=workloads)
     return parser
+
+
+def _add_probe(parser: argparse.ArgumentParser) -> None:
+    _add_workload(parser)
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training set of a trial to come")
+    parser.add_argument("--loop", choices=LOOPS, default="auto", help="how trials would be trained (auto)")
+    _add_memory_limit(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=probe)
+
+
+def _add_workload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
+    parser.add_argument("--data", metavar="FILE", help="train on this file instead, usually an .npz")
+
+
+def _add_memory_limit(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--memory-limit", metavar="SIZE", help="memory that a worker may use, such as 3GiB")
 
 
 def _add_pick(parser: argparse.ArgumentParser) -> None:
@@ -262,8 +313,7 @@ def _telling_options() -> Parser:
 
 def _search_options() -> Parser:
     parser = Parser(add_help=False)
-    parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
-    parser.add_argument("--data", metavar="FILE", help="train on this file instead, usually an .npz")
+    _add_workload(parser)
     space = parser.add_argument_group("what is tried")
     space.add_argument("--batch-sizes", metavar="LIST", help="such as 1,32,full")
     space.add_argument("--min-batch", type=int, metavar="N", help="smallest power of 2 (8)")
@@ -278,6 +328,7 @@ def _search_options() -> Parser:
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
     how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
     how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
+    _add_memory_limit(how)
     how.add_argument("--timeout", type=float, metavar="S", help="start no trial after this many seconds")
     how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")

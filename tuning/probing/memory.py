@@ -13,7 +13,7 @@ from tuning.probing.memory_ladder import Next, Tried, fitting, line_through, nex
 from tuning.selection.memory_line import LARGEST_RESIDUAL, MemoryLine
 from tuning.trial import HyperparameterValue, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
 
-ENFORCED_MARGIN = 0.02
+ENFORCED_MARGIN = 0.01
 MARGIN = 0.10
 EXTRA_MARGIN = 0.05
 
@@ -89,7 +89,7 @@ class MemoryFindings:
 def margin_for(limit: MemoryLimit, *, has_batch_normalization: bool, loop: str) -> float:
     """Return the share of the limit to leave free.
 
-    2 % of a limit that is kept on the very number that is measured, 10 % of memory that other programs use too or
+    1 % of a limit that is kept on the very number that is measured, 10 % of memory that other programs use too or
     that an allocator fragments; 5 % more for batch normalisation and XLA, whose workspace jumps.
     """
     extra = EXTRA_MARGIN if has_batch_normalization or loop == "xla" else 0.0

@@ -31,7 +31,7 @@ def machine(
 
 
 def find(
-    peak: Callable[[int], float], *, limit: MemoryLimit = LIMIT, n_train: int = 10**6, margin: float = 0.02
+    peak: Callable[[int], float], *, limit: MemoryLimit = LIMIT, n_train: int = 10**6, margin: float = 0.01
 ) -> tuple[MemoryFindings, ScriptedExecutor]:
     executor = ScriptedExecutor(probes=machine(peak, limit.bytes))
     return probe_memory(executor, limit, n_train=n_train, margin=margin), executor
@@ -145,7 +145,7 @@ def test_a_worker_that_dies_again_and_again_is_out_of_memory() -> None:
 
 def test_an_enforced_limit_needs_less_margin_than_shared_memory() -> None:
     shared = MemoryLimit(GIB, "available memory")
-    assert margin_for(LIMIT, has_batch_normalization=False, loop="keras") == 0.02
+    assert margin_for(LIMIT, has_batch_normalization=False, loop="keras") == 0.01
     assert margin_for(shared, has_batch_normalization=False, loop="keras") == 0.10
     assert margin_for(shared, has_batch_normalization=True, loop="keras") == pytest.approx(0.15)
     assert margin_for(shared, has_batch_normalization=False, loop="xla") == pytest.approx(0.15)

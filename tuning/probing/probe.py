@@ -1,0 +1,173 @@
+"""Probe: what fits, how fast, how noisy, and where a search should look; as JSON, and as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from tuning.probing.memory import MemoryFindings
+from tuning.probing.noise import NoiseFindings
+from tuning.probing.suggestion import centre_of_search, suggested_batch_sizes
+from tuning.probing.throughput import CHOSEN, KERAS, ThroughputFindings
+from tuning.selection.throughput import LARGEST_RESIDUAL
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The whole result.
+
+    Args:
+        workload: Its name.
+        device: Where it was measured.
+        memory: What fits.
+        throughput: How fast.
+        noise: How noisy.
+        has_batch_normalization: Whether the batch size also changes what is normalised.
+    """
+
+    workload: str
+    device: str
+    memory: MemoryFindings
+    throughput: ThroughputFindings
+    noise: NoiseFindings
+    has_batch_normalization: bool = False
+
+    @property
+    def suggested_batch_sizes(self) -> tuple[int, ...]:
+        """Where a search should look; empty if nothing fits."""
+        last = self.noise.last
+        noise = self.noise.mean or (None if last is None else last.value)
+        centre = centre_of_search(self.throughput.line(CHOSEN), self.throughput.knee(CHOSEN), noise)
+        return suggested_batch_sizes(centre, largest=self.memory.largest_batch_size, n_train=self.memory.n_train)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the numbers do not say."""
+        return (*self._memory_caveats(), *self._speed_caveats(), *self._noise_caveats())
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of plain JSON values; null where something is unknown."""
+        return {
+            "workload": self.workload,
+            "device": self.device,
+            "memory": self.memory.to_json(),
+            **self.throughput.to_json(),
+            "noise_scale": self.noise.to_json(),
+            "suggested_batch_sizes": list(self.suggested_batch_sizes),
+            "caveats": list(self.caveats),
+        }
+
+    def show(self, console: Console) -> None:
+        """Print the findings, within 80 columns."""
+        console.print(self._table())
+        for line in self._headlines():
+            console.print(line, highlight=False)
+        for caveat in self.caveats:
+            console.print(f"! {caveat}", style="yellow", highlight=False)
+
+    def _table(self) -> Table:
+        table = Table(
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            title=f"{self.workload} on {self.device}",
+            title_justify="left",
+        )
+        for name in ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee"):
+            table.add_column(name, justify="left" if name in ("fits", "loop", "knee") else "right", no_wrap=True)
+        for size in sorted({probe.batch_size for probe in self.memory.probes} | set(self._rates())):
+            table.add_row(*self._cells(size))
+        return table
+
+    def _cells(self, size: int) -> tuple[str, ...]:
+        probed = {probe.batch_size: probe for probe in self.memory.probes}.get(size)
+        peak = "" if probed is None or probed.peak_bytes is None else f"{probed.peak_bytes / 2**20:,.0f}"
+        fits = "" if probed is None else ("yes" if probed.fits else "no")
+        rates, loops = self._rates().get(size, {}), self._loops()
+        knees = [series for series in (KERAS, CHOSEN) if self.throughput.knee(series) == size]
+        return (
+            str(size),
+            peak,
+            fits,
+            *(f"{rates[series]:,.0f}" if series in rates else "" for series in (KERAS, CHOSEN)),
+            loops.get(size, ""),
+            ", ".join(knees),
+        )
+
+    def _rates(self) -> dict[int, dict[str, float]]:
+        found: dict[int, dict[str, float]] = {}
+        for row in self.throughput.rows:
+            found.setdefault(row.batch_size, {})[row.series] = row.examples_per_second
+        return found
+
+    def _loops(self) -> dict[int, str]:
+        return {row.batch_size: row.throughput.loop for row in self.throughput.rows if row.series == CHOSEN}
+
+    def _headlines(self) -> list[str]:
+        memory, line = self.memory, self.memory.line
+        told = [f"Largest batch size that fits: {memory.largest_batch_size}"]
+        if memory.largest_batch_size == 0:
+            told = ["No batch size fits"]
+        elif memory.limited_by == "data":
+            told[0] += ", the whole training set"
+        told[0] += f" (limit {_size(memory.limit.bytes)}, {memory.limit.source})."
+        if line is not None:
+            slope, base = _size(line.bytes_per_example), _size(line.intercept_bytes)
+            told.append(f"Memory: {base} + {slope} per example, off by at most {line.largest_residual:.1%}.")
+        told.append(self._noise_headline())
+        if self.suggested_batch_sizes:
+            told.append(f"A search should look at {', '.join(map(str, self.suggested_batch_sizes))}.")
+        return told
+
+    def _noise_headline(self) -> str:
+        last = self.noise.last
+        if last is not None:
+            return (
+                f"Gradient noise scale after {last.at_examples:,} examples: {last.value:,.0f} "
+                f"(90 % interval {last.low:,.0f} to {last.high:,.0f})."
+            )
+        bounds = [point.low for point in self.noise.points if point.low is not None]
+        if bounds:
+            return f"Gradient noise scale: at least {max(bounds):,.0f}; more examples would be needed to tell."
+        return f"Gradient noise scale: not measured. {self.noise.reason}".strip()
+
+    def _memory_caveats(self) -> list[str]:
+        found = []
+        line = self.memory.line
+        if line is not None and not line.accepted and self.memory.limited_by == "memory":
+            found.append("Memory does not follow a line closely; sizes that were not run may differ.")
+        if self.has_batch_normalization:
+            found.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+        return found
+
+    def _speed_caveats(self) -> list[str]:
+        found = []
+        for series in dict.fromkeys((KERAS, CHOSEN)):
+            line = self.throughput.line(series)
+            if line is not None and not line.accepted:
+                why = f"residual {line.largest_residual:.0%}, over {LARGEST_RESIDUAL:.0%}"
+                if line.largest_residual <= LARGEST_RESIDUAL:
+                    why = f"only {line.sizes} sizes"
+                found.append(f"Seconds per update of the {series} loop follow no line ({why}); use the table only.")
+        if self.throughput.input_bound_sizes:
+            sizes = ", ".join(map(str, self.throughput.input_bound_sizes))
+            found.append(f"Plain Keras is bound by its input pipeline at batch size {sizes}.")
+        found += [f"Throughput of {name}: {reason}" for name, reason in self.throughput.failures.items()]
+        return found
+
+    def _noise_caveats(self) -> list[str]:
+        if self.noise.points and self.noise.last is None:
+            return ["The gradient cannot be told from 0 with these examples, so the noise scale has only a lower end."]
+        return []
+
+
+def _size(number: float) -> str:
+    """Bytes for people."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(number) >= scale:
+            return f"{number / scale:,.1f} {unit}"
+    return f"{number:,.0f} B"
