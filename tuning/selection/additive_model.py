@@ -12,6 +12,7 @@ Array = npt.NDArray[np.float64]
 
 LEVEL = 0.001
 LEAST_RATIO = 4.0
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _blocked_fit(table: Array) -> AdditiveFit | None:
     y = table[rows, columns]
     inverse = np.linalg.pinv(design.T @ design)
     coefficients = inverse @ design.T @ y
-    squares = float(np.sum((y - design @ coefficients) ** 2))
+    squares = _sum_of_squares(y - design @ coefficients, y)
     average = np.hstack([np.eye(k), np.full((k, n), 1 / n)])
     seeds = coefficients[k:]
     return AdditiveFit(
@@ -71,9 +72,15 @@ def _unblocked_fit(table: Array) -> AdditiveFit:
     present = np.isfinite(table)
     counts = present.sum(axis=1)
     means = np.where(present, table, 0).sum(axis=1) / counts
-    squares = float(np.sum(np.where(present, table - means[:, None], 0) ** 2))
+    squares = _sum_of_squares((table - means[:, None])[present], table[present])
     zeros = np.zeros(table.shape[1])
     return AdditiveFit(means, np.diag(1 / counts), zeros, int(counts.sum() - len(counts)), squares, False)
+
+
+def _sum_of_squares(residuals: Array, scores: Array) -> float:
+    """0 where the residuals are no more than rounding: exact repeats."""
+    negligible = np.abs(residuals) <= ROUNDING * np.abs(scores).max()
+    return float(np.sum(np.where(negligible, 0, residuals) ** 2))
 
 
 def unstable_rows(table: Array) -> dict[int, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from tuning.selection.additive_model import Array, fit_additive_model, unstable_rows
+from tuning.selection.additive_model import ROUNDING, Array, fit_additive_model, unstable_rows
 from tuning.selection.dunnett import dunnett_point
 
 LEVEL = 0.90
@@ -57,8 +57,9 @@ class Comparison:
         return self.means[self._index(batch_size)]
 
     def gap(self, batch_size: int) -> float:
-        """How far the batch size's mean lies below the best mean; never negative."""
-        return max(self.means) - self.mean(batch_size)
+        """How far the batch size's mean lies below the best mean; never negative, and 0 where it is only rounding."""
+        gap = max(self.means) - self.mean(batch_size)
+        return gap if gap > ROUNDING * max(map(abs, self.means)) else 0.0
 
     def standard_error(self, batch_size: int, other: int | None = None) -> float | None:
         """Standard error of the difference between two means, by default from the best; None if unknown.

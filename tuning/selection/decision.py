@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from tuning.selection.arms import Arm
 from tuning.selection.comparison import Comparison, compare
 from tuning.selection.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs
-from tuning.selection.pooling import Noise, Pooled, Trend, pool
+from tuning.selection.efficiency import pool_efficiencies
+from tuning.selection.pooling import Pooled, pool
 from tuning.selection.rules import FASTEST, eligible_sizes, pick, stated_margin
 from tuning.trial import Status
 
 TIME_MARGIN = math.log(1.1)
-
-# ln(examples to the target) grows with ln B by 0 (perfect scaling) to 1 (no gain), roughly; one training's deviates by
-# about a tenth, which counts as four repeats: the runs of Zeus's six workloads have a median of .1.
-EXPECTED_TREND = Trend(slope=-0.5, slope_error=3.0)
-EXPECTED_NOISE = Noise(sigma=0.1, degrees_of_freedom=4.0)
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def _decide_by_time(quality: Comparison, costs: Costs, sizes: tuple[int, ...]) -
     offsets = {size: costs.log_rate(size) for size in sizes}
     means = tuple(mean + offsets[size] for mean, size in zip(efforts.means, sizes, strict=True))
     times = dataclasses.replace(efforts, means=means)
-    pooled = pool(efforts, EXPECTED_TREND, EXPECTED_NOISE)
+    pooled = pool_efficiencies(efforts)
     if pooled is None:
         return Decision(times.best, sizes, quality, times, None, TIME_MARGIN, "")
     pooled = pooled.shifted(offsets)

@@ -15,23 +15,26 @@ from tuning.selection.comparison import Comparison
 Array = npt.NDArray[np.float64]
 
 LENGTHS = (1.0, 2.0)  # in ln B: about one and a half and three doublings
-SMOOTH = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0)  # amplitudes, in units of the noise of one run
-OWN = (0.0, 0.5, 1.0, 2.0)
+SMOOTH = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0, 100.0)  # amplitudes, in units of the noise of one run
+OWN = (0.0, 0.5, 1.0, 2.0, 10.0, 100.0)
 NULL_WEIGHT = 0.15  # prior chance that nothing but the trend distinguishes the batch sizes
 _DRAWS = 4000
 
 
 @dataclass(frozen=True)
-class Trend:
-    """A straight line in ln B that the means are expected to follow roughly.
+class Expectation:
+    """Curves that the true means are expected to follow roughly, one of them, each as likely as the others.
 
     Args:
-        slope: Its expected slope per unit of ln B.
-        slope_error: How far the slope may be off, in units of the noise of one run.
+        curves: (m, k) float64, expected mean of each batch size, up to a common level.
+        slope_error: How far a straight line in ln B may be added, per unit of ln B and in units of the noise of one
+            run.
+        weight: Prior chance of this expectation beside others, up to a factor.
     """
 
-    slope: float = 0.0
+    curves: Array
     slope_error: float = 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,21 @@ class Pooled:
         return float(np.mean(self.draws.max(axis=1) - self.draws[:, self.batch_sizes.index(batch_size)]))
 
 
-def pool(comparison: Comparison, trend: Trend | None = None, noise: Noise | None = None) -> Pooled | None:
+def pool(comparison: Comparison, expectations: Sequence[Expectation] = (), noise: Noise | None = None) -> Pooled | None:
     """Return the posterior of the true means, or None if nothing is known of the noise.
 
-        mean[b] = level + slope*ln B + f(ln B) + g[b] + error[b],   error ~ N(0, sigma^2 C)
+        mean[b] = level + curve[b] + slope*ln B + f(ln B) + g[b] + error[b],   error ~ N(0, sigma^2 C)
 
-    f is smooth (a Gaussian process with a Matern 3/2 kernel), g[b] is the batch size's own deviation, and C is the
-    comparison's covariance. The amplitudes of f and g, relative to sigma, and the length over which f varies are
-    averaged over a small grid by their marginal likelihood; level and sigma^2 are integrated out exactly (flat and
-    scaled inverse chi-square). Hence a mean that its neighbours contradict is believed less the noisier the runs, and
-    a tie shrinks to a tie, while clear differences stay as measured. Without repeats a batch size's own deviation
-    cannot be told from noise; g is then left out.
+    The curve is one of those expected, f is smooth (a Gaussian process with a Matern 3/2 kernel), g[b] is the batch
+    size's own deviation, and C is the comparison's covariance. The curves, the amplitudes of f and g relative to sigma,
+    and the length over which f varies are averaged over a small grid by their marginal likelihood; level and sigma^2
+    are integrated out exactly (flat and scaled inverse chi-square). Hence a mean that its neighbours contradict is
+    believed less the noisier the runs, and a tie shrinks to a tie, while clear differences stay as measured. Without
+    repeats a batch size's own deviation cannot be told from noise; g is then left out.
 
     Args:
         comparison: Measured means, their noise and covariance.
-        trend: Expected straight line; flat and exact by default.
+        expectations: What curve to expect; a flat one by default.
         noise: Prior knowledge of sigma; needed where nothing was repeated.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), sections 2.7 and 5.4; shrinkage of
@@ -103,18 +106,28 @@ def pool(comparison: Comparison, trend: Trend | None = None, noise: Noise | None
     if degrees <= 0 or squares <= 0 or len(comparison.batch_sizes) < 2:
         return None
     x = np.log(np.array(comparison.batch_sizes, dtype=float))
-    y = np.array(comparison.means)
     covariance = comparison.noise_covariance()
-    trend = trend or Trend()
     fits = [
-        _condition(y - trend.slope * x, shape, covariance, squares, degrees, weight)
-        for shape, weight in _shapes(x, trend, repeated=measured > 0)
+        fit
+        for expectation in expectations or (Expectation(np.zeros((1, len(x)))),)
+        for shape, weight in _shapes(x, expectation, repeated=measured > 0)
+        for fit in _condition(
+            np.array(comparison.means), expectation.curves, shape, covariance, _Scale(squares, degrees, weight)
+        )
     ]
     weights = np.exp(np.array([fit.evidence for fit in fits]) - max(fit.evidence for fit in fits))
     weights /= weights.sum()
-    means = sum(weight * fit.mean for weight, fit in zip(weights, fits, strict=True)) + trend.slope * x
-    draws = _draw(fits, weights) + trend.slope * x
-    return Pooled(comparison.batch_sizes, tuple(float(mean) for mean in means), draws)
+    means = weights @ np.array([fit.mean for fit in fits])
+    return Pooled(comparison.batch_sizes, tuple(float(mean) for mean in means), _draw(fits, weights))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Sum of squares and degrees of freedom known of sigma^2, and the weight of a shape."""
+
+    squares: float
+    degrees: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -126,41 +139,42 @@ class _Fit:
     degrees: float
 
 
-def _shapes(x: Array, trend: Trend, *, repeated: bool) -> list[tuple[Array, float]]:
-    """Prior covariances of the true means over sigma^2, with their prior weights."""
+def _shapes(x: Array, expectation: Expectation, *, repeated: bool) -> list[tuple[Array, float]]:
+    """Prior covariances of the true means around a curve, over sigma^2, with the prior weight of each such curve."""
     centred = x - x.mean()
-    line = trend.slope_error**2 * np.outer(centred, centred)
+    line = expectation.slope_error**2 * np.outer(centred, centred)
     grid = list(itertools.product(LENGTHS, SMOOTH, OWN if repeated else (0.0,)))
     some = [amplitudes for amplitudes in grid if any(amplitudes[1:])]
-    shapes = [(line, NULL_WEIGHT)]
+    each = expectation.weight / len(expectation.curves)
+    shapes = [(line, each * NULL_WEIGHT)]
     for length, smooth, own in some:
         distance = math.sqrt(3) * np.abs(x[:, None] - x[None, :]) / length
         kernel = smooth**2 * (1 + distance) * np.exp(-distance)
-        shapes.append((line + kernel + own**2 * np.eye(len(x)), (1 - NULL_WEIGHT) / len(some)))
+        shapes.append((line + kernel + own**2 * np.eye(len(x)), each * (1 - NULL_WEIGHT) / len(some)))
     return shapes
 
 
-def _condition(y: Array, shape: Array, covariance: Array, squares: float, degrees: float, weight: float) -> _Fit:
-    """Posterior of the means for one prior covariance, level and sigma^2 integrated out."""
+def _condition(y: Array, curves: Array, shape: Array, covariance: Array, scale: _Scale) -> list[_Fit]:
+    """Posteriors of the means for one prior covariance around each curve, level and sigma^2 integrated out."""
     k = len(y)
     total = shape + covariance
     inverse = np.linalg.inv(total)
     column = inverse.sum(axis=1)
-    level = float(column @ y / column.sum())
-    residual = y - level
-    squares = squares + float(residual @ inverse @ residual)
-    degrees = degrees + k - 1
     pull = shape @ inverse
     rest = 1 - pull.sum(axis=1)
     posterior = shape - pull @ shape + np.outer(rest, rest) / column.sum()
     values, vectors = np.linalg.eigh((posterior + posterior.T) / 2)
-    evidence = (
-        math.log(weight)
-        - 0.5 * float(np.linalg.slogdet(total)[1])
-        - 0.5 * math.log(column.sum())
-        - 0.5 * degrees * math.log(squares)
-    )
-    return _Fit(evidence, level + pull @ residual, vectors * np.sqrt(np.maximum(values, 0)), squares, degrees)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    common = math.log(scale.weight) - 0.5 * float(np.linalg.slogdet(total)[1]) - 0.5 * math.log(column.sum())
+    degrees = scale.degrees + k - 1
+    fits = []
+    for curve in curves:
+        level = float(column @ (y - curve) / column.sum())
+        residual = y - curve - level
+        squares = scale.squares + float(residual @ inverse @ residual)
+        evidence = common - 0.5 * degrees * math.log(squares)
+        fits.append(_Fit(evidence, curve + level + pull @ residual, root, squares, degrees))
+    return fits
 
 
 def _draw(fits: Sequence[_Fit], weights: Array) -> Array:
