@@ -85,6 +85,24 @@ def _why_soonest(findings: Findings, spent: str) -> str:
 
 
 def _evidence(findings: Findings) -> str:
+    return _fitted_evidence(findings) or _measured_evidence(findings)
+
+
+def _fitted_evidence(findings: Findings) -> str:
+    """What the fits say of the time to target, where they are trusted."""
+    law, optimum = findings.explanation.scaling_law, findings.explanation.optimum
+    if not findings.decision.times or law is None or optimum is None:
+        return ""
+    low, high = law.interval
+    critical = f"critical batch size {number(law.critical_batch_size)}"
+    if low is not None and high is not None:
+        critical += f", 90 % interval {number(low)} to {number(high)}"
+    place = f"at the {optimum.clipped} size allowed" if optimum.clipped else f"near {number(optimum.batch_size)}"
+    zone = f"{number(optimum.flat_zone[0])} to {number(optimum.flat_zone[1])}"
+    return f"The fitted time is shortest {place} and within 5 % of that from {zone} ({critical})."
+
+
+def _measured_evidence(findings: Findings) -> str:
     quality, size = findings.decision.quality, findings.decision.chosen
     error = quality.mean_error(size)
     told = score(findings.mean(size), error)

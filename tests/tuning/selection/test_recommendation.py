@@ -1,30 +1,13 @@
 import json
 import math
+import re
 
 import pytest
+from selection_helpers import RATES, study, timed, trial
 
 from tuning.selection.recommendation import NothingToRecommend, recommend
 from tuning.selection.results import TrialResult
 from tuning.trial import Status
-
-
-def study(means, *, noise=(0.002, -0.001, -0.001), rates=None, **extra):
-    """Completed trials with these means by batch size; the noise by seed changes its order with the batch size."""
-    return [
-        TrialResult(
-            size,
-            seed,
-            Status.COMPLETED,
-            objective=mean + noise[(seed + i) % len(noise)],
-            examples_per_second=None if rates is None else rates[size],
-            **extra,
-        )
-        for i, (size, mean) in enumerate(sorted(means.items()))
-        for seed in range(len(noise))
-    ]
-
-
-RATES = {8: 500.0, 32: 2000.0, 128: 6000.0, 512: 9000.0}
 
 
 def verdicts(recommendation):
@@ -107,3 +90,136 @@ def test_unknown_rule_and_negative_tolerance_are_refused():
         recommend(study({8: 0.9}), maximize=True, rule="best")
     with pytest.raises(ValueError, match="tolerance must not be negative; got -1"):
         recommend(study({8: 0.9}), maximize=True, tolerance=-1)
+
+
+def test_target_ranks_by_time_and_marks_those_that_missed_it():
+    results = timed({8: 10_000, 32: 12_000, 128: 70_000, 512: None}, rates=RATES)
+    found = recommend(results, maximize=True, target=0.9)
+    assert found.batch_size == 32
+    assert verdicts(found) == {8: "worse", 32: "recommended", 128: "worse", 512: "not reached"}
+    assert found.cost == "seconds to the target"
+    assert found.table[1].seconds_to_target == pytest.approx(6, rel=0.01)
+    assert found.table[3].seconds_to_target is None
+    assert "soonest: 6.0 seconds to the target, against 12 seconds to the target with 128" in found.reasons[1]
+    assert "The target 0.9 was not reached by 512 (3 of 3 seeds) within the budget." in found.caveats
+
+
+def test_learning_rate_at_the_edge_is_a_verdict_and_a_caveat():
+    results = [
+        trial(size, seed, score, learning_rate=rate, examples_per_second=RATES[size])
+        for size, scores in {8: (0.5, 0.95, 0.5), 32: (0.5, 0.6, 0.8)}.items()
+        for rate, score in zip((0.001, 0.01, 0.1), scores, strict=True)
+        for seed in range(2)
+    ]
+    found = recommend(results, maximize=True)
+    assert verdicts(found) == {8: "recommended", 32: "learning rate at edge"}
+    assert any("at an end of those tried for 32 (highest)" in caveat for caveat in found.caveats)
+    assert any("best of 3 settings tried with the same seeds" in caveat for caveat in found.caveats)
+
+
+def test_confirmed_sizes_are_picked_and_the_others_say_that_they_were_not():
+    results = study({8: 0.99, 32: 0.97}) + study({32: 0.95, 128: 0.94}, stage="confirm")
+    found = recommend(results, maximize=True, rule="quality")
+    assert verdicts(found) == {8: "not confirmed", 32: "recommended", 128: "worse"}
+    assert any(caveat.startswith("8 ran in the search only") for caveat in found.caveats)
+    assert found.table[1].objective_mean == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(Status.DIVERGED, "diverged"), (Status.PRUNED, "pruned")])
+def test_sizes_that_lost_a_seed_by_their_own_fault_say_so(status, verdict):
+    results = study({8: 0.90, 32: 0.95})
+    results[-1] = trial(32, 2, status=status)
+    assert verdicts(recommend(results, maximize=True)) == {8: "recommended", 32: verdict}
+
+
+def test_missing_seeds_are_told_and_adjusted_for():
+    results = study({8: 0.90, 32: 0.95, 128: 0.95})
+    results[-1] = trial(128, 2, status=Status.INTERRUPTED)
+    found = recommend(results, maximize=True, planned_seeds=4)
+    assert any(
+        caveat.startswith("Seeds are missing for 8 (3 of 4), 32 (3 of 4) and 128 (2 of 4)") for caveat in found.caveats
+    )
+    row = found.table[2]
+    assert row.seeds == 2
+    assert row.objective_se > found.table[1].objective_se
+
+
+def test_wild_scores_are_warned_of():
+    results = study({8: 0.90, 32: 0.90, 128: 0.90, 512: 0.90}, noise=(0.002, -0.001, -0.002, 0.001))
+    results[-1] = trial(512, 3, 0.30)
+    found = recommend(results, maximize=True)
+    assert any(caveat.startswith("The val_accuracy of 512 spreads over four times as wide") for caveat in found.caveats)
+    assert verdicts(found)[8] != "worse"
+
+
+def test_two_seeds_are_called_few():
+    found = recommend(study({8: 0.90, 32: 0.95}, noise=(0.001, -0.001)), maximize=True)
+    assert any(caveat.startswith("2 seeds per batch size say little") for caveat in found.caveats)
+
+
+def test_trials_with_different_seeds_are_compared_unpaired():
+    results = [trial(8, s, 0.9 + 0.001 * s) for s in (0, 1)] + [trial(32, s, 0.8 + 0.001 * s) for s in (2, 3)]
+    assert any("too few seeds to be paired" in caveat for caveat in recommend(results, maximize=True).caveats)
+
+
+def test_notes_of_the_caller_come_last():
+    found = recommend(study({8: 0.9}), maximize=True, notes=["The model has BatchNormalization."])
+    assert found.caveats[-1] == "The model has BatchNormalization."
+
+
+def test_doubts_about_the_critical_size_are_caveats():
+    found = recommend(timed({8: 10_000, 32: 12_000, 128: 20_000}), maximize=True, target=0.9)
+    (caveat,) = (c for c in found.caveats if c.startswith("The critical batch size is not identified"))
+    assert caveat.endswith("3 batch sizes reached the target; 4 are needed.")
+
+
+def test_identified_law_explains_the_pick():
+    sizes = (4, 16, 64, 256, 1024, 4096)
+    examples = {size: 100 * (1 + 256 / size) * size for size in sizes}
+    rates = {size: size / (0.02 + 1e-4 * size) for size in sizes}
+    found = recommend(timed(examples, rates=rates, budget=2_000_000), maximize=True, target=0.9)
+    assert found.batch_size == 256
+    assert re.match(r"The fitted time is shortest near 22\d and within 5 % of that from", found.reasons[2])
+    assert found.explanation.scaling_law.identified
+
+
+def test_six_seeds_add_an_exact_test_of_a_pick_that_is_not_the_best_mean():
+    noise = (0.004, -0.001, -0.001, 0.002, -0.003, -0.001)
+    results = [
+        trial(size, seed, mean + e, examples_per_second=RATES[size])
+        for size, mean in ((8, 0.9002), (32, 0.9000))
+        for seed, e in enumerate(noise)
+    ]
+    found = recommend(results, maximize=True, tolerance=0.01)
+    assert found.batch_size == 32
+    assert any("exact paired permutation test over 6 seeds finds 8 better" in caveat for caveat in found.caveats)
+
+
+def test_reasons_are_three_to_six_sentences_that_name_the_pick_and_what_is_untested():
+    for results, options in (
+        (study({8: 0.9}), {}),
+        (study({8: 0.9, 32: 0.9}, noise=(0.0,)), {}),
+        (study({8: 0.95, 32: 0.9502, 128: 0.9498, 512: 0.90}, rates=RATES), {}),
+        (timed({8: 10_000, 32: 12_000}, rates=RATES), {"target": 0.9}),
+        (timed({8: None, 32: None}, rates=RATES), {"target": 0.9}),
+    ):
+        found = recommend(results, maximize=True, **options)
+        assert 3 <= len(found.reasons) <= 6
+        assert found.reasons[0].startswith(f"Train with a batch size of {found.batch_size}")
+        assert found.reasons[-1].startswith("Not tested:")
+        assert all(sentence.endswith(".") and "None" not in sentence for sentence in found.reasons)
+
+
+def test_sizes_out_of_memory_bound_what_was_tested():
+    found = recommend([*study({8: 0.9, 32: 0.9}), trial(128, 0, status=Status.OUT_OF_MEMORY)], maximize=True)
+    assert "below 8 or above 32 (128 ran out of memory)" in found.reasons[-1]
+
+
+def test_stated_chance_and_margin_are_in_the_words():
+    found = recommend(study({8: 0.95, 32: 0.9502, 128: 0.9498}, rates=RATES), maximize=True)
+    assert 0 <= found.chance_of_loss <= 1
+    assert found.expected_loss >= 0
+    assert found.margin == pytest.approx(1.5 * found.comparison.sigma * math.sqrt(2 / 3))
+    assert re.match(
+        r"The chance that it is in truth more than .* val_accuracy behind the best is \d+ %", found.reasons[4]
+    )
