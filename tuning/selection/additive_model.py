@@ -43,7 +43,16 @@ class AdditiveFit:
 
 def fit_additive_model(table: Array) -> AdditiveFit:
     """Fit a (k, n) table of scores with NaN where a run is missing; every row has at least one score."""
+    if min(table.shape) > 1 and np.isfinite(table).all():
+        return _complete_fit(table)
     return _blocked_fit(table) or _unblocked_fit(table)
+
+
+def _complete_fit(table: Array) -> AdditiveFit:
+    k, n = table.shape
+    means, effects = table.mean(axis=1), table.mean(axis=0) - table.mean()
+    squares = _sum_of_squares(table - means[:, None] - effects, table)
+    return AdditiveFit(means, np.eye(k) / n, effects, (k - 1) * (n - 1), squares, True)
 
 
 def _blocked_fit(table: Array) -> AdditiveFit | None:

@@ -109,7 +109,8 @@ def _measured_evidence(findings: Findings) -> str:
     seeds = plural(len(findings.chosen.scores), "seed")
     spread = f" with a standard error of {number(error, 2)}" if error else ""
     best = quality.best
-    other = "" if best == size else f"; the best mean, with {best}, is {score(findings.mean(best), error)}"
+    best_told = score(findings.mean(best), error)
+    other = "" if best == size or best_told == told else f"; the best mean, with {best}, is {best_told}"
     return f"Its mean {findings.objective} over {seeds} is {told}{spread}{other}."
 
 
@@ -136,12 +137,16 @@ def _cost_of_being_wrong(findings: Findings) -> str:
     if decision.times:
         return (
             f"The chance that another one compared is in truth more than {100 * math.expm1(margin):.0f} % faster is "
-            f"{percent(chance)}; on average the best is {number(100 * math.expm1(loss), 2)} % faster."
+            f"{percent(chance)}; on average the best is {_small_percent(math.expm1(loss))} faster."
         )
     return (
         f"The chance that it is in truth more than {number(margin, 2)} {findings.objective} behind the best is "
         f"{percent(chance)}; on average it is {number(loss, 2)} behind."
     )
+
+
+def _small_percent(share: float) -> str:
+    return f"{number(100 * share, 2)} %" if share >= 0.001 else "less than 0.1 %"
 
 
 def _untested(findings: Findings) -> str:
