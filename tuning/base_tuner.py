@@ -21,6 +21,8 @@ from tuning.options import SearchOptions, read_options
 from tuning.oracle import OptunaOracle
 from tuning.plans import Plan
 from tuning.preparation import describe_model, resolve_objective, resolve_space, settings_of
+from tuning.probing.capped import CappedExecutor
+from tuning.probing.search_memory import as_outcome, limit_of_search, memory_of_search
 from tuning.progress import SearchProgress
 from tuning.records import TrialRecord
 from tuning.sampler import quiet_optuna
@@ -32,6 +34,9 @@ from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
 from tuning.training_advice import advise
 from tuning.trial import ModelDescription, TrialRequest
+
+PROBE = "probe"
+_PROBE_ID = "probe"
 
 
 class BatchSizeTuner(keras_tuner.Tuner):
@@ -134,7 +139,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         lock = StudyLock(Path(self.project_dir))
         try:
             tracker = self._open(arguments, space)
-            self._run(arguments, executor, tracker)
+            self._run(arguments, self._within_memory(arguments, executor, space, tracker), tracker)
             found = self.recommend()
             advice = advise(executor, found, self.oracle.records, epochs=arguments.epochs)
             self._answer = Answer(found, self.project_name, tracker.tracking_uri, tracker.experiment_id, advice)
@@ -243,6 +248,29 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self.oracle.open(study, self.make_plan(space))
         relog(self.oracle, tracker, epochs=arguments.epochs)
         return tracker
+
+    def _within_memory(
+        self, arguments: SearchArguments, executor: Executor, space: SearchSpace, tracker: Tracker
+    ) -> Executor:
+        """The executor, around it a cap at the largest batch size that fits where that is worth asking.
+
+        A model with hyperparameters of its own may need more or less memory from setting to setting; it is not capped.
+        """
+        if not self.options.probe or self.options.in_process or space.entries or self._description is None:
+            return executor
+        memory = memory_of_search(
+            executor,
+            limit_of_search(executor, self.options.memory_limit_bytes),
+            sizes=space.batch_size.values(),
+            data=arguments.data,
+            description=self._description,
+            evaluation_batch_size=arguments.evaluation_batch_size,
+        )
+        if memory is None:
+            return executor
+        tracker.start_trial(_PROBE_ID, {"batch_size": memory.largest_batch_size}, PROBE)
+        tracker.end_trial(as_outcome(_PROBE_ID, memory))
+        return CappedExecutor(executor, memory)
 
     def _run(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
         with SearchProgress(

@@ -151,6 +151,7 @@ def _options(asked: argparse.Namespace) -> SearchOptions:
         loop=asked.loop,
         timeout_s=asked.timeout,
         memory_limit_bytes=_memory_limit(asked),
+        probe=not asked.no_probe,
         keep_models=0,
         quiet=asked.quiet,
         **_rule(asked),
@@ -329,6 +330,7 @@ def _search_options() -> Parser:
     how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
     how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
     _add_memory_limit(how)
+    how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
     how.add_argument("--timeout", type=float, metavar="S", help="start no trial after this many seconds")
     how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")

@@ -23,6 +23,7 @@ class SearchOptions:
         target: Objective to reach; None for what the search suggests.
         timeout_s: Start no trial after this many seconds.
         memory_limit_bytes: Resident memory that a CPU worker may use.
+        probe: Whether to learn first which batch sizes fit, where the largest might not.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
         quiet: Show no progress.
@@ -40,6 +41,7 @@ class SearchOptions:
     target: float | None = None
     timeout_s: float | None = None
     memory_limit_bytes: int | None = None
+    probe: bool = True
     keep_models: int = 5
     in_process: bool = False
     quiet: bool = False

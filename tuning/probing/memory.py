@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
 from tuning.execution.memory_limit import EXIT_CODE, MemoryLimit
 from tuning.probing.asking import ask
-from tuning.probing.memory_ladder import Next, Tried, fitting, line_through, next_probe
+from tuning.probing.memory_ladder import Next, Tried, fitting, line_through, next_of, next_probe
 from tuning.selection.memory_line import LARGEST_RESIDUAL, MemoryLine
 from tuning.trial import HyperparameterValue, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
 
@@ -103,6 +103,7 @@ def probe_memory(
     n_train: int,
     margin: float,
     loop: str = "keras",
+    sizes: Sequence[int] | None = None,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
 ) -> MemoryFindings:
@@ -111,16 +112,21 @@ def probe_memory(
     Args:
         executor: Its workers should be held to the limit.
         limit: Memory that training may use.
-        n_train: Training examples.
+        n_train: Training examples, or the largest size that anyone asks for.
         margin: Share of the limit that a predicted size leaves free; 5 % more if the line turns out to be bent.
         loop: "keras", "device" or "xla".
+        sizes: The only sizes that matter, ascending; None for any.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
     """
     tried: list[Tried] = []
     while True:
         free = margin + (EXTRA_MARGIN if _is_bent(line_through(tried)) else 0.0)
-        coming = next_probe(tried, limit_bytes=limit.bytes, n_train=n_train, margin=free)
+        coming = (
+            next_probe(tried, limit_bytes=limit.bytes, n_train=n_train, margin=free)
+            if sizes is None
+            else next_of(tried, sizes)
+        )
         if coming is None:
             return MemoryFindings(tuple(tried), limit, free, n_train, loop)
         request = MemoryProbeRequest(
@@ -156,7 +162,6 @@ def _read(answer: object, batch_size: int, limit: MemoryLimit) -> Tried:
     if isinstance(answer, MemoryProbe):
         peak = answer.peak_memory_bytes
         reason = "" if peak <= limit.bytes else f"its peak of {peak:,} bytes exceeds the limit of {limit.bytes:,} bytes"
-        return Tried(batch_size, not reason, peak, reason)
+        return Tried(batch_size, not reason, peak, reason, Status.OUT_OF_MEMORY if reason else Status.COMPLETED)
     assert isinstance(answer, TrialOutcome)
-    prefix = "" if answer.status is Status.OUT_OF_MEMORY else f"{answer.status.value}: "
-    return Tried(batch_size, fits=False, reason=prefix + answer.reason)
+    return Tried(batch_size, fits=False, reason=answer.reason, status=answer.status)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuning.selection.memory_line import MemoryLine, fit_memory
+from tuning.trial import Status
 
 MOST_PROBES = 7
 _FIRST = 8
@@ -25,12 +27,14 @@ class Tried:
         fits: Whether it trained within the limit.
         peak_bytes: Its peak; None if it did not live to tell.
         reason: Why it does not fit; empty if it does.
+        status: How it ended: `FAILED` is no shortage of memory that anyone knows of.
     """
 
     batch_size: int
     fits: bool
     peak_bytes: int | None = None
     reason: str = ""
+    status: Status = Status.COMPLETED
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def next_probe(tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin
         return Next(min(_FIRST, n_train))
     fits = fitting(tried)
     if not fits:
-        return Next(1, fresh=True) if min(probe.batch_size for probe in tried) > 1 else None
+        smallest = min(probe.batch_size for probe in tried)
+        return Next(max(1, smallest // _LEAP), fresh=True) if smallest > 1 else None
     top, lost = max(fits), _smallest_lost(tried)
     ceiling = n_train if lost is None else lost - 1
     if top >= ceiling:
@@ -87,6 +92,28 @@ def next_probe(tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin
                 return Next(rung, fresh=not has_room)
     candidate = n_train if has_room else min(n_train, _predicted(fits, limit_bytes, margin))
     return Next(candidate, fresh=not has_room) if candidate > _RESOLUTION * top else None
+
+
+def next_of(tried: Sequence[Tried], sizes: Sequence[int]) -> Next | None:
+    """Return which of some given sizes to try next, or None when it is known which of them fit.
+
+    The smallest comes first and the largest next, which give the line; if the largest does not fit, those between are
+    bisected.
+
+    Args:
+        tried: The probes so far, in order.
+        sizes: Ascending.
+    """
+    if not tried:
+        return Next(sizes[0])
+    fits = fitting(tried)
+    if not fits:
+        return None
+    if len(tried) == 1:
+        return Next(sizes[-1]) if len(sizes) > 1 else None
+    lost = _smallest_lost(tried)
+    between = [] if lost is None else [size for size in sizes if max(fits) < size < lost]
+    return Next(between[len(between) // 2]) if between else None
 
 
 def fitting(tried: Sequence[Tried]) -> dict[int, int]:
@@ -120,7 +147,8 @@ def _between(fits: dict[int, int], lost: int, limit_bytes: int, margin: float) -
         return None
     candidate = _predicted(fits, limit_bytes, margin) if len(fits) > 1 else 0
     inside = _RESOLUTION * top < candidate < lost / _RESOLUTION
-    return Next(candidate if inside else (top + lost) // 2, fresh=True)
+    halfway = math.isqrt(top * lost) if lost > 2 * top else (top + lost) // 2
+    return Next(candidate if inside else halfway, fresh=True)
 
 
 def _predicted(fits: dict[int, int], limit_bytes: int, margin: float) -> int:
