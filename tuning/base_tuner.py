@@ -93,6 +93,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self._given_hypermodel, self._fresh, self._tracker = hypermodel, overwrite, tracker
         self._description: ModelDescription | None = None
         self._input_shape: tuple[int | None, ...] = (None,)
+        self._largest_fitting: int | None = None
         self._answer: Answer | None = None
         quiet_optuna()
         super().__init__(
@@ -136,9 +137,10 @@ class BatchSizeTuner(keras_tuner.Tuner):
             ValueError: As `search`; likewise the others.
         """
         space = self._resolve(arguments, executor)
+        tracker = self._tracker or MlflowTracker(self.options.tracking_uri)  # refused before anything is written
         lock = StudyLock(Path(self.project_dir))
         try:
-            tracker = self._open(arguments, space)
+            self._open(arguments, space, tracker)
             self._run(arguments, self._within_memory(arguments, executor, space, tracker), tracker)
             found = self.recommend()
             advice = advise(executor, found, self.oracle.records, epochs=arguments.epochs)
@@ -229,14 +231,13 @@ class BatchSizeTuner(keras_tuner.Tuner):
             n_train=arguments.data.n_train,
         )
 
-    def _open(self, arguments: SearchArguments, space: SearchSpace) -> Tracker:
+    def _open(self, arguments: SearchArguments, space: SearchSpace, tracker: Tracker) -> None:
         assert self._description is not None
         name, objective = self.project_name, self.oracle.objective
         settings = settings_of(
             self.kind, space, self._description, objective, arguments, seeds=self.seeds, loop=self.options.loop
         )
         storage = journal_of(Path(self.project_dir), self.options.storage)
-        tracker = self._tracker or MlflowTracker(self.options.tracking_uri)
         if self._fresh:
             set_aside(storage, name)
             tracker.fresh(name)
@@ -247,7 +248,6 @@ class BatchSizeTuner(keras_tuner.Tuner):
         study = open_study(storage, name, maximize=self.oracle.maximize, settings=settings, sampler=sampler)
         self.oracle.open(study, self.make_plan(space))
         relog(self.oracle, tracker, epochs=arguments.epochs)
-        return tracker
 
     def _within_memory(
         self, arguments: SearchArguments, executor: Executor, space: SearchSpace, tracker: Tracker
@@ -270,7 +270,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
             return executor
         tracker.start_trial(_PROBE_ID, {"batch_size": memory.largest_batch_size}, PROBE)
         tracker.end_trial(as_outcome(_PROBE_ID, memory))
-        return CappedExecutor(executor, memory)
+        self._largest_fitting = memory.largest_batch_size
+        return CappedExecutor(executor, memory, accumulate=self.options.accumulate)
 
     def _run(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
         with SearchProgress(
@@ -323,10 +324,19 @@ class BatchSizeTuner(keras_tuner.Tuner):
         best = {trial.trial_id for trial in self.oracle.get_best_trials(self._kept.limit)}
         self._kept.keep(best | running)
 
+    def _is_beyond_memory(self) -> bool:
+        limit = self._largest_fitting
+        return limit is not None and any(record.setting.batch_size > limit for record in self.oracle.records)
+
     def _notes(self) -> list[str]:
         notes = []
         if self._description is not None and self._description.has_batch_normalization:
             notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+        if self.options.accumulate and self._is_beyond_memory():
+            notes.append(
+                f"Batch sizes above {self._largest_fitting} were trained as micro-batches; BatchNormalization, if any, "
+                "then normalises over the micro-batch, and their throughput is the micro-batch's."
+            )
         if (self.options.workers or 1) > 1:
             notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
         return notes
