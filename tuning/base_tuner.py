@@ -28,12 +28,14 @@ from tuning.records import TrialRecord
 from tuning.sampler import quiet_optuna
 from tuning.search_arguments import SearchArguments, read_search_arguments
 from tuning.search_loop import SearchLoop, relog
+from tuning.search_notes import notes_of
 from tuning.selection.recommendation import Recommendation, recommend
 from tuning.study import StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
 from tuning.training_advice import advise
-from tuning.trial import ModelDescription, TrialRequest
+from tuning.trial import ModelDescription
+from tuning.trial_requests import TrialRequests
 
 PROBE = "probe"
 _PROBE_ID = "probe"
@@ -274,6 +276,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         return CappedExecutor(executor, memory, accumulate=self.options.accumulate)
 
     def _run(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
+        requests = TrialRequests(self.oracle, arguments, loop=self.options.loop, kept=self._kept)
         with SearchProgress(
             self.oracle.plan.total,
             self.oracle.records,
@@ -287,36 +290,10 @@ class BatchSizeTuner(keras_tuner.Tuner):
                 executor,
                 tracker,
                 display,
-                request_of=lambda record: self._request(record, arguments),
+                request_of=requests.make,
                 after_trial=self._forget_models,
                 timeout_s=self.options.timeout_s,
             ).run()
-
-    def _request(self, record: TrialRecord, arguments: SearchArguments) -> TrialRequest:
-        return TrialRequest(
-            record.trial_id,
-            batch_size=record.setting.batch_size,
-            seed=record.seed,
-            epochs=arguments.epochs,
-            learning_rate=record.setting.learning_rate,
-            hyperparameters=dict(record.setting.hyperparameters),
-            loop=self._loop_for(record),
-            evaluation_batch_size=arguments.evaluation_batch_size,
-            weights_path=self._kept.path_to_save(record.trial_id),
-        )
-
-    def _loop_for(self, record: TrialRecord) -> str:
-        """What was asked for, or what another seed or learning rate of the same program has already chosen."""
-        setting = record.setting
-        chosen = (
-            other.outcome.loop
-            for other in self.oracle.records
-            if other.outcome is not None
-            and other.outcome.loop
-            and other.setting.batch_size == setting.batch_size
-            and other.setting.hyperparameters == setting.hyperparameters
-        )
-        return next(chosen, "auto") if self.options.loop == "auto" else self.options.loop
 
     def _forget_models(self, _: TrialRecord) -> None:
         """Keep what is best so far, and what is being written."""
@@ -324,22 +301,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
         best = {trial.trial_id for trial in self.oracle.get_best_trials(self._kept.limit)}
         self._kept.keep(best | running)
 
-    def _is_beyond_memory(self) -> bool:
-        limit = self._largest_fitting
-        return limit is not None and any(record.setting.batch_size > limit for record in self.oracle.records)
-
     def _notes(self) -> list[str]:
-        notes = []
-        if self._description is not None and self._description.has_batch_normalization:
-            notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
-        if self.options.accumulate and self._is_beyond_memory():
-            notes.append(
-                f"Batch sizes above {self._largest_fitting} were trained as micro-batches; BatchNormalization, if any, "
-                "then normalises over the micro-batch, and their throughput is the micro-batch's."
-            )
-        if (self.options.workers or 1) > 1:
-            notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
-        return notes
+        return notes_of(self._description, self.options, self.oracle.records, self._largest_fitting)
 
 
 def _accepting_hp(hypermodel: Any) -> Any:

@@ -1,0 +1,37 @@
+"""The caveats that only the search itself knows, for the recommendation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tuning.options import SearchOptions
+from tuning.records import TrialRecord
+from tuning.trial import ModelDescription
+
+
+def notes_of(
+    description: ModelDescription | None,
+    options: SearchOptions,
+    records: Sequence[TrialRecord],
+    largest_fitting: int | None,
+) -> list[str]:
+    """One sentence for each caveat that applies.
+
+    Args:
+        description: The model, None before it is known.
+        options: How the search runs.
+        records: Its trials so far.
+        largest_fitting: The largest batch size that fits into memory, None if nobody measured.
+    """
+    notes = []
+    if description is not None and description.has_batch_normalization:
+        notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+    is_beyond = largest_fitting is not None and any(r.setting.batch_size > largest_fitting for r in records)
+    if options.accumulate and is_beyond:
+        notes.append(
+            f"Batch sizes above {largest_fitting} were trained as micro-batches; BatchNormalization, if any, then "
+            "normalises over the micro-batch, and their throughput is the micro-batch's."
+        )
+    if (options.workers or 1) > 1:
+        notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
+    return notes

@@ -1,0 +1,53 @@
+"""TrialRequests: what a worker is asked for each trial of a search."""
+
+from __future__ import annotations
+
+from tuning.kept_models import KeptModels
+from tuning.oracle import OptunaOracle
+from tuning.records import TrialRecord
+from tuning.search_arguments import SearchArguments
+from tuning.trial import TrialRequest
+
+
+class TrialRequests:
+    """Makes the request that runs a trial.
+
+    Args:
+        oracle: Knows what earlier trials have found out.
+        arguments: Of the search.
+        loop: What was asked for; "auto" is asked of a worker once for each compiled program.
+        kept: Where weights are saved.
+    """
+
+    def __init__(self, oracle: OptunaOracle, arguments: SearchArguments, *, loop: str, kept: KeptModels) -> None:
+        self._oracle = oracle
+        self._arguments = arguments
+        self._loop = loop
+        self._kept = kept
+
+    def make(self, record: TrialRecord) -> TrialRequest:
+        """The request for a trial that is about to start."""
+        return TrialRequest(
+            record.trial_id,
+            batch_size=record.setting.batch_size,
+            seed=record.seed,
+            epochs=self._arguments.epochs,
+            learning_rate=record.setting.learning_rate,
+            hyperparameters=dict(record.setting.hyperparameters),
+            loop=self._loop_for(record),
+            evaluation_batch_size=self._arguments.evaluation_batch_size,
+            weights_path=self._kept.path_to_save(record.trial_id),
+        )
+
+    def _loop_for(self, record: TrialRecord) -> str:
+        """What was asked for, or what another seed or learning rate of the same program has already chosen."""
+        setting = record.setting
+        chosen = (
+            other.outcome.loop
+            for other in self._oracle.records
+            if other.outcome is not None
+            and other.outcome.loop
+            and other.setting.batch_size == setting.batch_size
+            and other.setting.hyperparameters == setting.hyperparameters
+        )
+        return next(chosen, "auto") if self._loop == "auto" else self._loop
