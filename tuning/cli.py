@@ -152,6 +152,7 @@ def _options(asked: argparse.Namespace) -> SearchOptions:
         timeout_s=asked.timeout,
         memory_limit_bytes=_memory_limit(asked),
         probe=not asked.no_probe,
+        accumulate=asked.accumulate,
         keep_models=0,
         quiet=asked.quiet,
         **_rule(asked),
@@ -331,6 +332,7 @@ def _search_options() -> Parser:
     how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
     _add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
+    how.add_argument("--accumulate", action="store_true", help="train batches that do not fit as micro-batches")
     how.add_argument("--timeout", type=float, metavar="S", help="start no trial after this many seconds")
     how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")

@@ -24,6 +24,7 @@ class SearchOptions:
         timeout_s: Start no trial after this many seconds.
         memory_limit_bytes: Resident memory that a CPU worker may use.
         probe: Whether to learn first which batch sizes fit, where the largest might not.
+        accumulate: Train batches that do not fit as micro-batches whose gradients are averaged.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
         quiet: Show no progress.
@@ -42,6 +43,7 @@ class SearchOptions:
     timeout_s: float | None = None
     memory_limit_bytes: int | None = None
     probe: bool = True
+    accumulate: bool = False
     keep_models: int = 5
     in_process: bool = False
     quiet: bool = False
@@ -53,6 +55,8 @@ class SearchOptions:
             raise ValueError(f"workers must be at least 1; got {self.workers}.")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
+        if self.accumulate and not self.probe:
+            raise ValueError("accumulate needs the probe, which tells what fits; leave probe (no --no-probe) on.")
         if self.keep_models < 0:
             raise ValueError(f"keep_models must not be negative; got {self.keep_models}.")
 

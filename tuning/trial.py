@@ -40,6 +40,8 @@ class TrialRequest:
         loop: "auto", "keras", "device" or "xla".
         evaluation_batch_size: Examples per validation step, the same for every trial of a study.
         weights_path: Where the worker saves the final weights (`.weights.h5`), or None.
+        micro_batch_size: Examples per gradient where a batch is too large for memory; divides `batch_size`, whose
+            gradient is the mean of its micro-batches' gradients. None for whole batches.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -54,6 +56,7 @@ class TrialRequest:
     loop: str = "auto"
     evaluation_batch_size: int = 256
     weights_path: str | None = None
+    micro_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size"):
@@ -61,6 +64,14 @@ class TrialRequest:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive; got {self.learning_rate}.")
+        micro = self.micro_batch_size
+        if micro is not None and (micro < 1 or self.batch_size % micro):
+            raise ValueError(f"micro_batch_size must divide the batch size {self.batch_size}; got {micro}.")
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Gradients per optimizer update."""
+        return self.batch_size // (self.micro_batch_size or self.batch_size)
 
 
 @dataclass(frozen=True)

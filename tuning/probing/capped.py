@@ -1,4 +1,4 @@
-"""CappedExecutor: runs no trial that memory has ruled out, and tells of the others what memory was expected."""
+"""CappedExecutor: runs no trial that memory has ruled out, or runs it in parts; tells what memory was expected."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ PREDICTED = "predicted_peak_memory_bytes"
 
 
 class CappedExecutor:
-    """An executor around another; a trial that does not fit ends at once as out of memory.
+    """An executor around another; a trial that does not fit ends at once as out of memory, or is trained in parts.
 
     Args:
         executor: Runs what fits.
         memory: What fits.
+        accumulate: Train a batch that does not fit as micro-batches, the largest that fit and divide it.
     """
 
-    def __init__(self, executor: Executor, memory: MemoryFindings) -> None:
+    def __init__(self, executor: Executor, memory: MemoryFindings, *, accumulate: bool = False) -> None:
         self._executor = executor
         self._memory = memory
+        self._accumulate = accumulate
         self._refused: list[Event] = []
         self._running: dict[str, TrialRequest] = {}
 
@@ -33,8 +35,10 @@ class CappedExecutor:
         if not isinstance(request, TrialRequest):
             self._executor.submit(request, device)
         elif self._memory.fits(request.batch_size):
-            self._running[request.trial_id] = request
-            self._executor.submit(request, device)
+            self._run(request, device)
+        elif self._accumulate:
+            micro = largest_divisor(request.batch_size, self._memory.largest_batch_size)
+            self._run(replace(request, micro_batch_size=micro), device)
         else:
             self._refused.append(TrialOutcome(request.trial_id, Status.OUT_OF_MEMORY, reason=self._why(request)))
 
@@ -48,6 +52,10 @@ class CappedExecutor:
     def shutdown(self) -> None:
         self._executor.shutdown()
 
+    def _run(self, request: TrialRequest, device: str) -> None:
+        self._running[request.trial_id] = request
+        self._executor.submit(request, device)
+
     def _why(self, request: TrialRequest) -> str:
         limit = self._memory.limit
         predicted = self._memory.predicted_bytes(request.batch_size)
@@ -59,8 +67,18 @@ class CappedExecutor:
 
     def _with_prediction(self, event: Event) -> Event:
         request = self._running.pop(event.trial_id, None) if isinstance(event, TrialOutcome) else None
-        predicted = None if request is None else self._memory.predicted_bytes(request.batch_size)
+        held = None if request is None else request.micro_batch_size or request.batch_size
+        predicted = None if held is None else self._memory.predicted_bytes(held)
         if predicted is None:
             return event
         assert isinstance(event, TrialOutcome)
         return replace(event, measurements={**event.measurements, PREDICTED: float(predicted)})
+
+
+def largest_divisor(batch_size: int, limit: int) -> int:
+    """The largest number up to `limit`, which is at least 1, that divides a batch size.
+
+    >>> largest_divisor(1024, 300)
+    256
+    """
+    return next(size for size in range(min(batch_size, limit), 0, -1) if batch_size % size == 0)

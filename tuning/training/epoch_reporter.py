@@ -22,7 +22,7 @@ class EpochReporter(keras.callbacks.Callback):
 
     Args:
         request: The trial.
-        order: Tells the updates and examples of each epoch.
+        order: Tells the gradients of each epoch.
         clock: Tells the training seconds.
         report: Told every epoch; returns False to stop the trial.
     """
@@ -53,11 +53,11 @@ class EpochReporter(keras.callbacks.Callback):
             self._stop(Status.PRUNED, f"Stopped by the search after epoch {self.epochs} of {self._request.epochs}.")
 
     def _epoch_report(self, metrics: Mapping[str, float]) -> EpochReport:
-        updates = self._order.updates_after(self.epochs)
+        updates = self._order.updates_after(self.epochs) // self._request.accumulation_steps
         return EpochReport(
             trial_id=self._request.trial_id,
             epoch=self.epochs,
-            examples_seen=updates * self._order.batch_size,
+            examples_seen=updates * self._request.batch_size,
             updates=updates,
             metrics=metrics,
             seconds=self._clock.seconds,

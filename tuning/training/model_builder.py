@@ -99,6 +99,8 @@ class ModelBuilder:
         model = self.build(hp, request.seed)
         if request.learning_rate is not None and declared_learning_rate(hp) is None:
             set_learning_rate(model, request.learning_rate)
+        if request.accumulation_steps > 1:
+            accumulate_gradients(model, request.accumulation_steps)
         return model
 
     def _begin(self) -> None:
@@ -150,6 +152,20 @@ def set_learning_rate(model: keras.Model, learning_rate: float) -> None:
             "with a number."
         )
     optimizer.learning_rate = learning_rate
+
+
+def accumulate_gradients(model: keras.Model, steps: int) -> None:
+    """Let the compiled optimizer update once for so many gradients, with their mean.
+
+    Keras 3.15 reads the attribute when the optimizer is built and at every step, so it can be set until then.
+
+    Raises:
+        ModelError: If the optimizer has been built already.
+    """
+    optimizer = _unwrapped_optimizer(model)
+    if optimizer.built:
+        raise ModelError("Gradients can be accumulated only by an optimizer that was not built yet; compile it anew.")
+    optimizer.gradient_accumulation_steps = steps * (optimizer.gradient_accumulation_steps or 1)
 
 
 def optimizer_name(model: keras.Model) -> str:

@@ -180,7 +180,7 @@ class TrainingSession:
 
     def _train(self, request: TrialRequest, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         planner = self._planner
-        order = ExampleOrder(self._data.n_train, request.batch_size, request.seed)
+        order = ExampleOrder(self._data.n_train, request.micro_batch_size or request.batch_size, request.seed)
         callbacks = copies_for_trial(self._callbacks, request.trial_id)
         memory = MemoryMeter()
         clock = TrainingClock(counts_gaps=not hooks_batches(callbacks))
@@ -213,18 +213,19 @@ class TrainingSession:
 def _outcome(
     request: TrialRequest, plan: FitPlan, clock: TrainingClock, reporter: EpochReporter, peak_memory_bytes: int
 ) -> TrialOutcome:
-    per_update = clock.seconds_per_update
+    per_step = clock.seconds_per_update  # of one gradient
+    micro = request.micro_batch_size
     return TrialOutcome(
         trial_id=request.trial_id,
         status=reporter.status,
         reason=reporter.reason,
-        seconds=clock.seconds if per_update else None,
+        seconds=clock.seconds if per_step else None,
         compile_seconds=plan.compile_seconds + (clock.compile_seconds or 0.0),
-        examples_per_second=request.batch_size / per_update if per_update else None,
+        examples_per_second=(micro or request.batch_size) / per_step if per_step else None,
         peak_memory_bytes=peak_memory_bytes,
         loop=plan.loop,
         measurements=plan.measurements,
-        settings={**plan.settings, "epochs_trained": reporter.epochs},
+        settings={**plan.settings, "epochs_trained": reporter.epochs, "micro_batch_size": micro},
     )
 
 

@@ -11,6 +11,7 @@ from fakes import ScriptedExecutor, description
 
 from search_spaces.data import Data
 from tuning.execution.memory_limit import MemoryLimit
+from tuning.options import SearchOptions
 from tuning.probing.capped import PREDICTED, CappedExecutor
 from tuning.probing.memory import MemoryFindings
 from tuning.probing.memory_ladder import Tried, next_of
@@ -123,3 +124,17 @@ def test_the_findings_become_a_run() -> None:
     assert outcome.status is Status.COMPLETED
     assert outcome.measurements["largest_batch_size"] == 256
     assert outcome.measurements["memory_bytes_per_example"] == pytest.approx(3 * MIB)
+
+
+def test_with_accumulation_what_does_not_fit_is_trained_in_the_largest_parts_that_do() -> None:
+    inner = ScriptedExecutor(lambda _: [0.5])
+    executor = CappedExecutor(inner, FINDINGS, accumulate=True)
+    for trial_id, size in (("a", 256), ("b", 1024), ("c", 600), ("d", 257)):
+        executor.submit(TrialRequest(trial_id, batch_size=size, seed=0, epochs=1), "cpu:0")
+        await_end(executor, trial_id)
+    assert [request.micro_batch_size for request in inner.requests] == [None, 256, 200, 1]
+
+
+def test_accumulation_without_a_probe_is_refused() -> None:
+    with pytest.raises(ValueError, match="accumulate needs the probe"):
+        SearchOptions(accumulate=True, probe=False)
