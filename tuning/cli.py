@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -64,8 +65,15 @@ def bayes(asked: argparse.Namespace) -> int:
 
 def probe(asked: argparse.Namespace) -> int:
     """`batch-size probe`: what fits, how fast, how noisy; no search."""
+    from tuning.probing.plot import FORMATS, render
     from tuning.probing.running import probe_workload
+    from tuning.tracking.probe_run import log_probe
+    from tuning.tracking.store import TrackingError, check_store, resolve_tracking_uri
 
+    file_format = "png" if asked.plot is None else Path(asked.plot).suffix.lstrip(".").lower()
+    if file_format not in FORMATS:
+        raise ValueError(f"--plot must name a .png or .svg file; got {asked.plot!r}.")
+    check_store(resolve_tracking_uri(asked.tracking_uri))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _silent_start():
         workload = _workload(asked)
@@ -76,8 +84,21 @@ def probe(asked: argparse.Namespace) -> int:
         loop=asked.loop,
         tell=lambda line: None if asked.quiet else print(f"probing {line}", file=sys.stderr),
     )
+    picture, told = render(found, file_format), json.dumps(found.to_json())
+    if asked.plot is not None:
+        Path(asked.plot).write_bytes(picture)
+    try:
+        log_probe(
+            asked.tracking_uri,
+            f"{workload.name}-probe",
+            params=found.parameters(),
+            metrics=found.metrics(),
+            files={"probe.json": told, f"probe.{file_format}": picture},
+        )
+    except TrackingError as error:  # what took a minute to measure is told all the same
+        print(f"batch-size: {error}", file=sys.stderr)
     if asked.json:
-        print(json.dumps(found.to_json()))
+        print(told)
     else:
         found.show(_console())
     return OK if found.memory.verified else NOTHING
@@ -271,6 +292,8 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training set of a trial to come")
     parser.add_argument("--loop", choices=LOOPS, default="auto", help="how trials would be trained (auto)")
     _add_memory_limit(parser)
+    parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
+    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=probe)

@@ -61,6 +61,36 @@ class Probe:
             "caveats": list(self.caveats),
         }
 
+    def parameters(self) -> dict[str, str | int | float]:
+        """What an MLflow run shows as its parameters."""
+        return {
+            "device": self.device,
+            "memory_limit_source": self.memory.limit.source,
+            "memory_margin": self.memory.margin,
+            "memory_loop": self.memory.loop,
+            "suggested_batch_sizes": ",".join(map(str, self.suggested_batch_sizes)),
+        }
+
+    def metrics(self) -> list[tuple[str, float, int]]:
+        """Name, value and step of what was measured; the step is the batch size, or the examples seen for noise."""
+        memory, line = self.memory, self.memory.line
+        found = [("largest_batch_size", float(memory.largest_batch_size), 0)]
+        found.append(("memory_limit_bytes", float(memory.limit.bytes), 0))
+        if line is not None:
+            found.append(("memory_intercept_bytes", line.intercept_bytes, 0))
+            found.append(("memory_bytes_per_example", line.bytes_per_example, 0))
+        found += [("peak_memory_bytes", float(p.peak_bytes), p.batch_size) for p in memory.probes if p.peak_bytes]
+        for row in self.throughput.rows:
+            found.append((f"seconds_per_step_{row.series}", row.throughput.seconds_per_update, row.batch_size))
+            found.append((f"examples_per_second_{row.series}", row.examples_per_second, row.batch_size))
+        for series in (KERAS, CHOSEN):
+            if (knee := self.throughput.knee(series)) is not None:
+                found.append((f"knee_{series}", float(knee), 0))
+        for point in self.noise.points:
+            named = (("noise_scale", point.value), ("noise_scale_low", point.low), ("noise_scale_high", point.high))
+            found += [(name, value, point.at_examples) for name, value in named if value is not None]
+        return found
+
     def show(self, console: Console) -> None:
         """Print the findings, within 80 columns."""
         console.print(self._table())

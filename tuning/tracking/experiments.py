@@ -36,7 +36,7 @@ def open_experiment(client: MlflowClient, study: str, tags: Mapping[str, str]) -
         client.delete_experiment(experiment.experiment_id)
         experiment = None
     if experiment is None:
-        return client.create_experiment(study, _artifact_location(client, study), tags | {layout.STUDY: study})
+        return client.create_experiment(study, artifact_location(client, study), tags | {layout.STUDY: study})
     if not is_ours(experiment) and client.search_runs([experiment.experiment_id], max_results=1):
         raise TrackingError(
             f"The MLflow experiment {study!r} holds runs of another program. Choose another name with --study."
@@ -136,7 +136,8 @@ def _rename(client: MlflowClient, experiment: Experiment, how: str) -> str:
     raise TrackingError(f"No name is free to set {experiment.name!r} aside. Choose another name with --study.")
 
 
-def _artifact_location(client: MlflowClient, study: str) -> str | None:
+def artifact_location(client: MlflowClient, study: str) -> str | None:
+    """Where a new experiment's artifacts go; None leaves it to the server."""
     # A server knows where its artifacts go. For a file it would be a folder `mlruns` wherever the process happens to
     # run; beside the database it can be found again.
     path = sqlite_path(client.tracking_uri)

@@ -17,8 +17,9 @@ from tuning.cli import main
 MEMORY = ("peak_memory_bytes", "predicted_peak_memory_bytes")
 
 
-def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tuning.cli", "probe", "digits", "--json", "--quiet"]
+def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path, mlflow_store: Callable[[Path], str]) -> None:
+    uri = mlflow_store(tmp_path)
+    command = [sys.executable, "-m", "tuning.cli", "probe", "digits", "--json", "--quiet", "--plot", "probe.svg"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -30,6 +31,13 @@ def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path) -> None:
     assert len(told["noise_scale"]["points"]) == 4
     assert 10 < told["noise_scale"]["points"][0]["value"] < 1000
     assert told["suggested_batch_sizes"]
+    assert (tmp_path / "probe.svg").read_text().startswith("<?xml")
+    client = mlflow.MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("digits-probe").experiment_id])
+    assert run.data.tags["batch_size.stage"] == "probe"
+    assert run.data.metrics["largest_batch_size"] == 1437
+    assert len(client.get_metric_history(run.info.run_id, "noise_scale")) >= 1
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"probe.json", "probe.svg"}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +45,8 @@ def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path) -> None:
     [
         (("--memory-limit", "much"), "number with a unit, such as 3GiB or 500MB; got 'much'"),
         (("--epochs", "0"), "epochs must be at least 1"),
+        (("--plot", "probe.pdf"), "--plot must name a .png or .svg file; got 'probe.pdf'"),
+        (("--tracking-uri", "files"), "The tracking URI must name a database or a server; got 'files'"),
     ],
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], told: str, capfd: pytest.CaptureFixture[str]) -> None:
