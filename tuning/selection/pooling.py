@@ -15,8 +15,8 @@ from tuning.selection.comparison import Comparison
 Array = npt.NDArray[np.float64]
 
 LENGTHS = (1.0, 2.0)  # in ln B: about one and a half and three doublings
-SMOOTH = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0, 100.0)  # amplitudes, in units of the noise of one run
-OWN = (0.0, 0.5, 1.0, 2.0, 10.0, 100.0)
+SMOOTH = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0)  # amplitudes, in units of the noise of one run
+OWN = (0.0, 0.5, 1.0, 2.0, 10.0, 100.0)  # the largest are for differences beyond all doubt
 NULL_WEIGHT = 0.15  # prior chance that nothing but the trend distinguishes the batch sizes
 _DRAWS = 4000
 
