@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from tuning.execution.executor import Executor
+from tuning.execution.memory_limit import EXIT_CODE
 from tuning.trial import Answer, EpochReport, Request, Status, TrialOutcome
 
 PATIENCE_S = 300.0
@@ -38,3 +39,13 @@ def ask(
                 return event
     executor.shutdown()
     return TrialOutcome(request.trial_id, Status.FAILED, reason=f"It did not end within {patience_s:g} s.")
+
+
+def ask_again(executor: Executor, request: Request) -> Answer | TrialOutcome:
+    """As `ask`, but a request whose worker was killed is asked once more, of a new worker.
+
+    A kill says little: who runs out of memory does so again, and what someone or something else killed does not count.
+    """
+    answer = ask(executor, request)
+    killed = isinstance(answer, TrialOutcome) and answer.exit_code not in (None, EXIT_CODE)
+    return ask(executor, request) if killed else answer

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
-from tuning.execution.memory_limit import EXIT_CODE, MemoryLimit
-from tuning.probing.asking import ask
-from tuning.probing.memory_ladder import Next, Tried, fitting, line_through, next_of, next_probe
+from tuning.execution.memory_limit import MemoryLimit
+from tuning.probing.asking import ask_again
+from tuning.probing.memory_ladder import Tried, fitting, line_through, next_of, next_probe
 from tuning.selection.memory_line import LARGEST_RESIDUAL, MemoryLine
 from tuning.trial import HyperparameterValue, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
 
@@ -136,26 +136,13 @@ def probe_memory(
             hyperparameters=dict(hyperparameters or {}),
             evaluation_batch_size=evaluation_batch_size,
         )
-        tried.append(_try(executor, request, coming, limit))
+        if coming.fresh:
+            executor.shutdown()  # the next request starts a new worker
+        tried.append(_read(ask_again(executor, request), coming.batch_size, limit))
 
 
 def _is_bent(line: MemoryLine | None) -> bool:
     return line is not None and line.largest_residual >= LARGEST_RESIDUAL
-
-
-def _try(executor: Executor, request: MemoryProbeRequest, coming: Next, limit: MemoryLimit) -> Tried:
-    """One probe; repeated once if its worker was killed, which says little: who runs out of memory does so again."""
-    if coming.fresh:
-        executor.shutdown()  # the next request starts a new worker
-    answer = ask(executor, request)
-    if _was_killed(answer):
-        answer = ask(executor, request)
-    return _read(answer, request.batch_size, limit)
-
-
-def _was_killed(answer: object) -> bool:
-    """Whether the worker died of something else than the limit that it keeps itself."""
-    return isinstance(answer, TrialOutcome) and answer.exit_code not in (None, EXIT_CODE)
 
 
 def _read(answer: object, batch_size: int, limit: MemoryLimit) -> Tried:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
-from tuning.probing.asking import ask
+from tuning.probing.asking import ask_again
 from tuning.trial import HyperparameterValue, NoiseScalePoint, NoiseScaleRequest, NoiseScales, TrialOutcome
 
 BATCH_SIZE = 32
@@ -89,9 +89,7 @@ def probe_noise(
     if seconds_per_update is not None:
         updates = max(1, min(updates, int(_PATIENCE_S / seconds_per_update)))
     request = NoiseScaleRequest("noise-scale", size, updates, hyperparameters=dict(hyperparameters or {}))
-    answer = ask(executor, request)
-    if isinstance(answer, TrialOutcome) and answer.exit_code is not None:
-        answer = ask(executor, request)  # a worker that was killed is asked once more
+    answer = ask_again(executor, request)
     if isinstance(answer, NoiseScales):
         return NoiseFindings(answer.points)
     assert isinstance(answer, TrialOutcome)

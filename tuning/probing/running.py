@@ -10,7 +10,7 @@ from tuning.execution.executor import Executor
 from tuning.execution.memory_limit import MemoryLimit, find_memory_limit
 from tuning.execution.starting import running_executor
 from tuning.options import SearchOptions
-from tuning.probing.asking import ask
+from tuning.probing.asking import ask_again
 from tuning.probing.memory import margin_for, probe_memory
 from tuning.probing.noise import NoiseFindings, probe_noise
 from tuning.probing.probe import Probe
@@ -89,7 +89,7 @@ def run_probe(
     Raises:
         ProbeError: If the model cannot be built or does not take the data.
     """
-    description = ask(executor, DescribeRequest(_DESCRIBE_ID, {}))
+    description = ask_again(executor, DescribeRequest(_DESCRIBE_ID, {}))
     if isinstance(description, TrialOutcome):
         raise ProbeError(description.reason)
     assert isinstance(description, ModelDescription)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
-from tuning.probing.asking import ask
+from tuning.probing.asking import ask_again
 from tuning.selection.throughput import ThroughputLine, fit_throughput, knee
 from tuning.trial import HyperparameterValue, Throughput, ThroughputRequest, TrialOutcome
 
@@ -169,11 +169,8 @@ def _answers(
     for request in requests:
         if last is not None and _expected_seconds(last, request.batch_size) > _PATIENCE_S:
             return
-        answer = ask(executor, request)
+        answer = ask_again(executor, request)
         assert isinstance(answer, (Throughput, TrialOutcome))
-        if isinstance(answer, TrialOutcome) and answer.exit_code is not None:
-            answer = ask(executor, request)  # a worker that was killed is asked once more
-            assert isinstance(answer, (Throughput, TrialOutcome))
         last = answer if isinstance(answer, Throughput) else last
         yield request, answer
 

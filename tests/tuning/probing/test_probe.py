@@ -112,3 +112,17 @@ def test_a_model_that_cannot_be_built_is_bad_input() -> None:
     executor = ScriptedExecutor(described=TrialOutcome("describe", Status.FAILED, reason="The build function must ..."))
     with pytest.raises(ProbeError, match="build function must"):
         run_probe(executor, workload="made-up", limit=LIMIT, n_train=100, epochs=1)
+
+
+@pytest.mark.parametrize("killed", range(17))
+def test_killing_the_worker_at_any_request_changes_nothing(killed: int) -> None:
+    asked = []
+
+    def disturbed(request: Any) -> Event:
+        asked.append(request)
+        if len(asked) == killed + 1:
+            return TrialOutcome(request.trial_id, Status.OUT_OF_MEMORY, reason="died of SIGKILL", exit_code=-9)
+        return worker(request)
+
+    assert run(disturbed).to_json() == run().to_json()
+    assert len(asked) > killed + 1
