@@ -55,6 +55,11 @@ class Arm:
         return next((s for s in (Status.OUT_OF_MEMORY, Status.DIVERGED) if s in lost), None)
 
     @property
+    def peak_memory_bytes(self) -> float | None:
+        """The largest of its trials; None if none told."""
+        return max((t.peak_memory_bytes for t in self.all_trials if t.peak_memory_bytes), default=None)
+
+    @property
     def edge(self) -> str | None:
         """ "lowest" or "highest" if the learning rate lies at an end of three or more that were tried, else None."""
         if self.learning_rate is None or len(self.learning_rates) < LEAST_LEARNING_RATES:

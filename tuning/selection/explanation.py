@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tuning.selection.arms import Arm
@@ -17,6 +16,27 @@ LEAST_POINTS = 3
 
 
 @dataclass(frozen=True)
+class TradeOff:
+    """One batch size in everything that may matter; None where unknown.
+
+    Args:
+        batch_size: The batch size.
+        objective: Mean final score, in the objective's own direction.
+        cost: What training with it costs; `Costs.kind` says what that is.
+        examples_to_target: Geometric mean over the seeds.
+        peak_memory_bytes: The largest of its trials.
+        efficient: Whether no other batch size is at least as good in all of these and better in one.
+    """
+
+    batch_size: int
+    objective: float
+    cost: float | None
+    examples_to_target: float | None
+    peak_memory_bytes: float | None
+    efficient: bool
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Fits that explain and plan; the pick itself is made on what was measured.
 
@@ -24,29 +44,30 @@ class Explanation:
         scaling_law: Updates to the target; None without a target that three batch sizes or more reached.
         throughput_line: Seconds per update; None if fewer than three batch sizes have a throughput.
         optimum: B*; None unless B_crit is identified and the line describes the timings.
-        pareto: Batch sizes that no other one beats in score, cost, examples to the target and memory, ascending.
+        pareto: The trade-offs between score, cost, examples to the target and memory, by batch size ascending.
     """
 
     scaling_law: ScalingLaw | None
     throughput_line: ThroughputLine | None
     optimum: TimeOptimum | None
-    pareto: tuple[int, ...]
+    pareto: tuple[TradeOff, ...]
 
 
-def explain(arms: Sequence[Arm], costs: Costs, means: dict[int, float]) -> Explanation:
+def explain(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], *, maximize: bool) -> Explanation:
     """Fit what can be fitted.
 
     Args:
         arms: Every batch size.
         costs: What each costs, and when its seeds reached the target.
-        means: Mean score of each batch size that was compared; larger is better.
+        means: Mean score of each batch size that was compared, in the objective's own direction.
+        maximize: Whether larger is better.
     """
     law = _law(arms, costs)
     line = _line(costs)
     optimum = None
     if law is not None and line is not None and law.identified and line.accepted:
         optimum = time_optimum(law, line, largest=max(arm.batch_size for arm in arms if arm.scores))
-    return Explanation(law, line, optimum, _pareto(arms, costs, means))
+    return Explanation(law, line, optimum, _pareto(arms, costs, means, maximize))
 
 
 def _law(arms: Sequence[Arm], costs: Costs) -> ScalingLaw | None:
@@ -67,12 +88,12 @@ def _line(costs: Costs) -> ThroughputLine | None:
     return fit_throughput({size: size / rate for size, rate in costs.examples_per_second.items()})
 
 
-def _pareto(arms: Sequence[Arm], costs: Costs, means: dict[int, float]) -> tuple[int, ...]:
-    points: dict[int, tuple[float | None, ...]] = {}
-    for arm in arms:
-        size = arm.batch_size
-        if size not in means:
-            continue
-        peak = max((t.peak_memory_bytes for t in arm.all_trials if t.peak_memory_bytes), default=math.nan)
-        points[size] = (-means[size], costs.by_batch_size.get(size), costs.examples_to_target(size), peak)
-    return tuple(pareto_front(points))
+def _pareto(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], maximize: bool) -> tuple[TradeOff, ...]:
+    sign = -1 if maximize else 1
+    peaks = {arm.batch_size: arm.peak_memory_bytes for arm in arms}
+    points = {
+        size: (mean, costs.by_batch_size.get(size), costs.examples_to_target(size), peaks[size])
+        for size, mean in means.items()
+    }
+    front = pareto_front({size: (sign * point[0], *point[1:]) for size, point in points.items()})
+    return tuple(TradeOff(size, *point, efficient=size in front) for size, point in points.items())

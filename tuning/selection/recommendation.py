@@ -75,7 +75,7 @@ class Recommendation:
         margin: The loss whose chance is stated, in the comparison's units; None if unknown.
         chance_of_loss: Chance that the best of those compared beats the pick by more than the margin.
         expected_loss: By how much it is expected to.
-        explanation: The fits, and the batch sizes that no other one beats in everything.
+        explanation: The fits, and the trade-offs between score, cost, examples and memory.
     """
 
     rule: str
@@ -140,8 +140,8 @@ def recommend(
     arms = group_into_arms(results, maximize=maximize, target=target)
     costs = arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
     decision = decide(arms, costs, maximize=maximize, rule=rule, tolerance=tolerance, target=target)
-    quality = decision.quality
-    explanation = explain(arms, costs, dict(zip(quality.batch_sizes, quality.means, strict=True)))
+    means = {size: decision.quality.mean(size) * (1 if maximize else -1) for size in decision.quality.batch_sizes}
+    explanation = explain(arms, costs, means, maximize=maximize)
     findings = Findings(objective, maximize, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation)
     return Recommendation(
         rule=rule,
@@ -175,7 +175,7 @@ def _row(arm: Arm, findings: Findings) -> TableRow:
         objective_se=quality.mean_error(size) if compared else None,
         verdict=verdict_of(arm, findings.arms, findings.decision),
         examples_per_second=findings.costs.examples_per_second.get(size),
-        peak_memory_bytes=max((t.peak_memory_bytes for t in arm.all_trials if t.peak_memory_bytes), default=None),
+        peak_memory_bytes=arm.peak_memory_bytes,
         seconds_to_target=findings.costs.seconds_to_target(size),
     )
 

@@ -3,7 +3,7 @@ from selection_helpers import study, timed, trial
 
 from tuning.selection.arms import group_into_arms
 from tuning.selection.costs import arm_costs
-from tuning.selection.explanation import explain
+from tuning.selection.explanation import TradeOff, explain
 
 SIZES = (4, 16, 64, 256, 1024, 4096)
 LAW = {size: 100 * (1 + 256 / size) * size for size in SIZES}  # examples: S_min 100, B_crit 256
@@ -13,7 +13,8 @@ RATES = {size: size / (0.02 + 1e-4 * size) for size in SIZES}  # t0/c = 200
 def explained(results, *, target=None, means=None):
     arms = group_into_arms(results, maximize=True, target=target)
     costs = arm_costs(arms, maximize=True, target=target, throughput=None)
-    return explain(arms, costs, means or {arm.batch_size: 0.0 for arm in arms if arm.scores})
+    means = means or {arm.batch_size: 0.0 for arm in arms if arm.scores}
+    return explain(arms, costs, means, maximize=True)
 
 
 def test_law_line_and_optimum_are_found_from_trials():
@@ -62,4 +63,14 @@ def test_pareto_front_weighs_score_time_and_memory():
         trial(32, 0, 0.93, examples_per_second=150.0, peak_memory_bytes=3e9),
         trial(64, 0, 0.90, examples_per_second=400.0, peak_memory_bytes=4e9),
     ]
-    assert explained(results, means={8: 0.95, 16: 0.94, 32: 0.93, 64: 0.90}).pareto == (8, 16, 64)
+    found = explained(results, means={8: 0.95, 16: 0.94, 32: 0.93, 64: 0.90}).pareto
+    assert [row.batch_size for row in found if row.efficient] == [8, 16, 64]
+    assert found[2] == TradeOff(32, 0.93, 1 / 150, None, 3e9, efficient=False)
+
+
+def test_smaller_scores_are_better_on_the_front_when_minimising():
+    results = [trial(8, 0, 0.30, examples_per_second=100.0), trial(16, 0, 0.20, examples_per_second=200.0)]
+    arms = group_into_arms(results, maximize=False)
+    costs = arm_costs(arms, maximize=False, target=None, throughput=None)
+    found = explain(arms, costs, {8: 0.30, 16: 0.20}, maximize=False).pareto
+    assert [(row.batch_size, row.efficient) for row in found] == [(8, False), (16, True)]
