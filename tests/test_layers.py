@@ -103,3 +103,9 @@ def test_tensorflow_is_loaded_only_where_models_are_built_or_tuned(path: Path) -
 @pytest.mark.parametrize("path", [path for path in MODULES if name_of(path).startswith("search_spaces")], ids=name_of)
 def test_search_spaces_load_tensorflow_only_inside_functions(path: Path) -> None:
     assert not any(name.split(".")[0] in HEAVY for name in imports_of(path, at_top_only=True))
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """Test folders are no packages, so that pytest imports two files of one name as the same module."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
