@@ -29,12 +29,12 @@ _CLASSES = 10
 
 
 def mlp() -> Any:
-    """784-1024-1024-10."""
+    """784-2048-2048-10."""
     from keras import Input, Sequential, layers
 
     return _compiled(
         Sequential(
-            [Input((784,)), layers.Dense(1024, "relu"), layers.Dense(1024, "relu"), layers.Dense(_CLASSES, "softmax")]
+            [Input((784,)), layers.Dense(2048, "relu"), layers.Dense(2048, "relu"), layers.Dense(_CLASSES, "softmax")]
         )
     )
 
@@ -65,7 +65,7 @@ def lstm() -> Any:
 
 
 MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...], int, float]] = {
-    "mlp": (mlp, (784,), 60_000, 1.7),
+    "mlp": (mlp, (784,), 100_000, 2.0),
     "cnn": (cnn, (64, 64, 3), 4_000, 2.5),
     "lstm": (lstm, (64, 16), 40_000, 2.5),
 }

@@ -15,7 +15,7 @@ _LEAP = 16
 _SHARES = (0.25, 0.5, 0.8)
 _STEP = 1.25  # a rung closer than this to the last one tells nothing new
 _RESOLUTION = 1.02
-_NOISE_BYTES = 64 * 2**20  # by which the peak of the same training varies, or is hidden by buffers (measured: 10 to 60)
+_NOISE_BYTES = 32 * 2**20  # by which the peak of the same training varies between runs (measured: 10 to 30 MiB)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def next_probe(tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin
     reach = _reach(fits, limit_bytes)
     has_room = reach >= 2 * n_train
     if not has_room and _is_flat(fits):
-        return Next(min(int(reach / 2), n_train), fresh=True)
+        return Next(min(int(reach), n_train), fresh=True)
     if len(tried) <= MOST_PROBES - 3 or has_room:
         for share in _SHARES:
             rung = int(share * min(reach, n_train))
