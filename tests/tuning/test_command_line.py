@@ -120,7 +120,8 @@ def test_ctrl_c_says_how_to_go_on(workplace: Path) -> None:
     arguments = ("grid", "digits", "--batch-sizes", "8", "--epochs", "2000", "--seeds", "1")
     with subprocess.Popen(command(*arguments), cwd=workplace, stderr=subprocess.PIPE, text=True) as driver:
         deadline = time.monotonic() + 120
-        while not (workplace / "batch_size_studies" / "digits-grid" / "study.journal").exists():
+        journal = workplace / "batch_size_studies" / "digits-grid" / "study.journal"
+        while not (journal.exists() and '"trial_id":"0000"' in journal.read_text()):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         time.sleep(1.0)
