@@ -17,12 +17,12 @@ from pathlib import Path
 import keras_tuner
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
-from tuning.oracle import OptunaOracle
-from tuning.plans import GridPlan
-from tuning.progress import SearchProgress
-from tuning.sampler import quiet_optuna
-from tuning.search_loop import SearchLoop
-from tuning.study import journal_of, open_study
+from tuning.searching.loop import SearchLoop
+from tuning.searching.progress import SearchProgress
+from tuning.studies.oracle import OptunaOracle
+from tuning.studies.plans import GridPlan
+from tuning.studies.sampler import quiet_optuna
+from tuning.studies.study import journal_of, open_study
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.trial import EpochReport, Event, Request, Status, TrialOutcome, TrialRequest
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tuning.records import TrialRecord
+from tuning.studies.records import TrialRecord
 from tuning.trial import (
     DescribeRequest,
     EpochReport,

@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tuning.searching.training_advice import TrainingAdvice
 from tuning.selection.recommendation import Recommendation, TableRow
-from tuning.training_advice import TrainingAdvice
 
 _COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
 

@@ -16,26 +16,26 @@ from search_spaces.space import SearchSpace
 from tuning.answer import Answer
 from tuning.execution.executor import Executor
 from tuning.execution.starting import running_executor
-from tuning.kept_models import KeptModels
 from tuning.options import SearchOptions, read_options
-from tuning.oracle import OptunaOracle
-from tuning.plans import Plan
-from tuning.preparation import describe_model, resolve_objective, resolve_space, settings_of
 from tuning.probing.capped import CappedExecutor
 from tuning.probing.search_memory import as_outcome, limit_of_search, memory_of_search
-from tuning.progress import SearchProgress
-from tuning.records import TrialRecord
-from tuning.sampler import quiet_optuna
 from tuning.search_arguments import SearchArguments, read_search_arguments
-from tuning.search_loop import SearchLoop, relog
-from tuning.search_notes import notes_of
+from tuning.searching.loop import SearchLoop, relog
+from tuning.searching.notes import notes_of
+from tuning.searching.preparation import describe_model, resolve_objective, resolve_space, settings_of
+from tuning.searching.progress import SearchProgress
+from tuning.searching.requests import TrialRequests
+from tuning.searching.training_advice import advise
 from tuning.selection.recommendation import Recommendation, recommend
-from tuning.study import StudyLock, check_settings, journal_of, open_study, set_aside
+from tuning.studies.kept_models import KeptModels
+from tuning.studies.oracle import OptunaOracle
+from tuning.studies.plans import Plan
+from tuning.studies.records import TrialRecord
+from tuning.studies.sampler import quiet_optuna
+from tuning.studies.study import StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
-from tuning.training_advice import advise
 from tuning.trial import ModelDescription
-from tuning.trial_requests import TrialRequests
 
 PROBE = "probe"
 _PROBE_ID = "probe"

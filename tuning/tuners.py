@@ -9,10 +9,10 @@ import optuna
 
 from search_spaces.space import SearchSpace
 from tuning.base_tuner import BatchSizeTuner
-from tuning.encoding import Encoding
-from tuning.plans import BayesianPlan, GridPlan, Plan, is_out_of_memory
-from tuning.records import read_record
-from tuning.sampler import DistinctSampler
+from tuning.studies.encoding import Encoding
+from tuning.studies.plans import BayesianPlan, GridPlan, Plan, is_out_of_memory
+from tuning.studies.records import read_record
+from tuning.studies.sampler import DistinctSampler
 
 
 class GridSearch(BatchSizeTuner):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tuning.options import SearchOptions
-from tuning.records import TrialRecord
+from tuning.studies.records import TrialRecord
 from tuning.trial import ModelDescription
 
 

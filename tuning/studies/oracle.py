@@ -14,8 +14,8 @@ import optuna
 from keras_tuner.engine import trial as trial_module
 from optuna.trial import TrialState
 
-from tuning.plans import Pause, Plan, ask_for, owed
-from tuning.records import CLOSING, TrialRecord, closing, read_record
+from tuning.studies.plans import Pause, Plan, ask_for, owed
+from tuning.studies.records import CLOSING, TrialRecord, closing, read_record
 from tuning.tracking.direction import infer_mode
 from tuning.trial import EpochReport, Status, TrialOutcome
 

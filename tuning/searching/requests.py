@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tuning.kept_models import KeptModels
-from tuning.oracle import OptunaOracle
-from tuning.records import TrialRecord
 from tuning.search_arguments import SearchArguments
+from tuning.studies.kept_models import KeptModels
+from tuning.studies.oracle import OptunaOracle
+from tuning.studies.records import TrialRecord
 from tuning.trial import TrialRequest
 
 

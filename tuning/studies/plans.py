@@ -11,9 +11,9 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from search_spaces.space import SearchSpace, Setting
-from tuning.encoding import Encoding
-from tuning.records import OPENING, TrialRecord, opening
 from tuning.selection.results import CONFIRM, SEARCH
+from tuning.studies.encoding import Encoding
+from tuning.studies.records import OPENING, TrialRecord, opening
 from tuning.trial import Status
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from tuning.execution.executor import Executor
 from tuning.probing.asking import ask
-from tuning.records import TrialRecord
 from tuning.selection.recommendation import Recommendation
+from tuning.studies.records import TrialRecord
 from tuning.trial import Status, Throughput, ThroughputRequest
 
 _CHUNKS, _CHUNK_S = 3, 0.2

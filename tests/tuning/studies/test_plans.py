@@ -5,9 +5,9 @@ import optuna
 import pytest
 
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
-from tuning.encoding import BATCH_SIZE_RANK, LEARNING_RATE_OFFSET, Encoding, distribution_of
-from tuning.plans import BayesianPlan, GridPlan, Pause, Planned, is_out_of_memory, owed
-from tuning.records import TrialRecord, read_record
+from tuning.studies.encoding import BATCH_SIZE_RANK, LEARNING_RATE_OFFSET, Encoding, distribution_of
+from tuning.studies.plans import BayesianPlan, GridPlan, Pause, Planned, is_out_of_memory, owed
+from tuning.studies.records import TrialRecord, read_record
 from tuning.trial import Status, TrialOutcome
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tuning.records import TrialRecord
+from tuning.studies.records import TrialRecord
 from tuning.trial import EpochReport, Status
 
 

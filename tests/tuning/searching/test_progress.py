@@ -6,10 +6,10 @@ from rich.console import Console
 
 from search_spaces import Setting
 from tuning.answer import Answer
-from tuning.progress import SearchProgress
-from tuning.records import TrialRecord
+from tuning.searching.progress import SearchProgress
 from tuning.selection.recommendation import recommend
 from tuning.selection.results import TrialResult
+from tuning.studies.records import TrialRecord
 from tuning.trial import EpochReport, Status, TrialOutcome
 
 

@@ -10,13 +10,13 @@ import pytest
 from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
-from tuning.encoding import Encoding
-from tuning.oracle import OptunaOracle
-from tuning.plans import BayesianPlan, GridPlan, Plan
-from tuning.records import TrialRecord
-from tuning.sampler import DistinctSampler
-from tuning.search_loop import SearchLoop, relog
-from tuning.study import StudyError, StudyLock, check_settings, journal_of, open_study, set_aside
+from tuning.searching.loop import SearchLoop, relog
+from tuning.studies.encoding import Encoding
+from tuning.studies.oracle import OptunaOracle
+from tuning.studies.plans import BayesianPlan, GridPlan, Plan
+from tuning.studies.records import TrialRecord
+from tuning.studies.sampler import DistinctSampler
+from tuning.studies.study import StudyError, StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.trial import Status, TrialOutcome, TrialRequest
 from tuning.tuners import is_new_and_fits
 

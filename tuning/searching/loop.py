@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tuning.execution.executor import Executor
-from tuning.oracle import OptunaOracle
-from tuning.records import TrialRecord
+from tuning.studies.oracle import OptunaOracle
+from tuning.studies.records import TrialRecord
 from tuning.tracking.tracker import Tracker
 from tuning.trial import EpochReport, Event, HyperparameterValue, Status, TrialOutcome, TrialRequest
 

@@ -1,0 +1,1 @@
+"""Layer 4: the commands of the command line, a module each."""

@@ -1,0 +1,135 @@
+"""Options that several commands take, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from search_spaces.batch_size import BatchSize, parse_batch_sizes
+from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
+from search_spaces.workload import Workload, load_workload
+from tuning.execution.memory_limit import parse_bytes
+from tuning.options import LOOPS, SearchOptions
+
+BAD_INPUT = 2
+PICK_RULES = ("fastest", "balanced", "quality")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} See {self.prog} --help.", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def telling_options() -> Parser:
+    """How the recommendation is made and told."""
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("recommendation")
+    group.add_argument("--rule", choices=PICK_RULES, default="fastest", help="what to optimise for (fastest)")
+    group.add_argument("--tolerance", type=float, metavar="X", help="loss of objective accepted for speed")
+    group.add_argument("--target", type=float, metavar="V", help="objective to reach; judge by the time to it")
+    group.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
+    group.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    return parser
+
+
+def search_options() -> Parser:
+    """What a search tries, and how it runs."""
+    parser = Parser(add_help=False)
+    add_workload(parser)
+    space = parser.add_argument_group("what is tried")
+    space.add_argument("--batch-sizes", metavar="LIST", help="such as 1,32,full")
+    space.add_argument("--min-batch", type=int, metavar="N", help="smallest power of 2 (8)")
+    space.add_argument("--max-batch", type=int, metavar="N", help="largest (an eighth of the data, at most 1024)")
+    space.add_argument("--learning-rates", metavar="LIST", help="such as 1e-4,1e-3; each at every batch size")
+    space.add_argument("--scaling", choices=RULES, help="how the model's own rate follows the batch size (auto)")
+    space.add_argument("--epochs", type=int, metavar="N", help="passes over the training set per trial")
+    space.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per setting (3)")
+    space.add_argument("--objective", metavar="NAME", help="metric that decides, NAME:max or NAME:min if unclear")
+    how = parser.add_argument_group("how it runs")
+    how.add_argument("--study", metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
+    how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
+    how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
+    how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
+    add_memory_limit(how)
+    how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
+    how.add_argument("--accumulate", action="store_true", help="train batches that do not fit as micro-batches")
+    how.add_argument("--timeout", type=float, metavar="S", help="start no trial after this many seconds")
+    how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
+    how.add_argument("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def add_workload(parser: argparse.ArgumentParser) -> None:
+    """Declare the workload and its data."""
+    parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
+    parser.add_argument("--data", metavar="FILE", help="train on this file instead, usually an .npz")
+
+
+def add_memory_limit(parser: argparse._ActionsContainer) -> None:
+    """Declare the limit of memory."""
+    parser.add_argument("--memory-limit", metavar="SIZE", help="memory that a worker may use, such as 3GiB")
+
+
+def read_workload(asked: argparse.Namespace) -> Workload:
+    """The workload, with the data asked for."""
+    found = load_workload(asked.workload)
+    return found if asked.data is None else found.with_data_file(asked.data)
+
+
+def read_options(asked: argparse.Namespace) -> SearchOptions:
+    """How the search runs."""
+    return SearchOptions(
+        tracking_uri=asked.tracking_uri,
+        storage=asked.storage,
+        workers=read_workers(asked.workers),
+        loop=asked.loop,
+        timeout_s=asked.timeout,
+        memory_limit_bytes=read_memory_limit(asked),
+        probe=not asked.no_probe,
+        accumulate=asked.accumulate,
+        keep_models=0,
+        quiet=asked.quiet,
+        **read_rule(asked),
+    )
+
+
+def read_batch_size(asked: argparse.Namespace) -> BatchSize | None:
+    """The batch sizes asked for, if any."""
+    bounds = (asked.min_batch, asked.max_batch)
+    if asked.batch_sizes is not None:
+        if bounds != (None, None):
+            raise ValueError("Give either --batch-sizes or --min-batch and --max-batch, not both.")
+        return parse_batch_sizes(asked.batch_sizes)
+    return None if bounds == (None, None) else BatchSize(*bounds)
+
+
+def read_learning_rate(asked: argparse.Namespace) -> LearningRate | None:
+    """The learning rates asked for, if any."""
+    if asked.learning_rates is not None:
+        if asked.scaling is not None:
+            raise ValueError("Give either --learning-rates or --scaling, not both.")
+        return parse_learning_rates(asked.learning_rates)
+    return None if asked.scaling is None else LearningRate(rule=asked.scaling)
+
+
+def read_workers(text: str) -> int | None:
+    """How many workers; None for one a device."""
+    if text == "auto":
+        return None
+    if not text.isdigit():
+        raise ValueError(f"--workers must be a whole number or 'auto'; got {text!r}.")
+    return int(text)
+
+
+def read_memory_limit(asked: argparse.Namespace) -> int | None:
+    """The limit in bytes, if asked for."""
+    return None if asked.memory_limit is None else parse_bytes(asked.memory_limit)
+
+
+def read_rule(asked: argparse.Namespace) -> dict[str, Any]:
+    """How the recommendation is made."""
+    return {"rule": asked.rule, "tolerance": asked.tolerance, "target": asked.target}

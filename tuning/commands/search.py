@@ -1,0 +1,66 @@
+"""`batch-size grid` and `batch-size bayes`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from tuning.commands.options import (
+    read_batch_size,
+    read_learning_rate,
+    read_options,
+    read_workload,
+    search_options,
+    telling_options,
+)
+from tuning.commands.terminal import silent_start, tell
+from tuning.execution.starting import running_executor
+from tuning.search_arguments import SearchArguments
+
+STUDIES = "batch_size_studies"
+
+
+def add(commands: Any) -> None:
+    """Declare the commands."""
+    parents = [search_options(), telling_options()]
+    found = commands.add_parser("grid", parents=parents, help="train every batch size with every seed")
+    found.set_defaults(run=grid)
+    found = commands.add_parser("bayes", parents=parents, help="propose settings from what has been seen")
+    found.add_argument("--trials", type=int, default=30, metavar="N", help="proposals (30)")
+    found.set_defaults(run=bayes)
+
+
+def grid(asked: argparse.Namespace) -> int:
+    """`batch-size grid`: every batch size with every seed."""
+    return _search("grid", asked)
+
+
+def bayes(asked: argparse.Namespace) -> int:
+    """`batch-size bayes`: proposals from what has been seen, the leaders confirmed."""
+    return _search("bayes", asked, max_trials=asked.trials)
+
+
+def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the driver computes nothing; workers log to files
+    with silent_start():
+        workload = read_workload(asked)
+    given = {
+        "batch_size": read_batch_size(asked) or workload.batch_size,
+        "learning_rate": read_learning_rate(asked) or workload.learning_rate,
+        "objective": asked.objective or workload.objective,
+        "seeds": asked.seeds,
+        "directory": STUDIES,
+        "project_name": asked.study or f"{workload.name}-{kind}",
+        "overwrite": asked.fresh,
+        **more,
+    }
+    epochs = workload.epochs if asked.epochs is None else asked.epochs
+    arguments, options = SearchArguments(workload.load_data(), epochs), read_options(asked)
+    with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
+        with silent_start():
+            from tuning.tuners import BayesianOptimization, GridSearch
+        tuner_class: Any = {"grid": GridSearch, "bayes": BayesianOptimization}[kind]
+        tuner = tuner_class(workload.build, options=options, **given)
+        tuner.run(arguments, executor)
+    return tell(tuner.answer, asked)
