@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.data import Data
-from search_spaces.workload import Workload
+from search_spaces.workload import Description, Workload
 
 
 def build_model() -> Any:
@@ -43,5 +43,10 @@ workload = Workload(
     data=load_digits,
     objective="val_accuracy",
     epochs=5,
-    description="MLP 64-128-10 on scikit-learn's digits, 1,437 + 360 images",
+    description=Description(
+        data="scikit-learn's digits: 1,437 + 360 images, or .npz",
+        model="one hidden layer",
+        space="batch 8 to 128",
+        minutes="1",
+    ),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from search_spaces.data import Data
-from search_spaces.workload import Workload
+from search_spaces.images import read_images, scaled
+from search_spaces.workload import Description, Workload
 
 
 def build_model() -> Any:
@@ -30,18 +30,7 @@ def load_mnist() -> Data:
     import keras
 
     (x_train, y_train), (x_val, y_val) = keras.datasets.mnist.load_data()
-    return _scaled(Data(x_train, y_train, x_val, y_val))
-
-
-def read_mnist_file(path: str) -> Data:
-    """Images from an `.npz` archive; whole numbers are taken to be grey values in 0..255."""
-    return _scaled(Data.from_npz(path))
-
-
-def _scaled(data: Data) -> Data:
-    if data.x_train.dtype.kind not in "iu":
-        return data
-    return replace(data, x_train=(data.x_train / 255).astype("float32"), x_val=(data.x_val / 255).astype("float32"))
+    return scaled(Data(x_train, y_train, x_val, y_val))
 
 
 workload = Workload(
@@ -50,6 +39,11 @@ workload = Workload(
     data=load_mnist,
     objective="val_accuracy",
     epochs=5,
-    read_file=read_mnist_file,
-    description="Flatten-Dense(128)-Dense(10) on MNIST, 60,000 + 10,000 images (or --data FILE.npz)",
+    read_file=read_images,
+    description=Description(
+        data="MNIST, downloaded once: 60,000 + 10,000 images, or .npz",
+        model="one hidden layer",
+        space="batch 8 to 1024",
+        minutes="3",
+    ),
 )

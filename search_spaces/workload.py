@@ -17,13 +17,34 @@ from search_spaces.learning_rate import LearningRate
 
 BUILT_IN = {
     "digits": "search_spaces.digits:workload",
+    "digits-cnn": "search_spaces.digits_cnn:workload",
     "mnist": "search_spaces.mnist:workload",
+    "series": "search_spaces.series:workload",
+    "tabular": "search_spaces.tabular:workload",
+    "text": "search_spaces.text:workload",
 }
 """Ready-made workloads: name to `module:attribute`."""
 
 
 class WorkloadError(ValueError):
     """A workload that cannot be loaded; the message is one line with the rule, the value and the way out."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `batch-size workloads` tells of a ready-made workload.
+
+    Args:
+        data: Where the data come from, how many there are, and what `--data` takes instead.
+        model: Its layers.
+        space: What a grid tries by default.
+        minutes: About how many a default `grid` or `bayes` takes on two CPU cores.
+    """
+
+    data: str
+    model: str
+    space: str
+    minutes: str
 
 
 @dataclass(frozen=True)
@@ -38,8 +59,9 @@ class Workload:
         epochs: Passes over the training set per trial.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the learning rate follows; None for the model's own by the optimizer's rule.
-        description: One line for `batch-size workloads`.
+        description: What `batch-size workloads` tells, for those that are built in.
         read_file: Reads another data set of the same kind for `--data FILE`; an `.npz` archive by default.
+        build_for: The `build` for the data of such a file; None where `build` suits them all.
     """
 
     name: str
@@ -49,8 +71,9 @@ class Workload:
     epochs: int = 5
     batch_size: BatchSize | None = None
     learning_rate: LearningRate | None = None
-    description: str = ""
+    description: Description | None = None
     read_file: Callable[[str], Data] = Data.from_npz
+    build_for: Callable[[Data], Any] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.build) and not hasattr(self.build, "build"):
@@ -72,8 +95,13 @@ class Workload:
         return self.data().checked()
 
     def with_data_file(self, path: str) -> Workload:
-        """The same workload on the data of a file."""
-        return replace(self, data=lambda: self.read_file(path))
+        """The same workload on the data of a file.
+
+        Raises:
+            DataError: If the file does not hold such data.
+        """
+        data = self.read_file(path)
+        return replace(self, data=lambda: data, build=self.build_for(data) if self.build_for else self.build)
 
 
 def load_workload(text: str) -> Workload:

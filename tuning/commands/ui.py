@@ -1,16 +1,13 @@
-"""`batch-size ui` and `batch-size workloads`: what there is to look at."""
+"""`batch-size ui`."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from search_spaces.workload import BUILT_IN, load_workload
-
 
 def add(commands: Any) -> None:
-    """Declare the commands."""
-    commands.add_parser("workloads", help="list what is built in").set_defaults(run=workloads)
+    """Declare the command."""
     parser = commands.add_parser("ui", help="open MLflow's UI on a study")
     parser.add_argument("study", nargs="?", metavar="STUDY", help="the latest if not told")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
@@ -24,11 +21,3 @@ def ui(asked: argparse.Namespace) -> int:
     from tuning.tracking.ui import serve
 
     return serve(asked.tracking_uri, asked.study, host=asked.host, port=asked.port)
-
-
-def workloads(_: argparse.Namespace) -> int:
-    """`batch-size workloads`: what is built in."""
-    for name in sorted(BUILT_IN):
-        found = load_workload(name)
-        print(f"{name:12s} {found.description}; {found.epochs} epochs, {found.objective or 'val_accuracy or val_loss'}")
-    return 0

@@ -1,0 +1,147 @@
+"""The ready-made workloads: real data, split without leakage, and models that learn from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import numpy as np
+import pytest
+
+from search_spaces import DataError, load_workload
+from search_spaces.series import HORIZON, WINDOW, windows
+from search_spaces.tabular import split
+from search_spaces.text import LENGTH, examples
+from search_spaces.workload import BUILT_IN
+
+EMBEDDED = sorted(set(BUILT_IN) - {"mnist"})
+
+
+def built(workload: Any) -> Any:
+    """The model at its default hyperparameters, as KerasTuner would build it."""
+    return workload.build(keras_tuner.HyperParameters()) if workload.name == "series" else workload.build()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_model_takes_the_data_and_learns(name: str) -> None:
+    workload = load_workload(name)
+    data = workload.load_data()
+    model = built(workload)
+    before = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)["loss"]
+    model.fit(*data.train, batch_size=16, epochs=1, verbose=0)
+    after = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)
+    assert after["loss"] < 0.9 * before
+    assert workload.objective.removeprefix("val_") in after
+
+
+def test_images_have_a_channel() -> None:
+    data = load_workload("digits-cnn").load_data()
+    assert data.x_train.shape == (1437, 8, 8, 1)
+    assert (data.x_train.min(), data.x_train.max()) == (0, 1)
+
+
+def test_other_images_get_a_network_of_their_size(tmp_path: Path) -> None:
+    images, labels = np.full((4, 6, 5, 3), 255, "uint8"), np.array([0, 1, 2, 6])
+    np.savez(tmp_path / "i.npz", x_train=images, y_train=labels, x_val=images, y_val=labels)
+    workload = load_workload("digits-cnn").with_data_file(str(tmp_path / "i.npz"))
+    assert workload.load_data().x_train.max() == 1
+    assert built(workload).input_shape == (None, 6, 5, 3)
+    assert built(workload).output_shape == (None, 7)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((4, 64), "uint8"), np.zeros(4, int), r"must hold images of at least 4x4.*shape \(4, 64\)"),
+        (np.zeros((4, 8, 8), "uint8"), np.zeros(4), "must hold a class for each image.*float64"),
+        (np.zeros((4, 8, 8), "uint8"), np.eye(4, dtype=int), r"must hold a class.*\(4, 4\)"),
+    ],
+)
+def test_what_are_no_images_is_refused(tmp_path: Path, x: Any, y: Any, message: str) -> None:
+    np.savez(tmp_path / "i.npz", x_train=x, y_train=y, x_val=x, y_val=y)
+    with pytest.raises(DataError, match=message):
+        load_workload("digits-cnn").with_data_file(str(tmp_path / "i.npz"))
+
+
+def test_text_is_split_by_position_into_next_characters() -> None:
+    text = bytes(range(256)) * 10
+    data = examples(text)
+    assert data.x_train.shape == data.y_train.shape == (2304 // LENGTH - 1, LENGTH)
+    assert np.array_equal(data.x_train[:, 1:], data.y_train[:, :-1])
+    first = np.frombuffer(text, "uint8")
+    assert np.array_equal(data.x_train.ravel(), first[: data.x_train.size])
+    assert np.array_equal(data.x_val.ravel(), first[2304 : 2304 + data.x_val.size])
+
+
+def test_any_text_in_utf_8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Größe " * 400, "utf-8")
+    data = load_workload("text").with_data_file(str(tmp_path / "t.txt")).load_data()
+    assert bytes(data.x_train[0, :8]).decode() == "Größe "
+
+
+def test_windows_of_a_series_do_not_cross_the_boundary_nor_see_its_later_scale() -> None:
+    series = np.concatenate([np.arange(600.0), np.full(200, 1e6)])
+    data = windows(series)
+    scale = np.arange(600.0).std()
+    assert data.x_train.shape == (600 - WINDOW - HORIZON + 1, WINDOW)
+    assert data.y_train.max() == pytest.approx((599 - 299.5) / scale, rel=1e-5)
+    assert data.x_val.min() == pytest.approx((1e6 - 299.5) / scale, rel=1e-5)
+    assert np.allclose(data.y_train[:-WINDOW, 0], data.x_train[WINDOW:, 0])
+
+
+def test_the_last_column_of_a_table_is_the_series(tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-01T{i},{i % 7}\n" for i in range(800))
+    (tmp_path / "s.csv").write_text("time,load\n" + rows)
+    data = load_workload("series").with_data_file(str(tmp_path / "s.csv")).load_data()
+    assert data.y_val.shape == (200 - WINDOW - HORIZON + 1, HORIZON)
+
+
+def test_columns_of_a_table_are_scaled_by_the_training_part_and_classes_kept_in_proportion() -> None:
+    random = np.random.default_rng(0)
+    x, labels = random.normal(5, 3, (200, 4)), np.repeat(["no", "yes"], [150, 50])
+    data = split(x, labels)
+    assert (data.n_train, data.n_val) == (160, 40)
+    assert np.allclose(data.x_train.mean(0), 0, atol=1e-5)
+    assert not np.allclose(data.x_val.mean(0), 0, atol=1e-3)
+    assert (data.y_train.mean(), data.y_val.mean()) == (0.25, 0.25)
+
+
+def test_a_table_gets_a_network_of_its_columns_and_classes(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i * i},{'abc'[i % 3]}\n" for i in range(30))
+    (tmp_path / "t.csv").write_text("u,v,kind\n" + rows)
+    workload = load_workload("tabular").with_data_file(str(tmp_path / "t.csv"))
+    assert built(workload).input_shape == (None, 2)
+    assert built(workload).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text", b"short", "at least 1300 bytes; .* has 5"),
+        ("text", b"\xff\xfe" * 900, "must be text in UTF-8"),
+        ("series", b"v\n1\n2\n", "at least 320 values; .* has 2"),
+        ("series", b"v\n" + b"3\n" * 400, "must vary in its first three quarters"),
+        ("series", b"v\n" + b"x\n" * 400, "column 'v' of .* does not"),
+        ("series", b"v,w\n" + b"1,2\n" * 9 + b"1,\n" * 400, "has 400, the first in row 10 of column 'w'"),
+        ("series", b"", "cannot be read as one"),
+        ("series", b"v\n", "has no rows"),
+        ("series", b"v\n\xff\n", "cannot be read as one"),
+        ("tabular", b"v\n1\n2\n", "a column of numbers and one of classes"),
+        ("tabular", b"u,v\n" + b"".join(b"1,%d\n" % i for i in range(9)), "'v' of .* has 9 different values in 9 rows"),
+        ("tabular", b"u,v\n1,a\n1,a\n2,a\n", "'v' of .* has 1 different values"),
+        ("tabular", b"u,v\n1,a\n,a\n2,b\n3,b\n", "has 1, the first in row 2 of column 'u'"),
+        ("tabular", b"u,v\n1,a\n1,a\n2,b\n3,\n", "in every row"),
+    ],
+)
+def test_unusable_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_workload(name).with_data_file(str(tmp_path / "f"))
+    assert "\n" not in str(caught.value).strip()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_a_missing_file_is_told(name: str) -> None:
+    with pytest.raises(DataError, match="must exist; got nowhere"):
+        load_workload(name).with_data_file("nowhere").load_data()
