@@ -278,7 +278,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
     def _run(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
         requests = TrialRequests(self.oracle, arguments, loop=self.options.loop, kept=self._kept)
         with SearchProgress(
-            self.oracle.plan.total,
+            self.oracle.plan.total(self.oracle.records),
             self.oracle.records,
             objective=self.oracle.objective.name,
             maximize=self.oracle.maximize,

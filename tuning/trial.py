@@ -6,6 +6,7 @@ seed. Everything here is frozen, small and picklable, and imports nothing of Ten
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +27,28 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
+class Goal:
+    """A score at which a training may end before its budget is spent.
+
+    Args:
+        metric: Its name, as Keras logs it.
+        value: The score to reach.
+        maximize: Whether larger is better.
+        least_epochs: Train at least so long, whatever is reached.
+    """
+
+    metric: str
+    value: float
+    maximize: bool
+    least_epochs: int = 1
+
+    def is_reached(self, metrics: Mapping[str, float]) -> bool:
+        """Whether an epoch's metrics reach it; a metric that is missing or NaN does not."""
+        found = metrics.get(self.metric, math.nan)
+        return found >= self.value if self.maximize else found <= self.value
+
+
+@dataclass(frozen=True)
 class TrialRequest:
     """One training to run.
 
@@ -42,6 +65,7 @@ class TrialRequest:
         weights_path: Where the worker saves the final weights (`.weights.h5`), or None.
         micro_batch_size: Examples per gradient where a batch is too large for memory; divides `batch_size`, whose
             gradient is the mean of its micro-batches' gradients. None for whole batches.
+        goal: Ends the training, completed, before the budget is spent; None trains for all of it.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -57,6 +81,7 @@ class TrialRequest:
     evaluation_batch_size: int = 256
     weights_path: str | None = None
     micro_batch_size: int | None = None
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size"):
@@ -281,6 +306,7 @@ class NoiseScaleRequest:
         seed: Fixes the training and what is drawn.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
+        learning_rate: Of that training; None for the model's own.
     """
 
     trial_id: str
@@ -292,6 +318,7 @@ class NoiseScaleRequest:
     seed: int = 0
     hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     evaluation_batch_size: int = 256
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def relog(oracle: OptunaOracle, tracker: Tracker, *, epochs: int) -> None:
     missing = tracker.missing(finished)
     for record in ended:
         if record.trial_id in missing and record.outcome is not None:
-            tracker.start_trial(record.trial_id, run_parameters(record, epochs), record.stage)
+            given = record.budget.epochs if record.budget else epochs
+            tracker.start_trial(record.trial_id, run_parameters(record, given), record.stage)
             for epoch in record.epochs:
                 tracker.log_epoch(epoch)
             tracker.end_trial(record.outcome)

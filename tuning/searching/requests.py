@@ -5,7 +5,7 @@ from __future__ import annotations
 from tuning.search_arguments import SearchArguments
 from tuning.studies.kept_models import KeptModels
 from tuning.studies.oracle import OptunaOracle
-from tuning.studies.records import TrialRecord
+from tuning.studies.records import Budget, TrialRecord
 from tuning.trial import TrialRequest
 
 
@@ -27,16 +27,18 @@ class TrialRequests:
 
     def make(self, record: TrialRecord) -> TrialRequest:
         """The request for a trial that is about to start."""
+        budget = record.budget or Budget(self._arguments.epochs)
         return TrialRequest(
             record.trial_id,
             batch_size=record.setting.batch_size,
             seed=record.seed,
-            epochs=self._arguments.epochs,
+            epochs=budget.epochs,
             learning_rate=record.setting.learning_rate,
             hyperparameters=dict(record.setting.hyperparameters),
             loop=self._loop_for(record),
             evaluation_batch_size=self._arguments.evaluation_batch_size,
             weights_path=self._kept.path_to_save(record.trial_id),
+            goal=budget.goal,
         )
 
     def _loop_for(self, record: TrialRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from search_spaces.space import SearchSpace, Setting
 from tuning.selection.results import CONFIRM, SEARCH
 from tuning.studies.encoding import Encoding
-from tuning.studies.records import OPENING, TrialRecord, opening
+from tuning.studies.records import OPENING, Budget, TrialRecord, opening
 from tuning.trial import Status
 
 
@@ -26,30 +26,40 @@ class Pause(Enum):
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial to start: a setting, a seed, and what it is run for."""
+    """A trial to start: a setting, a seed, what it is run for, and its budget if that is not the search's."""
 
     setting: Setting
     seed: int
     stage: str = SEARCH
+    budget: Budget | None = None
+
+
+class Encoder(Protocol):
+    """Tells Optuna of a setting."""
+
+    def encode(self, setting: Setting) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Optuna's values and distributions."""
 
 
 class Plan(Protocol):
     """Decides what a study tries, from what it has tried."""
 
-    encoding: Encoding
-
     @property
-    def total(self) -> int:
-        """How many trials the plan comes to, at most."""
+    def encoding(self) -> Encoder:
+        """How Optuna is told of its settings."""
+
+    def total(self, records: Sequence[TrialRecord]) -> int:
+        """How many trials the plan comes to with those there are, as far as can be said by now."""
 
     def next(self, study: optuna.Study, records: Sequence[TrialRecord], trial_id: str) -> optuna.Trial | Pause:
         """Start the next trial in the study, its `OPENING` set, or say why there is none."""
 
 
-def ask_for(study: optuna.Study, planned: Planned, encoding: Encoding, trial_id: str) -> optuna.Trial:
+def ask_for(study: optuna.Study, planned: Planned, encoding: Encoder, trial_id: str) -> optuna.Trial:
     """Start an Optuna trial with just the values of a planned one."""
     params, distributions = encoding.encode(planned.setting)
-    study.enqueue_trial(params, {OPENING: opening(trial_id, planned.setting, planned.seed, planned.stage)})
+    opened = opening(trial_id, planned.setting, planned.seed, planned.stage, planned.budget)
+    study.enqueue_trial(params, {OPENING: opened})
     return study.ask(distributions)
 
 
@@ -58,7 +68,7 @@ def owed(records: Sequence[TrialRecord]) -> Planned | None:
     settled = {(record.setting, record.seed, record.stage) for record in records if record.is_settled}
     for record in records:
         if not record.is_settled and (record.setting, record.seed, record.stage) not in settled:
-            return Planned(record.setting, record.seed, record.stage)
+            return Planned(record.setting, record.seed, record.stage, record.budget)
     return None
 
 
@@ -75,8 +85,7 @@ class GridPlan:
         self.encoding = Encoding(space, search_rates=False)
         self._planned = [Planned(setting, seed) for seed in range(seeds) for setting in space.grid()][:max_trials]
 
-    @property
-    def total(self) -> int:
+    def total(self, records: Sequence[TrialRecord]) -> int:  # noqa: ARG002  (a grid is known from the start)
         return len(self._planned)
 
     def next(self, study: optuna.Study, records: Sequence[TrialRecord], trial_id: str) -> optuna.Trial | Pause:
@@ -108,8 +117,7 @@ class BayesianPlan:
         self._maximize = maximize
         self._leaders = min(leaders, len(space.batch_size.values()))
 
-    @property
-    def total(self) -> int:
+    def total(self, records: Sequence[TrialRecord]) -> int:  # noqa: ARG002  (at most so many)
         return self._max_trials + self._leaders * self._seeds
 
     def next(self, study: optuna.Study, records: Sequence[TrialRecord], trial_id: str) -> optuna.Trial | Pause:

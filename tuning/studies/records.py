@@ -12,10 +12,23 @@ import optuna
 
 from search_spaces.space import Setting, as_pairs
 from tuning.selection.results import TrialResult
-from tuning.trial import EpochReport, Status, TrialOutcome
+from tuning.trial import EpochReport, Goal, Status, TrialOutcome
 
 OPENING, CLOSING = "trial", "result"
 """User attributes of an Optuna trial. One write each: a write to a journal costs about a millisecond."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a trial may train.
+
+    Args:
+        epochs: At most.
+        goal: Where it may end before.
+    """
+
+    epochs: int
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True)
@@ -27,10 +40,11 @@ class TrialRecord:
         number: Optuna's.
         setting: Batch size, learning rate, hyperparameters.
         seed: Of weights and example order.
-        stage: "search" or "confirm".
+        stage: What it is run for, such as "search" or "confirm".
         outcome: How it ended; None while it runs.
         epochs: What its epochs measured.
         score: The objective at the end of training, None if it did not complete.
+        budget: Its own; None for the search's.
     """
 
     trial_id: str
@@ -41,6 +55,7 @@ class TrialRecord:
     outcome: TrialOutcome | None = None
     epochs: tuple[EpochReport, ...] = ()
     score: float | None = None
+    budget: Budget | None = None
 
     @property
     def status(self) -> Status | None:
@@ -85,10 +100,11 @@ class TrialRecord:
         )
 
 
-def opening(trial_id: str, setting: Setting, seed: int, stage: str) -> dict[str, Any]:
+def opening(trial_id: str, setting: Setting, seed: int, stage: str, budget: Budget | None = None) -> dict[str, Any]:
     """What makes an Optuna trial a `TrialRecord` from its start: its user attribute `OPENING`."""
     values = {**dataclasses.asdict(setting), "hyperparameters": dict(setting.hyperparameters)}
-    return {"trial_id": trial_id, "setting": values, "seed": seed, "stage": stage}
+    given = {} if budget is None else {"budget": dataclasses.asdict(budget)}
+    return {"trial_id": trial_id, "setting": values, "seed": seed, "stage": stage, **given}
 
 
 def closing(outcome: TrialOutcome, epochs: tuple[EpochReport, ...], score: float | None) -> dict[str, Any]:
@@ -117,11 +133,19 @@ def read_record(trial: optuna.trial.FrozenTrial) -> TrialRecord | None:
         outcome=outcome,
         epochs=tuple(EpochReport(**_numbers(epoch)) for epoch in closed.get("epochs", ())),
         score=closed.get("score"),
+        budget=_read_budget(opened.get("budget")),
     )
 
 
 def _read_setting(values: Mapping[str, Any]) -> Setting:
     return Setting(values["batch_size"], values["learning_rate"], as_pairs(values["hyperparameters"]))
+
+
+def _read_budget(values: Mapping[str, Any] | None) -> Budget | None:
+    if values is None:
+        return None
+    goal = values["goal"]
+    return Budget(values["epochs"], None if goal is None else Goal(**goal))
 
 
 def _read_outcome(closed: Mapping[str, Any]) -> TrialOutcome | None:

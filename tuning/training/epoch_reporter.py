@@ -18,7 +18,8 @@ _LOSSES = ("loss", "val_loss")
 class EpochReporter(keras.callbacks.Callback):
     """Reports epochs; stops the training by `model.stop_training`, so that other callbacks still clean up.
 
-    An epoch whose training or validation loss is NaN or infinite ends the trial as diverged and is not reported.
+    An epoch whose training or validation loss is NaN or infinite ends the trial as diverged and is not reported. A
+    trial that has reached its goal ends as completed.
 
     Args:
         request: The trial.
@@ -42,6 +43,7 @@ class EpochReporter(keras.callbacks.Callback):
         self.status = Status.COMPLETED
         self.reason = ""
         self.epochs = 0
+        self._reached = False
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.epochs = epoch + 1
@@ -49,7 +51,11 @@ class EpochReporter(keras.callbacks.Callback):
         lost = [name for name in _LOSSES if not math.isfinite(metrics.get(name, 0.0))]
         if lost:
             self._stop(Status.DIVERGED, f"{lost[0]} became {metrics[lost[0]]} in epoch {self.epochs}.")
-        elif not self._report(self._epoch_report(metrics)) and self.epochs < self._request.epochs:
+            return
+        keep_going = self._report(self._epoch_report(metrics))
+        if self._has_reached_its_goal(metrics):
+            self._stop(Status.COMPLETED, "")
+        elif not keep_going and self.epochs < self._request.epochs:
             self._stop(Status.PRUNED, f"Stopped by the search after epoch {self.epochs} of {self._request.epochs}.")
 
     def _epoch_report(self, metrics: Mapping[str, float]) -> EpochReport:
@@ -62,6 +68,13 @@ class EpochReporter(keras.callbacks.Callback):
             metrics=metrics,
             seconds=self._clock.seconds,
         )
+
+    def _has_reached_its_goal(self, metrics: Mapping[str, float]) -> bool:
+        goal = self._request.goal
+        if goal is None:
+            return False
+        self._reached = self._reached or goal.is_reached(metrics)
+        return self._reached and self.epochs >= goal.least_epochs
 
     def _stop(self, status: Status, reason: str) -> None:
         self.status, self.reason = status, reason

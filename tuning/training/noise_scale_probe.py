@@ -34,6 +34,7 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
         request.batch_size,
         seed=request.seed,
         epochs=epochs,
+        learning_rate=request.learning_rate,
         hyperparameters=request.hyperparameters,
         loop="keras",
         evaluation_batch_size=request.evaluation_batch_size,

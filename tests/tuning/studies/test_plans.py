@@ -68,7 +68,7 @@ def test_a_bayesian_plan_confirms_the_leaders_on_fresh_paired_seeds() -> None:
     planned = run_out(plan, {8: 0.9, 32: 0.8, 128: 0.7})
     confirmed = [(p.setting.batch_size, p.seed) for p in planned if p.stage == "confirm"]
     assert confirmed == [(8, 1), (32, 1), (8, 2), (32, 2)]
-    assert len(planned) == plan.total
+    assert len(planned) == plan.total([])
 
 
 def test_a_finite_space_ends_when_everything_has_been_tried() -> None:

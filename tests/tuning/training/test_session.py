@@ -1,6 +1,7 @@
 """A training session: trials as data, whatever happens in them."""
 
 import json
+from dataclasses import replace
 
 import keras
 import keras_tuner
@@ -10,7 +11,7 @@ from training_helpers import FEATURES, Recorder, assert_same_history, dense_mode
 
 from search_spaces.data import Data
 from tuning.training.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Goal, Status, TrialRequest
 
 
 def request(**changes):
@@ -150,6 +151,16 @@ def test_a_report_that_returns_false_prunes_the_trial():
     assert outcome.status is Status.PRUNED
     assert len(recorder.epochs) == 2
     assert outcome.reason == "Stopped by the search after epoch 2 of 9."
+
+
+def test_a_goal_that_is_reached_ends_the_trial_as_completed():
+    goal = Goal("loss", 1e9, maximize=False)
+    outcome, recorder = train(dense_model, request(epochs=5, goal=goal))
+    assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 1)
+    outcome, recorder = train(dense_model, request(epochs=5, goal=replace(goal, least_epochs=3)), stop_after=3)
+    assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 3)
+    outcome, recorder = train(dense_model, request(epochs=5, goal=Goal("val_accuracy", 1.1, maximize=True)))
+    assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 5)
 
 
 def test_a_callback_may_stop_the_trial_early():
