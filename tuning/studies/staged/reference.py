@@ -1,0 +1,94 @@
+"""The reference training: its learning rate, the target that it sets, and the budgets that follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuning.selection.results import TrialResult
+from tuning.selection.target import crossing
+from tuning.studies.records import Budget
+from tuning.studies.staged.question import Question
+from tuning.trial import Goal
+
+SHARE_OF_BUDGET = 0.9
+SLACK = 2.0
+"""kappa: a training may take so many times the examples that it is expected to need."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the reference batch size has taught.
+
+    Args:
+        batch_size: B_ref.
+        learning_rate: The best there; None for a schedule.
+        target: The score to reach.
+        examples: E_ref, after how many it was reached, or all that were trained if it was not.
+    """
+
+    batch_size: int
+    learning_rate: float | None
+    target: float
+    examples: float
+
+
+def read_reference(trial: TrialResult, question: Question) -> Reference:
+    """The reference that its best training sets.
+
+    The target is the user's, or else the score at 90 % of that training's budget, interpolated between evaluations:
+    something that a good training reaches, not its luckiest moment.
+
+    Args:
+        trial: A completed training of the reference batch size, with its curve.
+        question: The user's target, if any.
+    """
+    seen, curve = trial.examples_seen, trial.objective_curve
+    target = question.target
+    if target is None:
+        target = float(np.interp(SHARE_OF_BUDGET * seen[-1], seen, curve))
+    found = crossing(seen, curve, target, maximize=question.maximize)
+    assert found is not None
+    return Reference(trial.batch_size, trial.learning_rate, target, found.examples)
+
+
+def reference_budget(question: Question) -> Budget:
+    """All the epochs, or twice as many at most where there is a target to be reached."""
+    if question.target is None:
+        return Budget(question.epochs)
+    return Budget(math.ceil(SLACK * question.epochs), _goal(question.target, question, least_epochs=1))
+
+
+def expected_examples(reference: Reference, batch_size: int, critical: float) -> float:
+    """E(B) = E_ref*(1 + B/B_crit)/(1 + B_ref/B_crit): the examples to the target, by the law of updates."""
+    return reference.examples * (1 + batch_size / critical) / (1 + reference.batch_size / critical)
+
+
+def search_budget(reference: Reference, batch_size: int, critical: float, question: Question) -> Budget:
+    """To the target, and at most kappa = 2 times the examples that should take.
+
+    A trial that seeks a learning rate ends at the target: when it got there is all that is asked of it.
+    """
+    cap = SLACK * expected_examples(reference, batch_size, critical)
+    goal = _goal(reference.target, question, least_epochs=1)
+    return Budget(max(1, math.ceil(cap / question.n_train)), goal)
+
+
+def confirm_budget(reference: Reference, batch_size: int, critical: float, question: Question) -> Budget:
+    """As in the search, but no less than all the epochs, so that final scores of one budget can be compared, too."""
+    searched = search_budget(reference, batch_size, critical, question)
+    goal = _goal(reference.target, question, least_epochs=question.epochs)
+    return Budget(max(searched.epochs, question.epochs), goal)
+
+
+def has_reached(trials: Sequence[TrialResult], target: float, *, maximize: bool) -> bool:
+    """Whether any training's curve came to the target."""
+    found = (crossing(t.examples_seen, t.objective_curve, target, maximize=maximize) for t in trials if t.scored)
+    return any(each is not None and each.reached for each in found)
+
+
+def _goal(target: float, question: Question, *, least_epochs: int) -> Goal:
+    return Goal(question.objective, target, question.maximize, least_epochs)
