@@ -182,6 +182,8 @@ class ModelDescription:
         metrics: Names that training logs, such as `loss` and `accuracy`; validation logs them as `val_` + name.
         parameters: Number of scalars in the weights.
         has_batch_normalization: Whether the batch size also changes what is normalised.
+        tensor_bytes_per_example: What a training step could need for each example at most, workspaces of kernels aside;
+            None where that cannot be told.
     """
 
     trial_id: str
@@ -192,6 +194,7 @@ class ModelDescription:
     metrics: tuple[str, ...]
     parameters: int
     has_batch_normalization: bool
+    tensor_bytes_per_example: int | None = None
 
     @property
     def objectives(self) -> tuple[str, ...]:

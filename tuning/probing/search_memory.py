@@ -13,7 +13,8 @@ from tuning.trial import HyperparameterValue, ModelDescription, Status, TrialOut
 
 _RUNTIME_BYTES = 2 * 2**30  # TensorFlow, Keras and the workspaces of a small model come to 0.8 to 1.2 GiB (measured)
 _BYTES_PER_PARAMETER = 64  # weight, gradient and slots in float32 are 16 to 20
-_LEAST_BYTES_PER_EXAMPLE = 8 * 2**20
+_WORKSPACES = 2  # kernels may need as much again as the tensors, none of which is ever freed in this estimate
+_LEAST_BYTES_PER_EXAMPLE = 8 * 2**20  # where the tensors are not known
 _ACTIVATIONS_PER_INPUT = 10_000  # 25 to 300 for convolutions on images (measured), about 6,500 for small transformers
 _LOOP = "keras"  # needs the most: it holds several batches ready
 
@@ -21,15 +22,21 @@ _LOOP = "keras"  # needs the most: it holds several batches ready
 def could_run_out(largest: int, data: Data, description: ModelDescription, limit_bytes: int) -> bool:
     """Whether a pessimistic estimate of the peak at the largest batch size exceeds the limit.
 
-        2 GiB + 64 bytes per parameter + the data twice + B * max(8 MiB, 10,000 * bytes of one example)
+        2 GiB + 64 bytes per parameter + the data twice + B * 2 * bytes of all tensors of one example
 
-    It errs on the side of asking, which costs seconds.
+    Where the tensors are not known, 8 MiB and 10,000 times the bytes of one example take their place, whichever is
+    more. It errs on the side of asking, which costs seconds.
     """
     every = [leaf for part in data.parts().values() for leaf in leaves(part)]
-    per_example = sum(leaf.nbytes for leaf in leaves(data.x_train)) / data.n_train
-    activations = largest * max(_LEAST_BYTES_PER_EXAMPLE, _ACTIVATIONS_PER_INPUT * per_example)
     held = 2 * sum(leaf.nbytes for leaf in every) + _BYTES_PER_PARAMETER * description.parameters
-    return _RUNTIME_BYTES + held + activations > limit_bytes
+    return _RUNTIME_BYTES + held + largest * _bytes_per_example(data, description) > limit_bytes
+
+
+def _bytes_per_example(data: Data, description: ModelDescription) -> float:
+    if description.tensor_bytes_per_example is not None:
+        return float(_WORKSPACES * description.tensor_bytes_per_example)
+    one = sum(leaf.nbytes for leaf in leaves(data.x_train)) / data.n_train
+    return max(_LEAST_BYTES_PER_EXAMPLE, _ACTIVATIONS_PER_INPUT * one)
 
 
 def limit_of_search(executor: Executor, asked_bytes: int | None) -> MemoryLimit:

@@ -20,9 +20,10 @@ from tuning.training.model_builder import (
     hyperparameters_from,
     optimizer_name,
 )
+from tuning.training.tensor_bytes import tensor_bytes_per_example
 from tuning.trial import DescribeRequest, ModelDescription, Status
 
-_EXAMPLES = 4
+_EXAMPLES = 13  # a prime, so that batch dimensions show in the traced graph
 _SEED = 0
 
 
@@ -36,7 +37,8 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
     space = hyperparameters_from(request.hyperparameters)
     builder.declare(space)
     model = _build(builder, space, activate_all=request.activate_all)
-    metrics = _logged_metrics(model, arrays)
+    examples = arrays.training_examples(_static_batch_size(model) or _EXAMPLES)
+    metrics = _logged_metrics(model, arrays, examples)
     return ModelDescription(
         trial_id=request.trial_id,
         hyperparameters=space.get_config(),
@@ -46,6 +48,7 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
         metrics=metrics,
         parameters=int(model.count_params()),
         has_batch_normalization=has_batch_normalization(model),
+        tensor_bytes_per_example=tensor_bytes_per_example(model, examples),
     )
 
 
@@ -88,10 +91,10 @@ def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters)
     space.merge(hp, overwrite=False)
 
 
-def _logged_metrics(model: keras.Model, arrays: TrainingArrays) -> tuple[str, ...]:
+def _logged_metrics(model: keras.Model, arrays: TrainingArrays, examples: tuple[Any, ...]) -> tuple[str, ...]:
     """The names that training logs, after one step of training and one of validation."""
+    train = _step("training", model.train_on_batch, examples)
     count = _static_batch_size(model) or _EXAMPLES
-    train = _step("training", model.train_on_batch, arrays.training_examples(count))
     _step("validating", model.test_on_batch, arrays.validation_examples(count))
     return tuple(train)
 

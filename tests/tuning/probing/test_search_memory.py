@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,12 @@ def test_small_data_and_models_are_not_asked_about() -> None:
     assert could_run_out(128, digits, description(parameters=10_000), 2 * GIB)
     assert could_run_out(128, digits, description(parameters=10**9), 16 * GIB)
     assert could_run_out(128, DATA, description(), 16 * GIB)
+
+
+def test_known_tensors_tell_more_than_a_guess() -> None:
+    known = replace(description(), tensor_bytes_per_example=MIB)
+    assert not could_run_out(512, DATA, known, 4 * GIB)
+    assert could_run_out(1536, DATA, known, 4 * GIB)
 
 
 def probed(executor: ScriptedExecutor) -> list[int]:
