@@ -107,7 +107,7 @@ def _median_of_blocks(block: Block, clock: ChunkClock) -> float:
 
 
 def input_seconds(pipeline: EpochPipeline, seconds: float = 0.2, now: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds in which the pipeline alone makes one batch: its first epochs, iterated for `seconds` or longer.
+    """Seconds in which the pipeline alone makes one batch: iterated for `seconds`, for several epochs if need be.
 
     The first batch, which waits for the pipeline's threads to start, is not counted unless there is no other.
     """
@@ -119,7 +119,7 @@ def input_seconds(pipeline: EpochPipeline, seconds: float = 0.2, now: Callable[[
             batches += 1
             if not skipped:
                 batches, begin, skipped = 0, now(), True
+            elapsed = now() - begin
+            if elapsed >= seconds and batches > 0:
+                return elapsed / batches
         epoch += 1
-        end = now()
-        if end - begin >= seconds and batches > 0:
-            return (end - begin) / batches

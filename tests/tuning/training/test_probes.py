@@ -65,8 +65,8 @@ def test_a_throughput_probe_tells_the_loop_and_its_input(session, loop, has_inpu
 def test_the_input_alone_is_timed_after_its_first_batch():
     data = make_data()
     pipeline = EpochPipeline(data.train, ExampleOrder(data.n_train, 10, seed=0))  # 5 batches per epoch
-    seconds = iter([0.0, 100.0, 102.0])  # begin, first batch, end of the epoch
-    assert input_seconds(pipeline, seconds=1.0, now=lambda: next(seconds)) == pytest.approx(2.0 / 4)
+    seconds = iter([0.0, 100.0, 100.0, 100.5, 101.0, 102.0, 103.0])  # begin, first batch twice, the others
+    assert input_seconds(pipeline, seconds=2.0, now=lambda: next(seconds)) == pytest.approx(2.0 / 3)
 
 
 @pytest.mark.parametrize("field", ["batch_size", "updates", "evaluation_batch_size"])
