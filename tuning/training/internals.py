@@ -13,6 +13,7 @@ from keras.src.random import seed_generator
 from keras.src.utils import rng_utils
 from keras.src.utils.naming import reset_uids
 from tensorflow.python.eager import context
+from tensorflow.python.framework import ops
 
 
 def every_layer(model: keras.Model) -> list[keras.layers.Layer]:
@@ -66,3 +67,28 @@ class LightSeed:
     def was_used(self) -> bool:
         """Whether a stateful random operation has run eagerly since."""
         return bool(self._context._rng.getstate() != self._unused)
+
+
+class CustomGradients:
+    """The gradients of `tf.custom_gradient` that tracing has registered since this was created.
+
+    TensorFlow 2.21 registers one under a new name each time, for ever, and each keeps its whole graph alive. Every
+    Keras optimizer brings one, so each traced `train_step` of even a small model would leak 4.5 MB (measured;
+    `clear_session` frees none of it).
+    """
+
+    _PREFIX = "CustomGradient-"
+
+    def __init__(self) -> None:
+        self._before = frozenset(self._registered)
+
+    def forget(self) -> None:
+        """Drop them. What was traced meanwhile still runs; only a graph not yet differentiated would miss them."""
+        for name in [name for name in self._registered if name.startswith(self._PREFIX)]:
+            if name not in self._before:
+                del self._registered[name]
+
+    @property
+    def _registered(self) -> dict[str, Any]:
+        registered: dict[str, Any] = ops.gradient_registry._registry
+        return registered

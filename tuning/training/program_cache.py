@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
+
+import keras
 
 from tuning.training.program import Program
 
@@ -21,6 +22,7 @@ class ProgramCache:
 
     def __init__(self, free_bytes: int) -> None:
         self._most_bytes = _SHARE_OF_MEMORY * free_bytes
+        self._dropped = self._dropped_bytes = 0
         self._programs: OrderedDict[str, Program] = OrderedDict()
 
     def take(self, signature: str) -> Program | None:
@@ -30,17 +32,26 @@ class ProgramCache:
     def keep(self, signature: str, program: Program) -> None:
         """Keep a program, and drop those used longest ago if they are too many or too large."""
         self._programs[signature] = program
-        dropped = False
         while len(self._programs) > 1 and self._is_too_much():
-            self._programs.popitem(last=False)
-            dropped = True
-        if dropped:
-            gc.collect()  # models and their functions refer to each other in cycles
+            _, dropped = self._programs.popitem(last=False)
+            self._dropped += 1
+            self._dropped_bytes += dropped.nbytes
+        if self._dropped >= _MOST_PROGRAMS or self._dropped_bytes > self._most_bytes:
+            self._free()
 
     def clear(self) -> None:
         """Drop all programs."""
         self._programs.clear()
-        gc.collect()
+        self._free()
+
+    def _free(self) -> None:
+        """Give back what the dropped programs held.
+
+        Models and their functions refer to each other in cycles, and TensorFlow keeps kernels for every shape met,
+        about 1 MB for each architecture of a small model (measured), which only this clears.
+        """
+        keras.utils.clear_session(free_memory=True)
+        self._dropped = self._dropped_bytes = 0
 
     def __len__(self) -> int:
         return len(self._programs)

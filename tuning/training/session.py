@@ -20,6 +20,7 @@ from tuning.training.epoch_reporter import EpochReporter
 from tuning.training.failures import status_of_error, traceback_tail
 from tuning.training.fit_options import read_fit_options
 from tuning.training.fit_plan import FitPlan
+from tuning.training.internals import CustomGradients
 from tuning.training.loop_choice import LoopChoice
 from tuning.training.memory import MemoryMeter
 from tuning.training.memory_probe import probe_memory
@@ -72,6 +73,7 @@ class TrainingSession:
         self._fit_options = fit_options
         self._learnt: tuple[LoopChoice, ...] = ()
         self._trials = 0
+        self._gradients = CustomGradients()
 
     @property
     def loop_choices(self) -> tuple[LoopChoice, ...]:
@@ -206,6 +208,7 @@ class TrainingSession:
         """After a trial: forget its policy, and now and then the models that only refer to each other."""
         self._builder.restore_policy()
         self._trials += 1
+        self._gradients.forget()
         if self._trials % _TRIALS_PER_COLLECTION == 0:
             gc.collect()
 
