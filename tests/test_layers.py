@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = {
     "tuning.trial": 0,
+    "tuning.figures": 0,
     "tuning.options": 0,
     "tuning.selection": 1,
     "tuning.training": 1,
@@ -22,6 +23,7 @@ LAYERS = {
     "tuning.searching": 3,
     "tuning.answer": 3,
     "tuning.picking": 3,
+    "tuning.reporting": 3,
     "tuning.base_tuner": 3,
     "tuning.tuners": 3,
     "tuning.commands": 4,

@@ -7,23 +7,23 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tuning.figures import memory, noise, throughput
 from tuning.probing.memory import MemoryFindings
 from tuning.probing.noise import NoiseFindings
 from tuning.probing.probe import Probe
 from tuning.probing.throughput import CHOSEN, KERAS, ThroughputFindings
 
 FORMATS = ("png", "svg")
-_MIB = 2**20
 
 
 def draw(probe: Probe) -> Figure:
     """One figure with three panels; a panel without data says so."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     figure.suptitle(f"{probe.workload} on {probe.device}")
-    memory, throughput, noise = figure.subplots(1, 3)
-    _draw_memory(memory, probe.memory)
-    _draw_throughput(throughput, probe.throughput)
-    _draw_noise(noise, probe.noise)
+    left, middle, right = figure.subplots(1, 3)
+    _draw_memory(left, probe.memory)
+    _draw_throughput(middle, probe.throughput)
+    _draw_noise(right, probe.noise)
     return figure
 
 
@@ -45,51 +45,34 @@ def render(probe: Probe, file_format: str = "png") -> bytes:
 
 
 def _draw_memory(axes: Any, found: MemoryFindings) -> None:
-    axes.set(title="Peak memory", xlabel="batch size", ylabel="MiB")
-    fits = [(probe.batch_size, probe.peak_bytes / _MIB) for probe in found.probes if probe.fits and probe.peak_bytes]
-    lost = [probe.batch_size for probe in found.probes if not probe.fits]
-    if fits:
-        axes.plot(*zip(*fits, strict=True), "o", color="tab:blue", label="fits")
-    if lost:
-        axes.plot(lost, [found.limit.bytes / _MIB] * len(lost), "x", color="tab:red", label="does not fit")
-    if found.line is not None:
-        ends = (0, max(probe.batch_size for probe in found.probes))
-        axes.plot(ends, [found.line.bytes(size) / _MIB for size in ends], "-", color="tab:blue", alpha=0.5)
-    if lost or found.limited_by == "memory":  # a limit far above would flatten the line
-        axes.axhline(found.limit.bytes / _MIB, color="tab:red", linestyle="--", label="limit")
-    axes.legend()
+    axes.set_title("Peak memory")
+    is_limited = found.limited_by == "memory"
+    memory.draw(
+        axes,
+        {probe.batch_size: probe.peak_bytes for probe in found.probes if probe.fits and probe.peak_bytes},
+        lost=[probe.batch_size for probe in found.probes if not probe.fits],
+        line=None if found.line is None else found.line.bytes,
+        limit_bytes=found.limit.bytes if is_limited else None,
+    )
 
 
 def _draw_throughput(axes: Any, found: ThroughputFindings) -> None:
-    axes.set(title="Throughput", xlabel="batch size", ylabel="examples per second")
-    for series, colour in ((KERAS, "tab:orange"), (CHOSEN, "tab:green")):
-        rows = [(row.batch_size, row.examples_per_second) for row in found.rows if row.series == series]
-        if not rows:
-            continue
-        axes.plot(*zip(*rows, strict=True), "o-", color=colour, label=f"{series} loop")
-        knee = found.knee(series)
-        axes.axvline(knee, color=colour, linestyle=":", label=f"knee at {knee}")
-    if found.rows:
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.legend()
+    axes.set_title("Throughput")
+    rates: dict[str, dict[int, float]] = {}
+    for row in found.rows:
+        rates.setdefault(f"{row.series} loop", {})[row.batch_size] = row.examples_per_second
+    if rates:
+        throughput.draw(axes, rates, {f"{series} loop": found.knee(series) for series in (KERAS, CHOSEN)})
     else:
         _say(axes, "not measured")
 
 
 def _draw_noise(axes: Any, found: NoiseFindings) -> None:
-    axes.set(title="Gradient noise scale", xlabel="examples seen", ylabel="examples")
-    known = [point for point in found.points if point.value is not None]
-    for point in found.points:
-        if point.value is None and point.low is not None:
-            axes.plot([point.at_examples], [point.low], "^", color="tab:gray")
-    if known:
-        at, values = [point.at_examples for point in known], [point.value or 0.0 for point in known]
-        below = [value - (point.low or 0.0) for point, value in zip(known, values, strict=True)]
-        above = [(point.high or 0.0) - value for point, value in zip(known, values, strict=True)]
-        axes.errorbar(at, values, yerr=(below, above), fmt="o-", color="tab:purple", capsize=3)
-        axes.set_yscale("log")
-    elif not found.points:
+    axes.set_title("Gradient noise scale")
+    points = [(float(point.at_examples), point.value, point.low, point.high) for point in found.points]
+    if points:
+        noise.draw(axes, {"90 % interval": points})
+    else:
         _say(axes, "not measured")
 
 

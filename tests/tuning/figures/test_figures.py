@@ -1,0 +1,73 @@
+"""Each figure with little and with odd data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuning.figures import cost, curves, memory, noise, quality, rates, throughput, trade_off, updates
+from tuning.figures.canvas import sketch
+
+
+def labels(figure: Any) -> list[str]:
+    return list(figure.axes[0].get_legend_handles_labels()[1])
+
+
+def test_quality_without_a_known_error_says_no_error() -> None:
+    figure = sketch(lambda axes: quality.draw(axes, {8: [0.5]}, {8: (0.5, None)}, objective="score", chosen=8))
+    assert "recommended" in labels(figure)
+    assert not any("error" in label for label in labels(figure))
+
+
+def test_cost_marks_what_missed_the_target() -> None:
+    figure = sketch(lambda axes: cost.draw(axes, {8: 1.0}, unit="s", by_seed={8: [1.0]}, missed={16: [2.0]}, chosen=8))
+    assert "target not reached: more" in labels(figure)
+
+
+def test_updates_draw_the_interval_only_with_both_ends() -> None:
+    def patches(high: float | None) -> int:
+        figure = sketch(lambda axes: updates.draw(axes, {8: [9.0]}, critical=20.0, interval=(10.0, high)))
+        return len(figure.axes[0].patches)
+
+    assert patches(30.0) == patches(None) + 1
+
+
+def test_throughput_names_each_knee() -> None:
+    rates_by_loop = {"plain": {8: 10.0, 16: 20.0}, "fast": {8: 100.0}}
+    figure = sketch(lambda axes: throughput.draw(axes, rates_by_loop, {"plain": 16, "fast": None}))
+    assert labels(figure) == ["plain", "knee at 16", "fast"]
+
+
+def test_a_limit_far_above_does_not_flatten_the_memory() -> None:
+    def top(limit: float) -> float:
+        figure = sketch(lambda axes: memory.draw(axes, {8: 2**20}, limit_bytes=limit))
+        return float(figure.axes[0].get_ylim()[1])
+
+    assert top(2**21) > 2
+    assert top(2**40) < 2
+
+
+def test_curves_average_the_seeds_where_all_were_evaluated_and_stay_small() -> None:
+    long = list(range(1, 5001))
+    pair = [(long, [0.0] * 5000), (long[:4000], [1.0] * 4000)]
+    figure = sketch(lambda axes: curves.draw(axes, {8: pair}, objective="score"))
+    line = figure.axes[0].lines[0]
+    assert len(line.get_xdata()) <= 120
+    assert max(line.get_xdata()) == 4000
+    assert set(line.get_ydata()) == {0.5}
+
+
+def test_noise_shows_bounds_values_and_what_to_compare_with() -> None:
+    points = [(0.0, None, 5.0, None), (10.0, 8.0, 6.0, 12.0)]
+    figure = sketch(lambda axes: noise.draw(axes, {"probe": points, "trial": [(5.0, 7.0, None, None)]}, critical=90))
+    assert {"at least", "probe", "trial", "critical batch size 90"} == set(labels(figure))
+
+
+def test_rates_ring_the_best_and_cross_what_failed() -> None:
+    figure = sketch(lambda axes: rates.draw(axes, {(8, 0.1): 0.5}, {8: 0.1}, objective="x", failed={(8, 1.0): "nan"}))
+    assert labels(figure) == ["best", "no score"]
+
+
+def test_trade_offs_name_their_batch_sizes() -> None:
+    points = {8: (1.0, 0.9, 0.01), 16: (2.0, 0.8, None)}
+    figure = sketch(lambda axes: trade_off.draw(axes, points, [8], objective="x", unit="s", chosen=8))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["8", "16"]

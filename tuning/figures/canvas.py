@@ -1,0 +1,194 @@
+"""The canvas that every figure is drawn on: size, colours, the axis of batch sizes, and the way out as SVG or PNG."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+# Okabe and Ito's colours, which people who confuse red and green tell apart; a page may replace each (`inline_svg`).
+INK = "#1b1f24"
+BLUE = "#0072b2"
+VERMILION = "#d55e00"
+GREEN = "#009e73"
+PURPLE = "#b5578f"
+GREY = "#7f8790"
+# Viridis from dark to light without its ends, which vanish on one of the two grounds.
+STEPS = ("#443983", "#31688e", "#21918c", "#35b779", "#7ac943", "#c8b400")
+NAMES = {BLUE: "blue", VERMILION: "vermilion", GREEN: "green", PURPLE: "purple", GREY: "grey"} | {
+    colour: f"step{i}" for i, colour in enumerate(STEPS)
+}
+
+_SIZE_INCHES = (4.4, 3.0)  # narrow, so that its text can still be read across a phone
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "text.color": INK,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "svg.fonttype": "none",  # text stays text: small files, the reader's font
+    "svg.hashsalt": "batch-size",  # the same numbers give the same file
+}
+_LETTERS, _MARK_LETTERS = 62, 7  # of a legend's row, and what a mark with its gaps takes of it
+_LEAST_GAP = 0.095  # four digits and a space
+
+
+def sketch(draw: Callable[[Any], None]) -> Figure:
+    """A figure with one pair of axes.
+
+    Args:
+        draw: Draws on the axes.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        axes = figure.subplots()
+        axes.grid(visible=True, color=INK, alpha=0.12, linewidth=0.6)
+        axes.set_axisbelow(True)
+        draw(axes)
+    return figure
+
+
+def batch_axis(axes: Any, sizes: Collection[int], *, least_gap: float = _LEAST_GAP) -> None:
+    """Make the x axis one of batch sizes: logarithmic, a tick for each, a number wherever there is room.
+
+    Args:
+        axes: Of matplotlib.
+        sizes: What is shown.
+        least_gap: Between two numbers, as a share of the axis.
+    """
+    known = sorted(set(sizes))
+    axes.set_xscale("log", base=2)
+    low, high = math.log2(known[0]), math.log2(known[-1])
+    room = max(0.06 * (high - low), 0.3)
+    axes.set_xlim(2 ** (low - room), 2 ** (high + room))
+    axes.xaxis.set_major_locator(FixedLocator(known))
+    axes.xaxis.set_minor_locator(NullLocator())
+    shown = _with_room([math.log2(size) for size in known], least_gap * (high - low + 2 * room))
+    axes.set_xticklabels([str(size) if i in shown else "" for i, size in enumerate(known)])
+    axes.set_xlabel("batch size (examples per update)")
+
+
+def log_axis(axes: Any, which: str = "y") -> None:
+    """Make an axis logarithmic, with plain numbers at its ticks; call it when everything is drawn.
+
+    Args:
+        axes: Of matplotlib.
+        which: "x" or "y".
+    """
+    axis = getattr(axes, f"{which}axis")
+    getattr(axes, f"set_{which}scale")("log")
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(
+        MaxNLocator(5) if high < 8 * low else LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def examples_axis(axes: Any) -> None:
+    """Make the x axis one of training examples seen."""
+    axes.set_xlabel("training examples seen")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def steps(count: int) -> list[str]:
+    """That many colours from dark to light, for what has an order; they repeat where there are too many to tell."""
+    if count == 1:
+        return [STEPS[1]]
+    return [STEPS[round(i * (len(STEPS) - 1) / (count - 1))] for i in range(count)]
+
+
+def legend(axes: Any, title: str | None = None) -> None:
+    """A legend above the axes, where it hides nothing; inside them where a title stands above.
+
+    Args:
+        axes: Of matplotlib.
+        title: What the entries are.
+    """
+    names = axes.get_legend_handles_labels()[1]
+    if not names:
+        return
+    if axes.get_title():
+        axes.legend(loc="best", title=title)
+        return
+    in_a_row = max(1, _LETTERS // (max(map(len, names)) + _MARK_LETTERS))
+    rows = math.ceil(len(names) / in_a_row)
+    columns = math.ceil(len(names) / rows)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, title=title, columnspacing=1.2)
+
+
+def inline_svg(figure: Figure, label: str) -> str:
+    """The figure as an `<svg>` element for a page.
+
+    Its text takes the page's font and colour. Each other colour is `var(--NAME, COLOUR)`, with the names of `NAMES`, so
+    that a page can have a palette for the light and one for the dark.
+
+    Args:
+        figure: What to write.
+        label: What it shows, for those who cannot see it.
+    """
+    text = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # one page holds many figures, and an id belongs to one element
+    svg = re.sub(r"\s*\n\s*", " ", svg)
+    svg = re.sub(r"font-family: [^;\"]*|(font: [\d.]+px )[^;\"]*", _inherit_font, svg)
+    svg = svg.replace(INK, "currentColor")
+    for colour, name in NAMES.items():
+        svg = svg.replace(colour, f"var(--{name}, {colour})")
+    size = re.compile(r'width="[\d.]+pt" height="[\d.]+pt"')
+    return size.sub(f'role="img" aria-label="{html.escape(label, quote=True)}"', svg, count=1).strip()
+
+
+def image_tag(figure: Figure, label: str) -> str:
+    """The figure as an `<img>` element that holds a PNG: notebooks and the sites that show them keep no SVG.
+
+    Args:
+        figure: What to write.
+        label: What it shows, for those who cannot see it.
+    """
+    content = io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(content, format="png", dpi=110, facecolor="white")
+    data = base64.b64encode(content.getvalue()).decode()
+    return f'<img alt="{html.escape(label, quote=True)}" src="data:image/png;base64,{data}">'
+
+
+def _short(value: float) -> str:
+    return f"{value:g}" if 1e-4 <= value < 1e4 else EngFormatter(sep="")(value) if value >= 1 else f"{value:.0e}"
+
+
+def _inherit_font(found: re.Match[str]) -> str:
+    return f"{found.group(1)}sans-serif" if found.group(1) else "font-family: inherit"
+
+
+def _with_room(places: list[float], least_gap: float) -> set[int]:
+    """Which ticks get a number: the last, and going down each that keeps its distance."""
+    kept: list[int] = []
+    for i in reversed(range(len(places))):
+        if not kept or places[kept[-1]] - places[i] >= least_gap:
+            kept.append(i)
+    return set(kept)
