@@ -118,9 +118,9 @@ def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
 
     By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays.
 
-    The client is also kept quiet: it prints links, which would end up amid the output of `--json`; it logs failed
-    requests and database errors, with tracebacks, that it raises, too; and mlflow 3.17 uses what sqlalchemy 2.1 has
-    deprecated (`noload`).
+    The client is also kept quiet: it prints links and progress bars, which would end up amid the output of `--json`; it
+    logs failed requests and database errors, with tracebacks, that it raises, too; and mlflow 3.17 uses what sqlalchemy
+    2.1 has deprecated (`noload`).
     """
     levels = {name: logging.getLogger(name).level for name in ("mlflow.store.db.utils", "urllib3.connectionpool")}
     set_here = {
@@ -130,6 +130,7 @@ def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
             "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         }.items()
         if name not in os.environ
     }

@@ -81,6 +81,11 @@ class Chromium:
         """Give the window this size, in pixels."""
         self._call("Emulation.setDeviceMetricsOverride", **{**self._size, "width": width, "height": height})
 
+    def prefer(self, scheme: str) -> None:
+        """Ask for pages in "light" or "dark"."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._call("Emulation.setEmulatedMedia", features=features)
+
     def open(self, url: str) -> None:
         """Go to an address, loading the page anew."""
         self._call("Page.navigate", url="about:blank")
