@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from tuning.commands import pick, probe, search, ui, workloads
+from tuning.commands import pick, probe, report, search, ui, workloads
 from tuning.commands.options import BAD_INPUT, Parser
 
 NOTHING, INTERRUPTED = 1, 130
@@ -51,7 +51,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 def _parser() -> Parser:
     parser = Parser(prog="batch-size", description="Which batch size should I train with, and why?")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (search, probe, pick, ui, workloads):
+    for module in (search, probe, pick, report, ui, workloads):
         module.add(commands)
     return parser
 

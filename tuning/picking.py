@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tuning.answer import Answer
@@ -21,7 +22,7 @@ def pick_from_study(tracking_uri: str | None, study: str | None, **rule: Any) ->
         TrackingError: If the store or the study does not exist.
         NothingToRecommend: If no trial completed.
     """
-    return _recommend(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
+    return recommend_from(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
 
 
 def pick_from_experiment(
@@ -33,10 +34,15 @@ def pick_from_experiment(
         TrackingError: If the store or the experiment does not exist, or no run has the parameter or the metric.
         NothingToRecommend: If no run completed with the metric.
     """
-    return _recommend(read_foreign(tracking_uri, experiment, param=param, metric=metric, mode=mode), rule)
+    return recommend_from(read_foreign(tracking_uri, experiment, param=param, metric=metric, mode=mode), rule)
 
 
-def _recommend(record: StudyRecord, rule: dict[str, Any]) -> Answer:
+def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
+    """Recommend from what MLflow holds of a search.
+
+    Raises:
+        NothingToRecommend: If no trial completed.
+    """
     seeds = record.settings.get("seeds")
     notes = [note for note in record.settings.get("notes", "").splitlines() if note]
     recommendation = recommend(

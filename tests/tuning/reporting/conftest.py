@@ -1,0 +1,8 @@
+"""The recorded study and the browser of the tracking tests serve here, too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tracking"))

@@ -1,0 +1,1 @@
+"""Layer 3: the report of a study, a single page."""

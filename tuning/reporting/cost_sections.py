@@ -1,0 +1,122 @@
+"""The figures of a report about what training costs: time or examples to the target, and updates to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from tuning.figures import cost, updates
+from tuning.reporting.analysis import Analysis, Reached
+from tuning.reporting.evidence import Evidence
+from tuning.reporting.section import Section, left_out
+from tuning.selection.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET
+from tuning.selection.scaling_law import ScalingLaw
+from tuning.selection.time_to_target import seconds_to_target
+from tuning.selection.wording import listing, number
+
+_POINTS = 60
+
+
+def cost_section(evidence: Evidence, analysis: Analysis) -> Section:
+    """Time to the target, or examples to it; without curves, the cost of the budget."""
+    costs = analysis.close.costs
+    if costs.kind not in (SECONDS_TO_TARGET, EXAMPLES_TO_TARGET):
+        return _budget_section(evidence)
+    in_seconds = costs.kind == SECONDS_TO_TARGET
+    hits: dict[int, list[float]] = {}
+    misses: dict[int, list[float]] = {}
+    for size, by_seed in costs.crossings.items():
+        rate = costs.examples_per_second.get(size) if in_seconds else 1.0
+        for found in by_seed.values():
+            if rate and np.isfinite(found.examples):
+                (hits if found.reached else misses).setdefault(size, []).append(found.examples / rate)
+    fits = analysis.close.explanation
+    optimum, law, line = fits.optimum, fits.scaling_law, fits.throughput_line
+    told = _target_told(evidence, analysis.close)
+    if optimum is not None:
+        zone = " to ".join(number(end) for end in optimum.flat_zone)
+        told += f" The fitted time is within 5 % of its least from {zone}."
+    else:
+        told += " No fitted time: the law of updates or the line of seconds is not identified by these trials."
+    return Section(
+        "Time to the target" if in_seconds else "Examples to the target",
+        lambda axes: cost.draw(
+            axes,
+            costs.by_batch_size,
+            unit="training seconds to the target" if in_seconds else "training examples to the target",
+            by_seed=hits,
+            missed=misses,
+            chosen=evidence.answer.recommendation.batch_size,
+            fitted=[(size, seconds_to_target(law, line, size)) for size in _between(costs.by_batch_size)]
+            if optimum is not None and law is not None and line is not None and in_seconds
+            else (),
+            flat_zone=None if optimum is None or not in_seconds else optimum.flat_zone,
+        ),
+        told,
+    )
+
+
+def updates_section(evidence: Evidence, analysis: Analysis) -> Section:
+    """Updates to the target with the fitted law."""
+    title = "Updates to the target"
+    found = {
+        size: [crossing.examples / size for crossing in by_seed.values()]
+        for size, by_seed in analysis.wide.costs.crossings.items()
+        if analysis.wide.costs.examples_to_target(size) is not None
+    }
+    if len(found) < 2:
+        return left_out(title, "Fewer than two batch sizes reached a common target with a curve that tells when.")
+    law = analysis.wide.explanation.scaling_law
+    is_known = law is not None and law.identified
+    return Section(
+        title,
+        lambda axes: updates.draw(
+            axes,
+            found,
+            fitted=[] if law is None else [(size, law.updates(size)) for size in _between(found)],
+            smallest=law.smallest_updates if law is not None and is_known else None,
+            critical=law.critical_batch_size if law is not None and is_known else None,
+            interval=law.interval if law is not None else (None, None),
+        ),
+        f"{_target_told(evidence, analysis.wide)} {_law_told(law)}",
+    )
+
+
+def _budget_section(evidence: Evidence) -> Section:
+    found = evidence.answer.recommendation
+    offers = () if found.explanation is None else found.explanation.pareto
+    costs = {offer.batch_size: offer.cost for offer in offers if offer.cost is not None}
+    if not costs or found.cost is None:
+        return left_out("Time to the target", "Neither times nor learning curves were logged.")
+    unit = found.cost
+    return Section(
+        "Cost of training",
+        lambda axes: cost.draw(axes, costs, unit=unit, chosen=found.batch_size),
+        "Of the same budget for every batch size; without learning curves there is no time to a target.",
+    )
+
+
+def _target_told(evidence: Evidence, reached: Reached) -> str:
+    told = f"The target is {evidence.answer.recommendation.objective} {number(reached.target or 0.0)}"
+    if evidence.target is not None:
+        return f"{told}."
+    sizes = listing(reached.sizes)
+    return f"{told}, which every training with {sizes} reached; the pick does not rest on it (--target asks for one)."
+
+
+def _law_told(law: ScalingLaw | None) -> str:
+    if law is None:
+        return "Too few batch sizes reached it, each at an inner learning rate, to fit the law of updates."
+    low, high = law.interval
+    if law.identified:
+        ends = f"{number(low or 0.0)} to {number(high)}" if high is not None else f"from {number(low or 0.0)}"
+        return f"The critical batch size is {number(law.critical_batch_size)} (90 % interval {ends})."
+    bounds = [f"at least {number(low)}"] if low is not None else []
+    bounds += [f"at most {number(high)}"] if high is not None else []
+    bound = f" If the law holds, it is {' and '.join(bounds)} (90 % interval)." if bounds else ""
+    return f"The critical batch size is not identified: {'; '.join(law.doubts)}.{bound}"
+
+
+def _between(sizes: Collection[int]) -> list[float]:
+    return [float(size) for size in np.geomspace(min(sizes), max(sizes), _POINTS)]

@@ -1,0 +1,32 @@
+"""Section: one figure of a report with what it says, or why it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Section:
+    """One figure.
+
+    Args:
+        title: What it shows.
+        draw: Draws it on axes of matplotlib; None where there is nothing to draw.
+        told: What to see in it, and where its numbers come from; without a figure, why there is none.
+    """
+
+    title: str
+    draw: Callable[[Any], None] | None
+    told: str
+
+
+def left_out(title: str, why: str) -> Section:
+    """A figure for which there is no data.
+
+    Args:
+        title: What it would show.
+        why: Why it does not; one sentence.
+    """
+    return Section(title, None, why)
