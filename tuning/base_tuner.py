@@ -19,6 +19,9 @@ from tuning.execution.starting import running_executor
 from tuning.options import SearchOptions, read_options
 from tuning.probing.capped import CappedExecutor
 from tuning.probing.search_memory import as_outcome, limit_of_search, memory_of_search
+from tuning.reporting.evidence import evidence_of_search
+from tuning.reporting.page import FILE_NAME, render_report
+from tuning.reporting.provenance import provenance
 from tuning.search_arguments import SearchArguments, read_search_arguments
 from tuning.searching.loop import SearchLoop, relog
 from tuning.searching.notes import notes_of
@@ -27,6 +30,7 @@ from tuning.searching.progress import SearchProgress
 from tuning.searching.requests import TrialRequests
 from tuning.searching.training_advice import advise
 from tuning.selection.recommendation import Recommendation, recommend
+from tuning.selection.results import TrialResult
 from tuning.studies.kept_models import KeptModels
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.plans import Plan
@@ -97,6 +101,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self._input_shape: tuple[int | None, ...] = (None,)
         self._largest_fitting: int | None = None
         self._answer: Answer | None = None
+        self._settings: dict[str, str] = {}
         quiet_optuna()
         super().__init__(
             OptunaOracle(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
@@ -147,7 +152,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
             found = self.recommend()
             advice = advise(executor, found, self.oracle.records, epochs=arguments.epochs)
             self._answer = Answer(found, self.project_name, tracker.tracking_uri, tracker.experiment_id, advice)
-            tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown())
+            tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown(), self._report())
         finally:
             lock.release()
 
@@ -161,11 +166,10 @@ class BatchSizeTuner(keras_tuner.Tuner):
             NothingToRecommend: If no trial completed.
         """
         chosen = {"rule": self.options.rule, "tolerance": self.options.tolerance, "target": self.options.target} | rule
-        name = self.oracle.objective.name
         return recommend(
-            [record.result(name) for record in self.oracle.records if record.outcome is not None],
+            self._results(),
             maximize=self.oracle.maximize,
-            objective=name,
+            objective=self.oracle.objective.name,
             notes=self._notes(),
             planned_seeds=self.seeds,
             **chosen,
@@ -245,7 +249,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
             tracker.fresh(name)
             self._fresh = False
         check_settings(storage, name, settings)
-        tracker.start_study(name, {**settings, "notes": "\n".join(self._notes())})
+        self._settings = {**settings, "notes": "\n".join(self._notes()), **provenance()}
+        tracker.start_study(name, self._settings)
         sampler = self.make_sampler(space)
         study = open_study(storage, name, maximize=self.oracle.maximize, settings=settings, sampler=sampler)
         self.oracle.open(study, self.make_plan(space))
@@ -300,6 +305,24 @@ class BatchSizeTuner(keras_tuner.Tuner):
         running = {record.trial_id for record in self.oracle.records if record.outcome is None}
         best = {trial.trial_id for trial in self.oracle.get_best_trials(self._kept.limit)}
         self._kept.keep(best | running)
+
+    def _report(self) -> dict[str, str]:
+        """The page that goes with the recommendation, where there is a place for it."""
+        if not self.answer.tracking_uri:
+            return {}
+        evidence = evidence_of_search(
+            self.answer,
+            self._results(),
+            maximize=self.oracle.maximize,
+            target=self.options.target,
+            settings=self._settings,
+        )
+        return {FILE_NAME: render_report(evidence)}
+
+    def _results(self) -> list[TrialResult]:
+        """Every trial that has ended."""
+        name = self.oracle.objective.name
+        return [record.result(name) for record in self.oracle.records if record.outcome is not None]
 
     def _notes(self) -> list[str]:
         return notes_of(self._description, self.options, self.oracle.records, self._largest_fitting)
