@@ -22,7 +22,7 @@ from tuning.execution.local import LocalExecutor
 from tuning.execution.memory_limit import MemoryLimit
 from tuning.probing.asking import ask
 from tuning.probing.memory import margin_for, probe_memory
-from tuning.trial import MemoryProbe, MemoryProbeRequest
+from tuning.trial import DescribeRequest, MemoryProbe, MemoryProbeRequest, ModelDescription
 
 _RESOLUTION = 1.01
 _CLASSES = 10
@@ -95,7 +95,15 @@ def _measure(name: str, *, with_truth: bool) -> None:
         try:
             begin = time.monotonic()
             margin = margin_for(limit, has_batch_normalization=False, loop="keras")
-            found = probe_memory(executor, limit, n_train=n_train, margin=margin)
+            described = ask(executor, DescribeRequest("describe", {}))
+            assert isinstance(described, ModelDescription)
+            found = probe_memory(
+                executor,
+                limit,
+                n_train=n_train,
+                margin=margin,
+                bytes_per_example=described.tensor_bytes_per_example,
+            )
             seconds = time.monotonic() - begin
             truth = _bisect(executor, found.largest_batch_size, n_train) if with_truth else 0
         finally:

@@ -13,7 +13,7 @@ from tuning.probing.memory_ladder import Tried, fitting, line_through, next_of, 
 from tuning.selection.memory_line import LARGEST_RESIDUAL, MemoryLine
 from tuning.trial import HyperparameterValue, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
 
-ENFORCED_MARGIN = 0.01
+ENFORCED_MARGIN = 0.005
 MARGIN = 0.10
 EXTRA_MARGIN = 0.05
 
@@ -89,7 +89,7 @@ class MemoryFindings:
 def margin_for(limit: MemoryLimit, *, has_batch_normalization: bool, loop: str) -> float:
     """Return the share of the limit to leave free.
 
-    1 % of a limit that is kept on the very number that is measured, 10 % of memory that other programs use too or
+    0.5 % of a limit that is kept on the very number that is measured, 10 % of memory that other programs use too or
     that an allocator fragments; 5 % more for batch normalisation and XLA, whose workspace jumps.
     """
     extra = EXTRA_MARGIN if has_batch_normalization or loop == "xla" else 0.0
@@ -106,6 +106,7 @@ def probe_memory(
     sizes: Sequence[int] | None = None,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
+    bytes_per_example: int | None = None,
 ) -> MemoryFindings:
     """Try batch sizes until the largest that fits is known.
 
@@ -113,22 +114,30 @@ def probe_memory(
         executor: Its workers should be held to the limit.
         limit: Memory that training may use.
         n_train: Training examples, or the largest size that anyone asks for.
-        margin: Share of the limit that a predicted size leaves free; 5 % more if the line turns out to be bent.
+        margin: Share of the limit that a predicted size leaves free; 5 % more if the line turns out to be bent and the
+            workers are not held to the limit.
         loop: "keras", "device" or "xla".
         sizes: The only sizes that matter, ascending; None for any.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
+        bytes_per_example: More than the tensors of one example ever hold, which saves probes; None if not known.
     """
     tried: list[Tried] = []
     while True:
-        free = margin + (EXTRA_MARGIN if _is_bent(line_through(tried)) else 0.0)
+        extra = EXTRA_MARGIN if _is_bent(line_through(tried)) and not limit.is_exact else 0.0
         coming = (
-            next_probe(tried, limit_bytes=limit.bytes, n_train=n_train, margin=free)
+            next_probe(
+                tried,
+                limit_bytes=limit.bytes,
+                n_train=n_train,
+                margin=margin + extra,
+                bytes_per_example=bytes_per_example,
+            )
             if sizes is None
             else next_of(tried, sizes)
         )
         if coming is None:
-            return MemoryFindings(tuple(tried), limit, free, n_train, loop)
+            return MemoryFindings(tuple(tried), limit, margin + extra, n_train, loop)
         request = MemoryProbeRequest(
             f"memory-{len(tried)}-{coming.batch_size}",
             coming.batch_size,

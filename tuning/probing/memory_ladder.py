@@ -12,7 +12,11 @@ from tuning.trial import Status
 MOST_PROBES = 7
 _FIRST = 8
 _LEAP = 16
-_SHARES = (0.25, 0.5, 0.8)
+_WORKSPACES = 2  # kernels may need as much again as the tensors of an example
+_SURE_SHARE = 0.25
+_FLAT_SHARE = 0.7  # of a reach that noise may have made too far
+_SHARES = (0.5, 0.8)
+_BOLDNESS = 0.9  # of the way that the last stretch of a line promises
 _STEP = 1.25  # a rung closer than this to the last one tells nothing new
 _RESOLUTION = 1.02
 _NOISE_BYTES = 32 * 2**20  # by which the peak of the same training varies between runs (measured: 10 to 30 MiB)
@@ -51,19 +55,23 @@ class Next:
     fresh: bool = False
 
 
-def next_probe(tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin: float) -> Next | None:
+def next_probe(
+    tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin: float, bytes_per_example: int | None = None
+) -> Next | None:
     """Return what to try next, or None when the largest size that fits is known well enough.
 
-    Small sizes bound the slope from above; then a quarter, a half and four fifths of what they let expect are tried,
-    to fit the line where it matters; then the size that the line predicts. If that fits, and the line through it
-    promises 2 % more, that is tried, too; if it does not fit, the sizes between are bisected. Memory grows with the
-    batch size, so what fits clears all smaller sizes and what does not rules out all larger.
+    Small sizes, or what the tensors of an example come to, bound the slope from above; then a half and four fifths of
+    what they let expect are tried, to fit the line where it matters; then the size that the line predicts. If that
+    fits, and the line through it, or its last stretch, promises 2 % more, that is tried, too; if it does not fit, the
+    sizes between are bisected. Memory grows with the batch size, so what fits clears all smaller sizes and what does
+    not rules out all larger.
 
     Args:
         tried: The probes so far, in order.
         limit_bytes: Memory that training may use.
         n_train: Training examples: no batch is larger.
         margin: Share of the limit that the predicted size leaves free.
+        bytes_per_example: More than the tensors of one example ever hold; None if that is not known.
     """
     if len(tried) >= MOST_PROBES:
         return None
@@ -80,17 +88,21 @@ def next_probe(tried: Sequence[Tried], *, limit_bytes: int, n_train: int, margin
     if lost is not None:
         return _between(fits, lost, limit_bytes, margin)
     if len(fits) == 1:
-        return Next(min(_LEAP * top, max(n_train // 4, top + 1)))
+        sure = (limit_bytes - fits[top]) / (_WORKSPACES * bytes_per_example) if bytes_per_example else 0.0
+        leap = min(max(_LEAP * top, int(sure * _SURE_SHARE)), max(n_train // 4, top + 1))
+        return Next(leap, fresh=leap > _LEAP * top and sure < 2 * n_train)
     reach = _reach(fits, limit_bytes)
     has_room = reach >= 2 * n_train
     if not has_room and _is_flat(fits):
-        return Next(min(int(reach), n_train), fresh=True)
+        return Next(min(int(top + _FLAT_SHARE * (reach - top)), n_train), fresh=True)
     if len(tried) <= MOST_PROBES - 3 or has_room:
         for share in _SHARES:
             rung = int(share * min(reach, n_train))
             if rung >= _STEP * top:
                 return Next(rung, fresh=not has_room)
     candidate = n_train if has_room else min(n_train, _predicted(fits, limit_bytes, margin))
+    if candidate <= _RESOLUTION * top:  # the line is too uncertain to promise more, but its last stretch may
+        candidate = min(n_train, int(top + _BOLDNESS * (_reach(fits, (1 - margin) * limit_bytes) - top)))
     return Next(candidate, fresh=not has_room) if candidate > _RESOLUTION * top else None
 
 
@@ -170,7 +182,7 @@ def _is_flat(fits: dict[int, int]) -> bool:
     return upper - lower < _NOISE_BYTES
 
 
-def _reach(fits: dict[int, int], limit_bytes: int) -> float:
+def _reach(fits: dict[int, int], limit_bytes: float) -> float:
     """The batch size at which the limit would be met by the two largest sizes; a lower bound while noise rules."""
     (lower, lower_peak), (upper, upper_peak) = list(fits.items())[-2:]
     slope = max(upper_peak - lower_peak, _NOISE_BYTES) / (upper - lower)

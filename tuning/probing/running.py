@@ -97,7 +97,14 @@ def run_probe(
     normalizes = description.has_batch_normalization
     memory_loop = KERAS if loop == "auto" else loop
     margin = margin_for(limit, has_batch_normalization=normalizes, loop=memory_loop)
-    memory = probe_memory(executor, limit, n_train=n_train, margin=margin, loop=memory_loop)
+    memory = probe_memory(
+        executor,
+        limit,
+        n_train=n_train,
+        margin=margin,
+        loop=memory_loop,
+        bytes_per_example=description.tensor_bytes_per_example,
+    )
     if not memory.verified:
         return Probe(workload, executor.devices[0], memory, ThroughputFindings((), {}), NoiseFindings(), normalizes)
     sizes = sizes_to_time(memory.largest_batch_size)

@@ -8,7 +8,7 @@ import pytest
 from fakes import ScriptedExecutor
 
 from tuning.execution.memory_limit import EXIT_CODE, MemoryLimit
-from tuning.probing.memory import MemoryFindings, margin_for, probe_memory
+from tuning.probing.memory import ENFORCED_MARGIN, MemoryFindings, margin_for, probe_memory
 from tuning.trial import MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
 
 MIB, GIB = 2**20, 2**30
@@ -31,10 +31,16 @@ def machine(
 
 
 def find(
-    peak: Callable[[int], float], *, limit: MemoryLimit = LIMIT, n_train: int = 10**6, margin: float = 0.01
+    peak: Callable[[int], float],
+    *,
+    limit: MemoryLimit = LIMIT,
+    n_train: int = 10**6,
+    margin: float = ENFORCED_MARGIN,
+    bytes_per_example: int | None = None,
 ) -> tuple[MemoryFindings, ScriptedExecutor]:
     executor = ScriptedExecutor(probes=machine(peak, limit.bytes))
-    return probe_memory(executor, limit, n_train=n_train, margin=margin), executor
+    found = probe_memory(executor, limit, n_train=n_train, margin=margin, bytes_per_example=bytes_per_example)
+    return found, executor
 
 
 def largest_true(peak: Callable[[int], float], limit_bytes: int) -> int:
@@ -56,6 +62,19 @@ def test_the_largest_size_is_found_within_5_percent_in_at_most_7_probes(per_exam
     assert len(found.probes) <= 7
     assert found.verified
     assert 0.95 * truth <= found.largest_batch_size <= truth
+
+
+@pytest.mark.parametrize("per_example", [25e3, 0.7e6, 12e6])
+@pytest.mark.parametrize("pessimism", [1, 10])
+def test_a_bound_on_the_bytes_of_an_example_saves_probes(per_example: float, pessimism: int) -> None:
+    def peak(size: int) -> float:
+        return max(900 * MIB + per_example * size, 960 * MIB) + (size * 7919 % 21 - 10) * MIB
+
+    plain, _ = find(peak)
+    found, _ = find(peak, bytes_per_example=int(per_example * pessimism))
+    truth = (LIMIT.bytes - 900 * MIB) / per_example
+    assert len(found.probes) <= len(plain.probes) <= 7
+    assert 0.95 * truth <= found.largest_batch_size <= 1.02 * truth
 
 
 @pytest.mark.parametrize("per_example", [2e3, 5e3, 10e3])
@@ -101,6 +120,17 @@ def test_memory_that_jumps_between_sizes_is_bisected() -> None:
     assert found.largest_batch_size <= truth
     assert found.largest_batch_size > truth / 2
     assert not all(probe.fits for probe in found.probes)
+
+
+@pytest.mark.parametrize("bytes_per_example", [None, 10**7])
+def test_a_line_that_flattens_is_followed_to_the_limit(bytes_per_example: int | None) -> None:
+    def peak(size: int) -> float:
+        return 1250e6 + 20.4e6 * size**0.65 if size > 8 else 1570e6  # like convolutions, measured
+
+    found, _ = find(peak, limit=MemoryLimit(int(2.5 * GIB), "--memory-limit"), bytes_per_example=bytes_per_example)
+    truth = largest_true(peak, int(2.5 * GIB))
+    assert len(found.probes) <= 7
+    assert 0.95 * truth <= found.largest_batch_size <= truth
 
 
 def test_nothing_fits_is_said() -> None:
@@ -154,7 +184,7 @@ def test_a_worker_that_dies_again_and_again_is_out_of_memory() -> None:
 
 def test_an_enforced_limit_needs_less_margin_than_shared_memory() -> None:
     shared = MemoryLimit(GIB, "available memory")
-    assert margin_for(LIMIT, has_batch_normalization=False, loop="keras") == 0.01
+    assert margin_for(LIMIT, has_batch_normalization=False, loop="keras") == 0.005
     assert margin_for(shared, has_batch_normalization=False, loop="keras") == 0.10
     assert margin_for(shared, has_batch_normalization=True, loop="keras") == pytest.approx(0.15)
     assert margin_for(shared, has_batch_normalization=False, loop="xla") == pytest.approx(0.15)
