@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import cloudpickle
 from tuning.execution import memory_limit
 from tuning.execution.devices import worker_environment
 from tuning.execution.executor import WorkerSetup
+from tuning.execution.oom_killer import count_kills, may_have_killed
 from tuning.execution.worker import READY, STOP, Hello
 from tuning.training.failures import status_of_exit
 from tuning.trial import EpochReport, Event, Request, Status, TrialOutcome
@@ -33,6 +35,7 @@ class _Worker:
     log_path: Path
     request: Request | None = None
     log_start: int = 0
+    kills_before: int | None = None
 
 
 class LocalExecutor:
@@ -68,6 +71,7 @@ class LocalExecutor:
             raise ValueError(f"{device} must be idle; it runs {worker.request.trial_id}. Wait for its outcome.")
         worker.request = request
         worker.log_start = worker.log_path.stat().st_size
+        worker.kills_before = count_kills()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.connection.send(request)  # if it has just died, events() finds that out
 
@@ -141,7 +145,7 @@ class LocalExecutor:
         assert worker.request is not None
         exit_code = _end(worker.process)
         tail = _tail(worker.log_path, worker.log_start)
-        status, reason = _explain(exit_code, tail)
+        status, reason = _explain(exit_code, tail, may_have_killed(worker.kills_before, count_kills()))
         outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail, exit_code=exit_code)
         self._discard(device)
         return outcome
@@ -168,9 +172,11 @@ def _register_by_value(part: Any) -> None:
         cloudpickle.register_pickle_by_value(sys.modules[name])
 
 
-def _explain(exit_code: int, tail: str) -> tuple[Status, str]:
+def _explain(exit_code: int, tail: str, killer_was_at_work: bool) -> tuple[Status, str]:
     if exit_code == memory_limit.EXIT_CODE:
         return Status.OUT_OF_MEMORY, f"The {tail.splitlines()[-1] if tail else 'memory limit was exceeded'}."
+    if exit_code == -signal.SIGKILL and not killer_was_at_work:
+        return Status.FAILED, "The worker was killed by SIGKILL, which the system did not send for lack of memory."
     status, reason = status_of_exit(exit_code, tail)
     last = tail.splitlines()[-1] if tail else ""
     return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
