@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tuning.searching.training_advice import TrainingAdvice
-from tuning.selection.recommendation import Recommendation, TableRow
-
-_COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
+from tuning.selection.recommendation import Recommendation
+from tuning.selection.table import COLUMNS, cells
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Answer:
         first, *rest = found.reasons
         lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
         lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
-        lines += ["| " + " | ".join(_COLUMNS) + " |", "|" + " ---: |" * (len(_COLUMNS) - 1) + " :--- |"]
-        lines += ["| " + " | ".join(_cells(row)) + " |" for row in found.table]
+        lines += ["| " + " | ".join(COLUMNS) + " |", "|" + " ---: |" * (len(COLUMNS) - 1) + " :--- |"]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in found.table]
         return "\n".join(lines) + "\n"
 
     def show(self, console: Console) -> None:
@@ -66,10 +65,10 @@ class Answer:
             title=f"{found.objective} by batch size",
             title_justify="left",
         )
-        for name in _COLUMNS:
+        for name in COLUMNS:
             table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
         for row in found.table:
-            table.add_row(*_cells(row), style="bold green" if row.verdict == "recommended" else None)
+            table.add_row(*cells(row), style="bold green" if row.verdict == "recommended" else None)
         console.print(table)
         first, *rest = found.reasons
         console.print(first, style="bold green", highlight=False)
@@ -77,23 +76,11 @@ class Answer:
         for caveat in found.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
 
+    def _repr_html_(self) -> str:
+        """The answer with its figures, for notebooks."""
+        from tuning.selection.notebook import to_html  # draws, which takes a second to load
+
+        return to_html(self.recommendation, self._advice())
+
     def _advice(self) -> list[str]:
         return [] if self.advice is None else [self.advice.tell()]
-
-
-def _cells(row: TableRow) -> tuple[str, ...]:
-    memory = row.peak_memory_bytes
-    return (
-        str(row.batch_size),
-        _number(row.learning_rate, ".3g"),
-        str(row.seeds),
-        _number(row.objective_mean, ".4f"),
-        _number(row.objective_se, ".4f"),
-        _number(row.examples_per_second, ",.0f"),
-        "" if memory is None else f"{memory / 2**20:,.0f}",
-        row.verdict,
-    )
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

@@ -9,11 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tuning.figures.fragments import heading, paragraphs, warnings
+from tuning.figures.fragments import table as html_table
 from tuning.probing.memory import MemoryFindings
 from tuning.probing.noise import NoiseFindings
 from tuning.probing.suggestion import centre_of_search, suggested_batch_sizes
 from tuning.probing.throughput import CHOSEN, KERAS, ThroughputFindings
 from tuning.selection.throughput import LARGEST_RESIDUAL
+
+_COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,25 @@ class Probe:
         for caveat in self.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
 
+    def _repr_html_(self) -> str:
+        """The findings with their figures, for notebooks."""
+        from tuning.figures.canvas import image_tag  # takes a second to load
+        from tuning.probing.plot import draw
+
+        return "".join(
+            [
+                heading(f"{self.workload} on {self.device}"),
+                paragraphs(self._headlines()),
+                warnings(self.caveats),
+                html_table(_COLUMNS, [self._cells(size) for size in self._sizes()]),
+                image_tag(draw(self), "memory, throughput and gradient noise scale"),
+            ]
+        )
+
+    def _sizes(self) -> list[int]:
+        """Every batch size that something is known of, ascending."""
+        return sorted({probe.batch_size for probe in self.memory.probes} | set(self._rates()))
+
     def _table(self) -> Table:
         table = Table(
             box=SIMPLE_HEAD,
@@ -107,9 +130,9 @@ class Probe:
             title=f"{self.workload} on {self.device}",
             title_justify="left",
         )
-        for name in ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee"):
+        for name in _COLUMNS:
             table.add_column(name, justify="left" if name in ("fits", "loop", "knee") else "right", no_wrap=True)
-        for size in sorted({probe.batch_size for probe in self.memory.probes} | set(self._rates())):
+        for size in self._sizes():
             table.add_row(*self._cells(size))
         return table
 

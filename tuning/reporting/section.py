@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.figures.canvas import image_tag, sketch
+from tuning.figures.fragments import heading, paragraphs
+
 
 @dataclass(frozen=True)
 class Section:
@@ -20,6 +23,11 @@ class Section:
     title: str
     draw: Callable[[Any], None] | None
     told: str
+
+    def _repr_html_(self) -> str:
+        """The figure with its words, for notebooks."""
+        picture = "" if self.draw is None else image_tag(sketch(self.draw), self.title)
+        return heading(self.title) + picture + paragraphs([self.told])
 
 
 def left_out(title: str, why: str) -> Section:

@@ -101,6 +101,12 @@ class Recommendation:
         plain["hyperparameters"] = {name: _plain(value) for name, value in self.hyperparameters}
         return plain
 
+    def _repr_html_(self) -> str:
+        """Words, table and figures, for notebooks."""
+        from tuning.selection.notebook import to_html  # draws, which takes a second to load
+
+        return to_html(self)
+
 
 def recommend(
     results: Sequence[TrialResult],

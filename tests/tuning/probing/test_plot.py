@@ -49,3 +49,11 @@ def test_it_is_written_as_png_or_svg(file_format: str, start: bytes) -> None:
 def test_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="png or svg; got 'pdf'"):
         render(run(), "pdf")
+
+
+def test_a_notebook_shows_the_words_the_table_and_the_picture() -> None:
+    found = run()
+    shown = found._repr_html_()
+    assert shown.count("<img ") == 1
+    assert all(f">{probe.batch_size}</td>" in shown for probe in found.memory.probes)
+    assert "Largest batch size that fits" in shown
