@@ -1,18 +1,25 @@
-"""Progress of a search: live bars on a terminal, a line per trial elsewhere, nothing if asked to be quiet."""
+"""Progress of a search: live bars on a terminal or in a notebook, a line per trial elsewhere, nothing if quiet."""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from tuning.studies.records import TrialRecord
 from tuning.trial import EpochReport, Status
 
+_SPEED_OVER_S = 24 * 3600.0  # rich forgets what is older than 30 s, which a trial may take
+
 
 class SearchProgress:
-    """Shows how a search is going, on standard error.
+    """Shows how a search is going, on standard error or in the notebook: how many trials are done, running and without
+    a score, how long the rest will take, the best so far, and a line for each that runs.
 
     Args:
         total: Trials planned.
@@ -35,7 +42,7 @@ class SearchProgress:
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
-        self._console = console or Console(stderr=True, quiet=quiet)
+        self._console = console or _console(quiet)
         self._total = total
         self._objective, self._maximize, self._epochs = objective, maximize, epochs
         self._done = self._failed = 0
@@ -48,22 +55,30 @@ class SearchProgress:
             TextColumn("{task.fields[told]}"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            speed_estimate_period=_SPEED_OVER_S,
         )
         for record in records:
             self._count(record)
-        self._overall = self._progress.add_task("trials", total=total, completed=self._done, told=self._tell_best())
+        self._overall = self._progress.add_task("trials", total=total, completed=self._done, told=self._tell_counts())
+        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self._live = Live(self, console=self._console)
+
+    def __rich__(self) -> RenderableType:
+        """What is shown live."""
+        return Group(self._progress, Text(self._tell_best()))
 
     def __enter__(self) -> SearchProgress:
-        self._progress.start()
+        if self._is_live:
+            self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        self._live.stop()
 
     def started(self, record: TrialRecord, device: str) -> None:
         """A trial has been handed to a device."""
         self._lines[record.trial_id] = self._progress.add_task(device, total=self._epochs, told=_name(record))
+        self._progress.update(self._overall, told=self._tell_counts())
 
     def reported(self, epoch: EpochReport) -> None:
         """A running trial has finished an epoch."""
@@ -74,8 +89,8 @@ class SearchProgress:
         self._count(record)
         if record.trial_id in self._lines:
             self._progress.remove_task(self._lines.pop(record.trial_id))
-        self._progress.update(self._overall, completed=self._done, told=self._tell_best())
-        if not self._console.is_terminal or record.status is not Status.COMPLETED:
+        self._progress.update(self._overall, completed=self._done, told=self._tell_counts())
+        if not self._is_live or record.status is not Status.COMPLETED:
             line = f"[{self._done}/{self._total}] {self._tell(record)}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -88,9 +103,12 @@ class SearchProgress:
         elif self._best is None or self._best.score is None or (record.score > self._best.score) == self._maximize:
             self._best = record
 
+    def _tell_counts(self) -> str:
+        lost = f", {self._failed} without a score" if self._failed else ""
+        return f"{len(self._lines)} running{lost}"
+
     def _tell_best(self) -> str:
-        best = "" if self._best is None else f"best {self._objective} {self._best.score:.4g} at {_name(self._best)}"
-        return f"{best}{f', {self._failed} without a score' if self._failed else ''}"
+        return "" if self._best is None else f"best {self._objective} {self._best.score:.4g} at {_name(self._best)}"
 
     def _tell(self, record: TrialRecord) -> str:
         if record.score is None:
@@ -99,6 +117,14 @@ class SearchProgress:
         speed = record.outcome.examples_per_second if record.outcome else None
         told = f", {speed:,.0f} examples/s" if speed else ""
         return f"{_name(record)}: {self._objective} {record.score:.4g}{told}"
+
+
+def _console(quiet: bool) -> Console:
+    """Standard error; in a notebook without ipywidgets, where nothing can be live, its plain output."""
+    found = Console(stderr=True, quiet=quiet)
+    if found.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        return Console(file=sys.stdout, force_jupyter=False, force_terminal=False, quiet=quiet)
+    return found
 
 
 def _name(record: TrialRecord) -> str:

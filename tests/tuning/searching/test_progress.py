@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from search_spaces import Setting
@@ -19,7 +20,7 @@ def record(size: int, score: float | None, status: Status = Status.COMPLETED, re
 
 
 def shown(*ended: TrialRecord, terminal: bool, earlier: tuple[TrialRecord, ...] = ()) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=80)
     progress = SearchProgress(3, earlier, objective="val_accuracy", maximize=True, epochs=2, console=console)
     with progress:
         for one in ended:
@@ -42,6 +43,35 @@ def test_on_a_terminal_the_best_so_far_is_shown() -> None:
     told = shown(record(8, 0.5), record(32, 0.75), terminal=True)
     assert "best val_accuracy 0.75 at batch 32" in told
     assert "2/3" in told
+
+
+def test_on_a_terminal_every_running_trial_has_a_line_and_all_fit_80_columns() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    earlier = (record(8, 0.5), record(16, None, Status.DIVERGED))
+    progress = SearchProgress(240, earlier, objective="val_accuracy", maximize=True, epochs=50, console=console)
+    for trial_id, size in (("a", 1024), ("b", 8)):
+        running = TrialRecord(trial_id, 0, Setting(size, 0.00565685), 2, "search")
+        progress.started(running, f"cpu:{trial_id}")
+        progress.reported(EpochReport(trial_id, 12, 10, 1, {}, 0.1))
+    console.print(progress)
+    assert isinstance(console.file, io.StringIO)
+    overall, first, second, best = console.file.getvalue().splitlines()
+    assert "2/240" in overall
+    assert "2 running, 1 without a score" in overall
+    assert "12/50" in first
+    assert "batch 1024 lr 0.00566 seed 2" in first
+    assert "batch 8 " in second
+    assert best.strip() == "best val_accuracy 0.5 at batch 8 lr 0.001 seed 0"
+
+
+def test_a_notebook_without_widgets_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with SearchProgress(3, (), objective="val_accuracy", maximize=True, epochs=2) as progress:
+        progress.ended(record(8, 0.5))
+    assert capsys.readouterr().out.startswith("[1/3] batch 8 lr 0.001 seed 0: val_accuracy 0.5")
 
 
 def test_a_resumed_search_counts_what_is_done() -> None:
