@@ -18,6 +18,7 @@ LAYERS = {
     "tuning.search_arguments": 2,
     "tuning.execution": 2,
     "tuning.tracking": 2,
+    "tuning.proposals": 2,
     "tuning.studies": 2,
     "tuning.probing": 3,
     "tuning.searching": 3,

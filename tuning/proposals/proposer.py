@@ -1,0 +1,123 @@
+"""Proposer: fits what has been seen and finds the point that is worth a trial most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from tuning.proposals.acquisition import log_expected_improvement
+from tuning.proposals.axes import Array, Mask, Space
+from tuning.proposals.fitting import fit
+from tuning.proposals.gaussian_process import GaussianProcess
+from tuning.proposals.kernel import group_distances
+from tuning.proposals.likelihood import Pooled
+from tuning.proposals.observations import Observations
+
+_RANDOM, _MOVED = 600, 300
+_CLIMBERS, _MOVES, _ROUNDS = 5, 20, 5
+_FITTED = 150  # points whose likelihood is maximised; with more, a fit would take most of a proposal's time
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a proposal has to respect beside the values seen.
+
+    Args:
+        fits: Which of (n, axes) points may be tried at all, as (n,) booleans.
+        log_cost: (n,) logarithms of what (n, axes) points cost.
+        cooling: How much cost weighs, from 1 to 0: improvement is divided by `cost**cooling`.
+    """
+
+    fits: Callable[[Array], Mask]
+    log_cost: Callable[[Array], Array]
+    cooling: float
+
+
+class Proposer:
+    """Proposes points of a space, one at a time.
+
+    Args:
+        space: What may be proposed.
+        seed: Of the candidates that are looked at.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._random = np.random.default_rng(seed)
+        self._last_fit: Array | None = None
+        self._threads = ThreadpoolController()  # small matrices on threads that trainings use too take 5 times as long
+
+    def propose(self, seen: Observations, pending: Array, wish: Wish) -> Array:
+        """(axes,) the point with the largest expected improvement for its cost.
+
+        Args:
+            seen: Trials that have ended; at least one value is not NaN.
+            pending: (m, axes) points being tried, taken to turn out as expected.
+            wish: What else counts.
+        """
+        with self._threads.limit(limits=1):
+            return self._propose(seen, pending, wish)
+
+    def _propose(self, seen: Observations, pending: Array, wish: Wish) -> Array:
+        points, pooled = seen.pooled()
+        process = self._process(points, pooled)
+        means, _ = process.posterior(self._space.features(points))
+        believing = process.believing(self._space.features(pending))
+        incumbent = float(means.max())
+
+        def score(candidates: Array) -> Array:
+            found, variances = believing.posterior(self._space.features(candidates))
+            gain = log_expected_improvement(found, variances, incumbent, process.noise_variance)
+            worth = gain - wish.cooling * wish.log_cost(candidates)
+            return np.where(wish.fits(candidates), worth, -np.inf)
+
+        leaders = points[np.argsort(-means)[:_CLIMBERS]]
+        return self._climb(self._candidates(points, leaders), score)
+
+    def expect(self, seen: Observations) -> tuple[Array, Array]:
+        """The distinct points seen, (n, axes), and what is expected of them, (n,) on a scale of its own.
+
+        A point that was lucky once is expected to be worse than it was, and one among good ones better.
+        """
+        points, pooled = seen.pooled()
+        means, _ = self._process(points, pooled).posterior(self._space.features(points))
+        return points, means
+
+    def _process(self, points: Array, pooled: Pooled) -> GaussianProcess:
+        features = self._space.features(points)
+        chosen = self._chosen(pooled)
+        part = Pooled(pooled.means[chosen], pooled.repeats[chosen], pooled.within)
+        starts = () if self._last_fit is None else (self._last_fit,)
+        logs = fit(group_distances(features[chosen], self._space.groups), part, starts)
+        self._last_fit = logs
+        return GaussianProcess(features, pooled.means, pooled.repeats, logs=logs, groups=self._space.groups)
+
+    def _chosen(self, pooled: Pooled) -> NDArray[np.intp]:
+        count = len(pooled.means)
+        if count <= _FITTED:
+            return np.arange(count)
+        order = np.argsort(-pooled.means)
+        best, rest = order[: _FITTED // 3], order[_FITTED // 3 :]
+        return np.concatenate([best, self._random.choice(rest, _FITTED - len(best), replace=False)])
+
+    def _candidates(self, points: Array, leaders: Array) -> Array:
+        near = self._space.moved(leaders[self._random.integers(len(leaders), size=_MOVED)], self._random)
+        return np.vstack([self._space.random(_RANDOM, self._random), near, points])
+
+    def _climb(self, candidates: Array, score: Callable[[Array], Array]) -> Array:
+        scores = score(candidates)
+        best = np.argsort(-scores)[:_CLIMBERS]
+        leaders, heights = candidates[best], scores[best]
+        for _ in range(_ROUNDS):
+            moved = self._space.moved(np.repeat(leaders, _MOVES, axis=0), self._random)
+            reached = score(moved).reshape(len(leaders), _MOVES)
+            step = reached.argmax(axis=1)
+            rows = np.arange(len(leaders))
+            higher = reached[rows, step] > heights
+            leaders = np.where(higher[:, None], moved.reshape(len(leaders), _MOVES, -1)[rows, step], leaders)
+            heights = np.where(higher, reached[rows, step], heights)
+        return np.asarray(leaders[heights.argmax()])
