@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 LOOPS = ("auto", "keras", "device", "xla")
+SAMPLERS = ("gp", "tpe", "random")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -10,9 +9,8 @@ import optuna
 from search_spaces.space import SearchSpace
 from tuning.base_tuner import BatchSizeTuner
 from tuning.studies.encoding import Encoding
-from tuning.studies.plans import BayesianPlan, GridPlan, Plan, is_out_of_memory
-from tuning.studies.records import read_record
-from tuning.studies.sampler import DistinctSampler
+from tuning.studies.plans import BayesianPlan, GridPlan, Plan
+from tuning.studies.samplers import check_sampler, make_sampler
 
 
 class GridSearch(BatchSizeTuner):
@@ -36,34 +34,44 @@ class BayesianOptimization(BatchSizeTuner):
     """Propose batch sizes, learning rates and hyperparameters from what has been seen; confirm the leaders.
 
     Args:
+        sampler: What proposes: "gp", a Gaussian process that knows noise, cost and memory; "tpe", Optuna's default;
+            "random"; or an `optuna.samplers.BaseSampler` made for this study.
         seed: Of the sampler; the further arguments are those of `BatchSizeTuner`.
+
+    Raises:
+        TypeError: If the sampler is of another type.
+        ValueError: If there is no sampler of this name.
     """
 
     kind = "bayes"
 
     def __init__(
-        self, hypermodel: Any, objective: Any = None, max_trials: int | None = 30, *, seed: int = 0, **rest: Any
+        self,
+        hypermodel: Any,
+        objective: Any = None,
+        max_trials: int | None = 30,
+        *,
+        sampler: str | optuna.samplers.BaseSampler = "gp",
+        seed: int = 0,
+        **rest: Any,
     ) -> None:
-        self.sampler_seed = seed
+        check_sampler(sampler)
+        self.sampler, self.sampler_seed = sampler, seed
         super().__init__(hypermodel, objective, max_trials, **rest)
 
     def make_plan(self, space: SearchSpace) -> Plan:
-        proposals = self.max_trials or 30
-        return BayesianPlan(space, max_trials=proposals, seeds=self.seeds, maximize=self.oracle.maximize)
+        return BayesianPlan(space, max_trials=self._proposals, seeds=self.seeds, maximize=self.oracle.maximize)
 
     def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler:
-        encoding = Encoding(space, search_rates=True)
-        return DistinctSampler(
-            encoding.unconditional(),
-            lambda study, params: is_new_and_fits(encoding, study, params),
+        return make_sampler(
+            self.sampler,
+            Encoding(space, search_rates=True),
+            budget=self._proposals,
+            maximize=self.oracle.maximize,
             seed=self.sampler_seed,
+            largest_fitting=lambda: None if self.options.accumulate else self._largest_fitting,
         )
 
-
-def is_new_and_fits(encoding: Encoding, study: optuna.Study, params: Mapping[str, Any]) -> bool:
-    """Whether no trial of the study had this setting, and memory is not known to run out there."""
-    records = [record for trial in study.get_trials(deepcopy=False) if (record := read_record(trial)) is not None]
-    setting = encoding.decode(params)
-    if is_out_of_memory(setting, records):
-        return False
-    return encoding.has_conditions or all(record.setting != setting for record in records)
+    @property
+    def _proposals(self) -> int:
+        return self.max_trials or 30

@@ -16,6 +16,7 @@ from tuning.commands.options import (
 )
 from tuning.commands.terminal import silent_start, tell
 from tuning.execution.starting import running_executor
+from tuning.options import SAMPLERS
 from tuning.search_arguments import SearchArguments
 
 STUDIES = "batch_size_studies"
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
     found.set_defaults(run=grid)
     found = commands.add_parser("bayes", parents=parents, help="propose settings from what has been seen")
     found.add_argument("--trials", type=int, default=30, metavar="N", help="proposals (30)")
+    found.add_argument("--sampler", choices=SAMPLERS, default="gp", help="what proposes (gp)")
     found.set_defaults(run=bayes)
 
 
@@ -38,7 +40,7 @@ def grid(asked: argparse.Namespace) -> int:
 
 def bayes(asked: argparse.Namespace) -> int:
     """`batch-size bayes`: proposals from what has been seen, the leaders confirmed."""
-    return _search("bayes", asked, max_trials=asked.trials)
+    return _search("bayes", asked, max_trials=asked.trials, sampler=asked.sampler)
 
 
 def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:

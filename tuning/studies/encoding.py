@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.distributions import (
@@ -18,13 +19,30 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs, is_active, values_of
+from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, Value, as_pairs, is_active, values_of
 
 BATCH_SIZE_RANK = "batch_size_rank"
 LEARNING_RATE_OFFSET = "learning_rate_offset"
 LEARNING_RATE = "learning_rate"
 _LISTABLE = 10_000
 _DECADES = 1.0  # a searched rate lies within a factor of 10 of the rule's
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One dimension as Optuna knows it.
+
+    Args:
+        name: Optuna's.
+        distribution: Of its values.
+        is_ordered: Whether neighbouring values are alike.
+        conditions: It exists where each of these other dimensions has one of these values.
+    """
+
+    name: str
+    distribution: BaseDistribution
+    is_ordered: bool = True
+    conditions: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
 
 class Encoding:
@@ -45,6 +63,22 @@ class Encoding:
     def has_conditions(self) -> bool:
         """Whether some hyperparameters exist only for some values of others."""
         return any(entry.conditions for entry in self._entries)
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The sizes by rank."""
+        return self._sizes
+
+    @property
+    def rate_exponent(self) -> float:
+        """The power of the batch size with which good learning rates are taken to grow."""
+        return 1.0 if self._space.optimizer == "SGD" else 0.5
+
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """Every dimension, parents before children; those of one name exist under different conditions."""
+        core = tuple(Dimension(name, distribution) for name, distribution in self._core().items())
+        own = (self._dimension(entry) for entry in self._entries)
+        return core + tuple(dimension for dimension in own if dimension is not None)
 
     def unconditional(self) -> dict[str, BaseDistribution]:
         """The dimensions that every setting has."""
@@ -101,6 +135,19 @@ class Encoding:
                 params[name], distributions[name] = value, distribution
         return params, distributions
 
+    def _dimension(self, entry: Any) -> Dimension | None:
+        """None for an entry with a single value, or one whose conditions on such entries never hold."""
+        distribution = distribution_of(entry)
+        varied = {other.name for other in self._entries if distribution_of(other) is not None}
+        settled = [condition for condition in entry.conditions if condition.name not in varied]
+        if distribution is None or not all(condition.is_active(self._constants()) for condition in settled):
+            return None
+        conditions = tuple((c.name, tuple(c.values)) for c in entry.conditions if c.name in varied)
+        return Dimension(entry.name, distribution, _is_ordered(entry), conditions)
+
+    def _constants(self) -> dict[str, Any]:
+        return {entry.name: entry.default for entry in self._entries if distribution_of(entry) is None}
+
     def _core(self) -> dict[str, BaseDistribution]:
         core: dict[str, BaseDistribution] = {BATCH_SIZE_RANK: IntDistribution(0, len(self._sizes) - 1)}
         rate = self._space.learning_rate
@@ -142,6 +189,12 @@ def distribution_of(entry: Any) -> BaseDistribution | None:
         if not (logarithmic and entry.step is not None):
             return _numeric(kind, entry, logarithmic)
     return CategoricalDistribution(values)
+
+
+def _is_ordered(entry: Any) -> bool:
+    """Whether a hyperparameter's values are numbers or truth values, in the order that these have."""
+    is_number = all(isinstance(value, int | float) for value in values_of(entry))
+    return is_number and getattr(entry, "ordered", True)
 
 
 def _numeric(kind: str, entry: Any, logarithmic: bool) -> BaseDistribution:

@@ -97,7 +97,7 @@ class GridPlan:
 
 
 class BayesianPlan:
-    """A sampler's proposals at one seed, then the best of the leading batch sizes on fresh seeds.
+    """A sampler's proposals, then the best of the leading batch sizes on fresh seeds.
 
     A search's winner is too good by luck; so the leaders are trained again with seeds that the search has not used,
     the same for each, and judged by those.
@@ -124,11 +124,17 @@ class BayesianPlan:
         searched = [record for record in records if record.stage == SEARCH and record.is_settled]
         if len(searched) < self._max_trials and not self._exhausted(searched):
             trial = study.ask()
-            trial.set_user_attr(OPENING, opening(trial_id, self._suggest(trial), 0, SEARCH))
+            setting = self._suggest(trial)
+            trial.set_user_attr(OPENING, opening(trial_id, setting, self._seed_for(setting, searched), SEARCH))
             return trial
         if any(record.status is None for record in searched):
             return Pause.WAIT
         return self._confirm(study, records, searched, trial_id)
+
+    def _seed_for(self, setting: Setting, searched: Sequence[TrialRecord]) -> int:
+        """Seed 0; for a setting that is proposed again the next one that the confirmation does not use."""
+        repeats = sum(record.setting == setting for record in searched)
+        return 0 if repeats == 0 else self._seeds + repeats
 
     def _suggest(self, trial: optuna.Trial) -> Setting:
         params = {name: suggest(trial, name, found) for name, found in self.encoding.unconditional().items()}

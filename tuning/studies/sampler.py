@@ -1,4 +1,4 @@
-"""DistinctSampler: an Optuna sampler that repeats nothing and never goes where memory has run out."""
+"""DistinctSampler: makes any Optuna sampler repeat nothing and never go where memory has run out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,8 +23,8 @@ class DistinctSampler(BaseSampler):
     Args:
         space: The dimensions that every setting has, by Optuna's names.
         is_acceptable: Whether a proposal is new and can fit, given the study.
-        seed: Of the inner samplers.
-        n_startup: Random proposals before the model starts.
+        inner: Proposes; after enough unacceptable proposals, chance does.
+        seed: Of that chance.
     """
 
     def __init__(
@@ -32,13 +32,17 @@ class DistinctSampler(BaseSampler):
         space: dict[str, BaseDistribution],
         is_acceptable: Callable[[Study, dict[str, Any]], bool],
         *,
+        inner: BaseSampler,
         seed: int,
-        n_startup: int = 6,
     ) -> None:
         self._space = space
         self._is_acceptable = is_acceptable
-        self._inner = TPESampler(seed=seed, n_startup_trials=n_startup)
+        self._inner = inner
         self._random = RandomSampler(seed=seed)
+
+    def reseed_rng(self) -> None:
+        self._inner.reseed_rng()
+        self._random.reseed_rng()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
         return self._space
@@ -60,6 +64,9 @@ class DistinctSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._inner.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._inner.after_trial(study, trial, state, values)

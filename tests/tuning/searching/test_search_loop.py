@@ -10,15 +10,15 @@ import pytest
 from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.options import SAMPLERS
 from tuning.searching.loop import SearchLoop, relog
 from tuning.studies.encoding import Encoding
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.plans import BayesianPlan, GridPlan, Plan
 from tuning.studies.records import TrialRecord
-from tuning.studies.sampler import DistinctSampler
+from tuning.studies.samplers import make_sampler
 from tuning.studies.study import StudyError, StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.trial import Status, TrialOutcome, TrialRequest
-from tuning.tuners import is_new_and_fits
 
 SPACE = SearchSpace(BatchSize.of(8, 32, 128), LearningRate(), optimizer="Adam", model_rate=0.001)
 
@@ -129,32 +129,41 @@ def test_what_never_reached_mlflow_is_logged_again_on_resuming(tmp_path: Path) -
     assert [epoch.metrics["val_accuracy"] for epoch in tracker.epochs["0001"]] == [0.5, 1 / 32]
 
 
-def test_bayes_never_goes_where_memory_has_run_out(tmp_path: Path) -> None:
+def sampler_of(name: str, space: SearchSpace, budget: int, limit: int | None = None) -> optuna.samplers.BaseSampler:
+    encoding = Encoding(space, search_rates=True)
+    return make_sampler(name, encoding, budget=budget, maximize=True, seed=1, largest_fitting=lambda: limit)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_bayes_never_goes_where_memory_has_run_out(name: str, tmp_path: Path) -> None:
     def wall(request: TrialRequest) -> TrialOutcome | list[float]:
         if request.batch_size >= 64:
             return TrialOutcome(request.trial_id, Status.OUT_OF_MEMORY, reason="too large")
         return [request.batch_size / 100]
 
     space = SearchSpace(BatchSize(1, 1024), LearningRate(), optimizer="Adam", model_rate=0.001)
-    encoding = Encoding(space, search_rates=True)
-    sampler = DistinctSampler(
-        encoding.unconditional(), lambda study, params: is_new_and_fits(encoding, study, params), seed=1
-    )
     executor = ScriptedExecutor(wall)
     plan = BayesianPlan(space, max_trials=30, seeds=1, maximize=True)
-    run(open_oracle(tmp_path, plan, sampler), executor, RecordingTracker())
+    run(open_oracle(tmp_path, plan, sampler_of(name, space, 30)), executor, RecordingTracker())
     lost = [r.batch_size for r in executor.requests if r.batch_size >= 64]
     assert lost == sorted(lost, reverse=True)  # every failure lies below the one before
     assert len(lost) == len(set(lost)) <= 5
 
 
-def test_bayes_repeats_nothing_on_a_finite_space(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_bayes_never_exceeds_what_a_probe_found_to_fit(name: str, tmp_path: Path) -> None:
+    space = SearchSpace(BatchSize(1, 1024), LearningRate(), optimizer="Adam", model_rate=0.001)
+    executor = ScriptedExecutor(good)
+    plan = BayesianPlan(space, max_trials=12, seeds=1, maximize=True)
+    run(open_oracle(tmp_path, plan, sampler_of(name, space, 12, limit=32)), executor, RecordingTracker())
+    assert max(request.batch_size for request in executor.requests) <= 32
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_bayes_repeats_nothing_on_a_finite_space(name: str, tmp_path: Path) -> None:
     space = SearchSpace(BatchSize(1, 64), LearningRate.choices(0.1, 0.2), optimizer="Adam", model_rate=0.001)
-    encoding = Encoding(space, search_rates=True)
-    sampler = DistinctSampler(
-        encoding.unconditional(), lambda study, params: is_new_and_fits(encoding, study, params), seed=1
-    )
-    oracle = open_oracle(tmp_path, BayesianPlan(space, max_trials=50, seeds=1, maximize=True), sampler)
+    plan = BayesianPlan(space, max_trials=50, seeds=1, maximize=True)
+    oracle = open_oracle(tmp_path, plan, sampler_of(name, space, 50))
     run(oracle, ScriptedExecutor(good), RecordingTracker())
     settings = [record.setting for record in oracle.records]
     assert len(settings) == len(set(settings)) == 14

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras_tuner
+import optuna
+import pytest
+
+from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
+from tuning.studies.encoding import Encoding
+from tuning.studies.gp_sampler import GaussianProcessSampler
+from tuning.studies.plans import BayesianPlan, Pause
+from tuning.studies.records import CLOSING, TrialRecord, closing, read_record
+from tuning.trial import Status, TrialOutcome
+
+Ending = tuple[Status, float | None]
+SPACE = SearchSpace(BatchSize(4, 256), LearningRate(), optimizer="Adam", model_rate=0.001)
+
+
+class Search:
+    """A study with its sampler, whose trials end as a function of their setting says."""
+
+    def __init__(
+        self, space: SearchSpace, ending: Callable[[Setting], Ending], *, budget: int = 20, limit: int | None = None
+    ) -> None:
+        encoding = Encoding(space, search_rates=True)
+        self.sampler = GaussianProcessSampler(
+            encoding, budget=budget, maximize=True, seed=0, largest_fitting=lambda: limit
+        )
+        self.study = optuna.create_study(direction="maximize", sampler=self.sampler)
+        self._plan = BayesianPlan(space, max_trials=budget, seeds=1, maximize=True)
+        self._ending = ending
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        found = (read_record(trial) for trial in self.study.get_trials(deepcopy=False))
+        return [record for record in found if record is not None]
+
+    def start(self) -> optuna.Trial:
+        trial = self._plan.next(self.study, self.records, "t")
+        assert not isinstance(trial, Pause)
+        return trial
+
+    def end(self, trial: optuna.Trial) -> None:
+        status, score = self._ending(self.records[-1].setting)
+        trial.set_user_attr(CLOSING, closing(TrialOutcome("t", status, seconds=1.0), (), score))
+        told = {
+            Status.COMPLETED: optuna.trial.TrialState.COMPLETE,
+            Status.OUT_OF_MEMORY: optuna.trial.TrialState.PRUNED,
+        }
+        self.study.tell(trial, score, state=told.get(status, optuna.trial.TrialState.FAIL))
+
+    def run(self, trials: int) -> list[Setting]:
+        for _ in range(trials):
+            self.end(self.start())
+        return [record.setting for record in self.records]
+
+
+def flat(setting: Setting) -> Ending:
+    return Status.COMPLETED, 0.5
+
+
+def test_the_first_trials_are_the_middle_and_then_both_ends() -> None:
+    first = Search(SPACE, flat).run(3)
+    assert [setting.batch_size for setting in first] == [32, 256, 4]
+    assert first[0].learning_rate == pytest.approx(0.001)  # the rule's centre at 32
+
+
+def test_a_probes_limit_is_never_exceeded() -> None:
+    assert max(setting.batch_size for setting in Search(SPACE, flat, limit=64).run(12)) == 64
+
+
+def test_a_failure_for_memory_is_the_last_at_its_size_or_above() -> None:
+    def wall(setting: Setting) -> Ending:
+        if setting.batch_size >= 64:
+            return Status.OUT_OF_MEMORY, None
+        return Status.COMPLETED, setting.batch_size / 100
+
+    settings = Search(SPACE, wall).run(15)
+    lost = [setting.batch_size for setting in settings if setting.batch_size >= 64]
+    assert lost == sorted(set(lost), reverse=True)
+    assert 32 in [setting.batch_size for setting in settings]
+
+
+def test_a_search_in_which_everything_fails_goes_on() -> None:
+    settings = Search(SPACE, lambda _: (Status.DIVERGED, None)).run(8)
+    assert len(set(settings)) == 8
+
+
+def test_parallel_trials_are_distinct() -> None:
+    search = Search(SPACE, lambda setting: (Status.COMPLETED, -abs(setting.batch_size - 32) / 100))
+    search.run(6)
+    for _ in range(4):
+        search.start()
+    settings = [record.setting for record in search.records]
+    assert len(set(settings[-4:])) == 4
+
+
+def test_a_resumed_study_is_learnt_from() -> None:
+    def good_at_eight(setting: Setting) -> Ending:
+        return Status.COMPLETED, -abs(math.log2(setting.batch_size / 8))
+
+    search = Search(SPACE, good_at_eight)
+    search.run(10)
+    again = Search(SPACE, good_at_eight)
+    again.study.add_trials(search.study.trials)
+    again.run(3)
+    nearby = [record.setting.batch_size in (4, 8, 16) for record in again.records[-3:]]
+    assert sum(nearby) >= 2  # of three, one may explore
+
+
+def test_conditional_hyperparameters_come_with_the_proposal() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("kind", ["mlp", "cnn"])
+    with hp.conditional_scope("kind", ["cnn"]):
+        hp.Int("filters", 8, 32, step=8)
+    space = SearchSpace(BatchSize(4, 16), LearningRate(), model_rate=0.001, entries=tuple(hp.space))
+
+    def best_with_many_filters(setting: Setting) -> Ending:
+        return Status.COMPLETED, float(dict(setting.hyperparameters).get("filters", 0)) / 32  # type: ignore[arg-type]
+
+    chosen = [dict(setting.hyperparameters) for setting in Search(space, best_with_many_filters).run(16)]
+    assert all(("filters" in values) == (values["kind"] == "cnn") for values in chosen)
+    assert sum(values.get("filters") == 32 for values in chosen[8:]) >= 3
+
+
+def test_a_pruned_trial_counts_with_its_last_value() -> None:
+    search = Search(SPACE, flat)
+    trial = search.start()
+    trial.report(0.3, step=1)
+    trial.set_user_attr(CLOSING, closing(TrialOutcome("t", Status.PRUNED), (), None))
+    search.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    search.run(5)  # six trials end the design; then a fit needs the value
+    assert len(search.records) == 6

@@ -1,0 +1,122 @@
+"""GaussianProcessSampler: an Optuna sampler that knows what a batch size is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from tuning.proposals.axes import Array, Mask
+from tuning.proposals.cost import fit_cost
+from tuning.proposals.design import StartDesign
+from tuning.proposals.feasibility import MemoryEvidence
+from tuning.proposals.observations import Observations
+from tuning.proposals.proposer import Proposer, Wish
+from tuning.studies.coordinates import Coordinates
+from tuning.studies.encoding import Encoding
+from tuning.studies.experience import Experience, ExperienceReader
+
+_COOLING = 0.5
+_CANDIDATES = 200
+
+
+class GaussianProcessSampler(BaseSampler):
+    """Proposes the setting with the largest expected improvement for its cost, and none for which memory runs out.
+
+    A Gaussian process over the logarithms of batch size and learning rate and the model's own hyperparameters is
+    fitted to what was tried. Trials of one setting with several seeds are taken together, so that the noise between
+    seeds is known; trials that run count as if they ended as expected; trainings that diverged or failed count like
+    the worst. The first trials are the middle of the space and a Latin hypercube over the smallest, middle and largest
+    batch size that fit. Trials are read as `records` writes them.
+
+    Args:
+        encoding: Of the space that is searched.
+        budget: How many trials are to be proposed; cost counts less the fewer are left.
+        maximize: Whether a larger objective is better.
+        seed: Of the design and of the candidates.
+        largest_fitting: Tells the largest batch size that a probe found to fit; None where nobody measured.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        *,
+        budget: int,
+        maximize: bool,
+        seed: int,
+        largest_fitting: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self._encoding, self._budget, self._seed = encoding, budget, seed
+        self._coordinates = Coordinates(encoding)
+        self._reader = ExperienceReader(self._coordinates, maximize=maximize)
+        self._proposer = Proposer(self._coordinates.space, seed)
+        self._design = StartDesign(self._coordinates.space, self._coordinates.batch_axis, budget=budget, seed=seed)
+        self._chance = np.random.default_rng(seed)
+        self._largest_fitting = largest_fitting
+        self._random = RandomSampler(seed=seed)
+        self._proposed: dict[int, dict[str, Any]] = {}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        return self._encoding.unconditional()
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        params = self._coordinates.params(self._propose(self._reader.read(study)))
+        self._proposed = {trial.number: params}
+        return {name: params[name] for name in search_space}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The proposal's value of a conditional hyperparameter."""
+        proposed = self._proposed.get(trial.number, {})
+        if param_name in proposed:
+            return proposed[param_name]
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _propose(self, known: Experience) -> Array:
+        evidence = self._evidence(known)
+
+        def fits(points: Array) -> Mask:
+            sizes = self._coordinates.batch_sizes(points)
+            limit = self._largest_fitting()
+            within = np.ones(len(sizes), dtype=bool) if limit is None else sizes <= limit
+            return within & evidence.allows(sizes, self._coordinates.features_of_model(points))
+
+        if (first := self._first(known, fits)) is not None:
+            return first
+        left = max(0.0, 1.0 - known.count / self._budget)
+        wish = Wish(fits, self._log_cost(known), _COOLING * left)
+        return self._proposer.propose(Observations(known.points, known.values), known.pending, wish)
+
+    def _first(self, known: Experience, fits: Callable[[Array], Mask]) -> Array | None:
+        """The next point of the start design, or chance where there is no value yet; None if there is enough to fit."""
+        if known.count < len(self._design):
+            point = self._design.point(known.count, fits)
+            if point is not None and not known.holds(point):
+                return point
+        if np.isfinite(known.values).any():
+            return None
+        candidates = self._coordinates.space.random(_CANDIDATES, self._chance)
+        new = [point for point in candidates[fits(candidates)] if not known.holds(point)]
+        return np.asarray(new[0] if new else candidates[0])
+
+    def _evidence(self, known: Experience) -> MemoryEvidence:
+        sizes, models = self._coordinates.batch_sizes, self._coordinates.features_of_model
+        return MemoryEvidence(sizes(known.failed), models(known.failed), sizes(known.worked), models(known.worked))
+
+    def _log_cost(self, known: Experience) -> Callable[[Array], Array]:
+        model = fit_cost(
+            self._coordinates.batch_sizes(known.timed), self._coordinates.features_of_cost(known.timed), known.seconds
+        )
+        if model is None:
+            return lambda points: np.zeros(len(points))
+        return lambda points: model.log_seconds(
+            self._coordinates.batch_sizes(points), self._coordinates.features_of_cost(points)
+        )
