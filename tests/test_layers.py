@@ -26,6 +26,7 @@ LAYERS = {
     "tuning.picking": 3,
     "tuning.reporting": 3,
     "tuning.base_tuner": 3,
+    "tuning.staged_search": 3,
     "tuning.tuners": 3,
     "tuning.commands": 4,
     "tuning.cli": 4,
@@ -37,6 +38,7 @@ MAY_LOAD_TENSORFLOW = (
     "tuning.studies.oracle",
     "tuning.searching.preparation",
     "tuning.base_tuner",
+    "tuning.staged_search",
     "tuning.tuners",
     "search_spaces",
 )

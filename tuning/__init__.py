@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuning.selection.recommendation import Recommendation, recommend
+    from tuning.staged_search import StagedSearch
     from tuning.trial import Status
     from tuning.tuners import BayesianOptimization, GridSearch
 
@@ -17,11 +18,12 @@ _HOMES = {
     "BayesianOptimization": "tuning.tuners",
     "GridSearch": "tuning.tuners",
     "Recommendation": "tuning.selection.recommendation",
+    "StagedSearch": "tuning.staged_search",
     "Status": "tuning.trial",
     "recommend": "tuning.selection.recommendation",
 }
 
-__all__ = ["BayesianOptimization", "GridSearch", "Recommendation", "Status", "recommend"]
+__all__ = ["BayesianOptimization", "GridSearch", "Recommendation", "StagedSearch", "Status", "recommend"]
 
 
 def __getattr__(name: str) -> Any:

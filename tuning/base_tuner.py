@@ -23,6 +23,7 @@ from tuning.reporting.evidence import evidence_of_search
 from tuning.reporting.page import FILE_NAME, render_report
 from tuning.reporting.provenance import provenance
 from tuning.search_arguments import SearchArguments, read_search_arguments
+from tuning.searching.deadline import Deadline
 from tuning.searching.loop import SearchLoop, relog
 from tuning.searching.notes import notes_of
 from tuning.searching.preparation import describe_model, resolve_objective, resolve_space, settings_of
@@ -101,6 +102,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self._input_shape: tuple[int | None, ...] = (None,)
         self._largest_fitting: int | None = None
         self._answer: Answer | None = None
+        self._deadline = Deadline()
         self._settings: dict[str, str] = {}
         quiet_optuna()
         super().__init__(
@@ -143,6 +145,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         Raises:
             ValueError: As `search`; likewise the others.
         """
+        self._deadline = Deadline.after(self.options.timeout_s)
         space = self._resolve(arguments, executor)
         tracker = self._tracker or MlflowTracker(self.options.tracking_uri)  # refused before anything is written
         lock = StudyLock(Path(self.project_dir))
@@ -209,6 +212,14 @@ class BatchSizeTuner(keras_tuner.Tuner):
             print("The model is built in a worker when search() starts; its hyperparameters are listed from then on.")
         super().search_space_summary(extended)
 
+    def default_batch_size(self, n_train: int) -> BatchSize | None:  # noqa: ARG002
+        """Sizes to try where none were asked for; None for the default."""
+        return None
+
+    def more_settings(self) -> dict[str, str]:
+        """What else makes two searches of this kind the same."""
+        return {}
+
     def make_plan(self, space: SearchSpace) -> Plan:
         """What the study tries."""
         raise NotImplementedError
@@ -232,7 +243,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         return resolve_space(
             description,
             self.oracle.get_space(),
-            batch_size=self.batch_size,
+            batch_size=self.batch_size or self.default_batch_size(arguments.data.n_train),
             learning_rate=self.learning_rate,
             n_train=arguments.data.n_train,
         )
@@ -243,6 +254,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         settings = settings_of(
             self.kind, space, self._description, objective, arguments, seeds=self.seeds, loop=self.options.loop
         )
+        settings |= self.more_settings()
         storage = journal_of(Path(self.project_dir), self.options.storage)
         if self._fresh:
             set_aside(storage, name)
@@ -296,12 +308,13 @@ class BatchSizeTuner(keras_tuner.Tuner):
                 tracker,
                 display,
                 request_of=requests.make,
-                after_trial=self._forget_models,
-                timeout_s=self.options.timeout_s,
+                after_trial=lambda record: self._after_trial(record, display),
+                deadline=self._deadline,
             ).run()
 
-    def _forget_models(self, _: TrialRecord) -> None:
-        """Keep what is best so far, and what is being written."""
+    def _after_trial(self, _: TrialRecord, display: SearchProgress) -> None:
+        """Say how much is ahead, and keep what is best so far and what is being written."""
+        display.expect(self.oracle.plan.total(self.oracle.records))
         running = {record.trial_id for record in self.oracle.records if record.outcome is None}
         best = {trial.trial_id for trial in self.oracle.get_best_trials(self._kept.limit)}
         self._kept.keep(best | running)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from tuning.answer import Answer
 from tuning.selection.recommendation import recommend
+from tuning.tracking.layout import TARGET, THROUGHPUT
 from tuning.tracking.reading import StudyRecord, latest_study, read_foreign, read_study
 
 
@@ -45,6 +47,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
     """
     seeds = record.settings.get("seeds")
     notes = [note for note in record.settings.get("notes", "").splitlines() if note]
+    rule = {**_judged_by(record), **{name: value for name, value in rule.items() if value is not None}}
     recommendation = recommend(
         record.results,
         maximize=record.maximize,
@@ -54,3 +57,14 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
         **rule,
     )
     return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id)
+
+
+def _judged_by(record: StudyRecord) -> dict[str, Any]:
+    """The target and the throughput by which a staged search judged, if the study is one."""
+    settings = record.settings
+    found: dict[str, Any] = {}
+    if TARGET in settings and settings.get("objective") == record.objective:
+        found["target"] = float(settings[TARGET])
+    if THROUGHPUT in settings:
+        found["throughput"] = {int(size): rate for size, rate in json.loads(settings[THROUGHPUT]).items()}
+    return found

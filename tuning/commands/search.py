@@ -1,4 +1,4 @@
-"""`batch-size grid` and `batch-size bayes`."""
+"""`batch-size tune`, `batch-size grid` and `batch-size bayes`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ STUDIES = "batch_size_studies"
 def add(commands: Any) -> None:
     """Declare the commands."""
     parents = [search_options(), telling_options()]
+    about = "find the batch size that trains soonest, in stages: the recommended way"
+    found = commands.add_parser("tune", parents=parents, help=about)
+    found.add_argument("--first-seed", type=int, default=0, metavar="N", help="of the search; fresh seeds follow (0)")
+    found.set_defaults(run=tune)
     found = commands.add_parser("grid", parents=parents, help="train every batch size with every seed")
     found.set_defaults(run=grid)
     found = commands.add_parser("bayes", parents=parents, help="propose settings from what has been seen")
     found.add_argument("--trials", type=int, default=30, metavar="N", help="proposals (30)")
     found.add_argument("--sampler", choices=SAMPLERS, default="gp", help="what proposes (gp)")
     found.set_defaults(run=bayes)
+
+
+def tune(asked: argparse.Namespace) -> int:
+    """`batch-size tune`: learning rates at a reference, batch sizes around the forecast, fresh seeds."""
+    return _search("tune", asked, first_seed=asked.first_seed)
 
 
 def grid(asked: argparse.Namespace) -> int:
@@ -61,8 +70,9 @@ def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
     arguments, options = SearchArguments(workload.load_data(), epochs), read_options(asked)
     with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
         with silent_start():
+            from tuning.staged_search import StagedSearch
             from tuning.tuners import BayesianOptimization, GridSearch
-        tuner_class: Any = {"grid": GridSearch, "bayes": BayesianOptimization}[kind]
+        tuner_class: Any = {"tune": StagedSearch, "grid": GridSearch, "bayes": BayesianOptimization}[kind]
         tuner = tuner_class(workload.build, options=options, **given)
         tuner.run(arguments, executor)
     return tell(tuner.answer, asked)

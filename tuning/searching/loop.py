@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from tuning.execution.executor import Executor
+from tuning.searching.deadline import Deadline
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.records import TrialRecord
 from tuning.tracking.tracker import Tracker
@@ -38,7 +39,8 @@ class SearchLoop:
         display: Shows them in the terminal.
         request_of: The request that runs a trial.
         after_trial: Called with every ended trial.
-        timeout_s: Start no trial after this many seconds; None for no limit.
+        deadline: Then no trial is started, and those that run are ended at their next epoch, to be run again when the
+            search goes on; but they may end while no trial has a score.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class SearchLoop:
         *,
         request_of: Callable[[TrialRecord], TrialRequest],
         after_trial: Callable[[TrialRecord], None] = lambda _: None,
-        timeout_s: float | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
         self._oracle = oracle
         self._executor = executor
@@ -58,7 +60,8 @@ class SearchLoop:
         self._display = display
         self._request_of = request_of
         self._after_trial = after_trial
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._deadline = deadline or Deadline()
+        self._late: set[str] = set()
         self._devices: dict[str, str] = {}
         self._epochs: dict[str, list[EpochReport]] = {}
 
@@ -69,6 +72,7 @@ class SearchLoop:
             while self._devices:
                 for event in self._executor.events(_POLL_S):
                     self._take(event)
+                self._stop_if_late()
         except KeyboardInterrupt:
             self._executor.shutdown()
             for trial_id in list(self._devices):
@@ -80,7 +84,7 @@ class SearchLoop:
     def _fill(self, *devices: str) -> None:
         """Give each idle device its next trial, if there is one."""
         for device in devices:
-            if self._deadline is not None and time.monotonic() >= self._deadline:
+            if self._deadline.is_past:
                 return
             trial: Any = self._oracle.create_trial(device)
             if trial.status != "RUNNING":
@@ -101,9 +105,18 @@ class SearchLoop:
         elif isinstance(event, TrialOutcome):
             self._end(event)
 
+    def _stop_if_late(self) -> None:
+        """End what runs after the deadline, if there is something to answer with."""
+        if self._deadline.is_past and any(record.score is not None for record in self._oracle.records):
+            for trial_id in self._devices.keys() - self._late:
+                self._late.add(trial_id)
+                self._executor.stop(trial_id)
+
     def _end(self, outcome: TrialOutcome) -> None:
         """Record the outcome, set the device to work again, and only then write what MLflow shows."""
         self._devices.pop(outcome.trial_id)
+        if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
+            outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
         record = self._oracle.finish(outcome, tuple(self._epochs.pop(outcome.trial_id)))
         if outcome.status is not Status.INTERRUPTED:
             busy = set(self._devices.values())

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tuning.options import SearchOptions
+from tuning.searching.outline import tell_noise
+from tuning.selection.wording import listing
 from tuning.studies.records import TrialRecord
+from tuning.studies.staged.plan import StagedPlan
+from tuning.studies.staged.reference import SEEDS, SHARE_OF_BUDGET
 from tuning.trial import ModelDescription
 
 
@@ -34,4 +38,27 @@ def notes_of(
         )
     if (options.workers or 1) > 1:
         notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
+    return notes
+
+
+def notes_of_stages(plan: StagedPlan, records: Sequence[TrialRecord]) -> list[str]:
+    """What a staged search took for granted, one sentence each.
+
+    Args:
+        plan: What it tried, and what it was told.
+        records: Its trials so far.
+    """
+    notes = []
+    question, reference = plan.question, plan.reference(records)
+    if reference is not None and question.target is None:
+        notes.append(
+            f"The target, {question.objective} {reference.target:.4g}, is what batch size {reference.batch_size} "
+            f"reached on {SEEDS} seeds by {100 * SHARE_OF_BUDGET:.0f} % of {question.epochs} epochs; name another one "
+            "by --target."
+        )
+    if plan.noise is not None and plan.noise.noise_scale is None:
+        notes.append(tell_noise(plan.noise))
+    if plan.hyperparameters:
+        held = listing([f"{name} = {value}" for name, value in plan.hyperparameters.items()])
+        notes.append(f"The model's own hyperparameters were held at their defaults: {held}.")
     return notes

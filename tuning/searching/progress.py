@@ -75,9 +75,16 @@ class SearchProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._live.stop()
 
+    def expect(self, total: int) -> None:
+        """As many trials are planned by now."""
+        self._total = total
+        self._progress.update(self._overall, total=total)
+
     def started(self, record: TrialRecord, device: str) -> None:
         """A trial has been handed to a device."""
-        self._lines[record.trial_id] = self._progress.add_task(device, total=self._epochs, told=_name(record))
+        self._lines[record.trial_id] = self._progress.add_task(
+            device, total=record.budget.epochs if record.budget else self._epochs, told=_name(record)
+        )
         self._progress.update(self._overall, told=self._tell_counts())
 
     def reported(self, epoch: EpochReport) -> None:

@@ -74,6 +74,11 @@ class OptunaOracle(keras_tuner.Oracle):
         return self._plan
 
     @property
+    def is_open(self) -> bool:
+        """Whether a study is open."""
+        return self._plan is not None
+
+    @property
     def maximize(self) -> bool:
         """Whether a larger objective is better."""
         return bool(self.objective.direction == "max")
@@ -97,6 +102,16 @@ class OptunaOracle(keras_tuner.Oracle):
             if record is not None:
                 self._records[record.trial_id] = record
                 self._restore(record)
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a fact with the open study: plain JSON values."""
+        assert self._study is not None
+        self._study.set_user_attr(name, value)
+
+    def recall(self, name: str) -> Any:
+        """A fact that the open study keeps; None if there is none."""
+        assert self._study is not None
+        return self._study.user_attrs.get(name)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """KerasTuner's seam: the values of the next trial, or that there is none."""

@@ -25,6 +25,8 @@ NOTE = "mlflow.note.content"
 RECOMMENDATION = "recommendation"
 PROBE = "probe"
 OBJECTIVE = "objective"
+TARGET = "judged_by_target"
+THROUGHPUT = "judged_by_examples_per_second"
 LOG_TAIL = "log_tail.txt"
 
 # Params of every trial; any other that it starts with is a hyperparameter of the model.

@@ -11,6 +11,7 @@ from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
 from tuning.options import SAMPLERS
+from tuning.searching.deadline import Deadline
 from tuning.searching.loop import SearchLoop, relog
 from tuning.studies.encoding import Encoding
 from tuning.studies.oracle import OptunaOracle
@@ -39,8 +40,10 @@ def open_oracle(directory: Path, plan: Plan, sampler: optuna.samplers.BaseSample
     return oracle
 
 
-def run(oracle: OptunaOracle, executor: ScriptedExecutor, tracker: RecordingTracker) -> None:
-    SearchLoop(oracle, executor, tracker, SilentDisplay(), request_of=request_of).run()
+def run(
+    oracle: OptunaOracle, executor: ScriptedExecutor, tracker: RecordingTracker, deadline: Deadline | None = None
+) -> None:
+    SearchLoop(oracle, executor, tracker, SilentDisplay(), request_of=request_of, deadline=deadline).run()
 
 
 def test_every_planned_trial_runs_once_and_is_recorded_everywhere(tmp_path: Path) -> None:
@@ -197,5 +200,30 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_time_limit_starts_no_further_trial(tmp_path: Path) -> None:
     executor = ScriptedExecutor(good)
     oracle = open_oracle(tmp_path, GridPlan(SPACE, seeds=1))
-    SearchLoop(oracle, executor, RecordingTracker(), SilentDisplay(), request_of=request_of, timeout_s=1e-9).run()
+    run(oracle, executor, RecordingTracker(), Deadline(0.0))
     assert executor.requests == []
+
+
+def uneven(request: TrialRequest) -> list[float]:
+    """One epoch of the smallest batch size, many of the others."""
+    return [0.5] * (1 if request.batch_size == 8 else 100)
+
+
+def test_trials_that_run_when_the_time_is_up_are_owed_to_the_next_search(tmp_path: Path) -> None:
+    clock = iter(range(1000))
+    deadline = Deadline(6.0, now=lambda: float(next(clock)))
+    executor, tracker = ScriptedExecutor(uneven, devices=("cpu:0", "cpu:1")), RecordingTracker()
+    run(open_oracle(tmp_path, GridPlan(SPACE, seeds=1)), executor, tracker, deadline)
+    assert {outcome.status for outcome in tracker.outcomes.values()} == {Status.COMPLETED, Status.INTERRUPTED}
+    assert "the time was up" in {outcome.reason for outcome in tracker.outcomes.values()}
+    second = ScriptedExecutor(good)
+    resumed = open_oracle(tmp_path, GridPlan(SPACE, seeds=1))
+    run(resumed, second, tracker)
+    assert {request.batch_size for request in second.requests} == {32, 128}
+
+
+def test_without_any_score_the_running_trial_may_end(tmp_path: Path) -> None:
+    clock = iter(range(1000))
+    oracle, executor = open_oracle(tmp_path, GridPlan(SPACE, seeds=1)), ScriptedExecutor(lambda _: [0.5] * 50)
+    run(oracle, executor, RecordingTracker(), Deadline(1.0, now=lambda: float(next(clock))))
+    assert [record.status for record in oracle.records] == [Status.COMPLETED]

@@ -10,7 +10,7 @@ from tuning.selection.arms import Arm
 from tuning.selection.results import CONFIRM, SEARCH
 from tuning.studies.plans import Planned
 from tuning.studies.staged.facts import NoiseFacts
-from tuning.studies.staged.reference import Reference, confirm_budget, has_reached
+from tuning.studies.staged.reference import SEEDS, Reference, confirm_budget, has_reached
 from tuning.studies.staged.reference_stage import REFERENCE
 from tuning.studies.staged.seen import Seen
 
@@ -21,7 +21,7 @@ MORE_SEEDS = 2
 def due(seen: Seen, noise: NoiseFacts, reference: Reference) -> list[Planned]:
     """What the confirmation still needs; a further seed is asked for only when all trials of the seeds before ended."""
     chosen = settings(seen, reference)
-    first = seen.question.first_seed + 1
+    first = seen.question.first_seed + SEEDS
     further = first + seen.question.seeds
     lacking = []
     for seed in range(first, further):

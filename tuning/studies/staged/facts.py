@@ -51,6 +51,15 @@ class Timings:
         inside = math.exp(float(np.interp(math.log(batch_size), np.log(sizes), seconds)))
         return inside * max(1.0, batch_size / sizes[-1])
 
+    def to_json(self) -> dict[str, float]:
+        """Plain JSON values; `from_json` reads them."""
+        return {str(size): seconds for size, seconds in self.seconds_per_update.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, float]) -> Timings:
+        """What `to_json` wrote."""
+        return cls({int(size): seconds for size, seconds in values.items()})
+
     def examples_per_second(self, batch_sizes: Iterable[int]) -> dict[int, float]:
         """Throughput by batch size."""
         return {size: size / self.seconds(size) for size in batch_sizes}
@@ -76,16 +85,16 @@ class MachineFacts:
         """Plain JSON values; `from_json` reads them."""
         return {
             "largest_batch_size": self.largest_batch_size,
-            "user": {str(size): seconds for size, seconds in self.user.seconds_per_update.items()},
-            "trials": {str(size): seconds for size, seconds in self.trials.seconds_per_update.items()},
+            "user": self.user.to_json(),
+            "trials": self.trials.to_json(),
             "seconds_to_start": self.seconds_to_start,
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> MachineFacts:
         """What `to_json` wrote."""
-        user, trials = ({int(size): found for size, found in values[name].items()} for name in ("user", "trials"))
-        return cls(values["largest_batch_size"], Timings(user), Timings(trials), values["seconds_to_start"])
+        user, trials = (Timings.from_json(values[name]) for name in ("user", "trials"))
+        return cls(values["largest_batch_size"], user, trials, values["seconds_to_start"])
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,21 @@ from tuning.studies.plans import Pause, Planned, ask_for
 from tuning.studies.records import TrialRecord
 from tuning.studies.staged import confirm_stage, reference_stage, search_stage
 from tuning.studies.staged.facts import MachineFacts, NoiseFacts
+from tuning.studies.staged.forecast import Forecast, forecast
 from tuning.studies.staged.question import Question
 from tuning.studies.staged.rates import WINDOW
 from tuning.studies.staged.reference import Reference
 from tuning.studies.staged.reference_stage import REFERENCE
-from tuning.studies.staged.seen import Seen
+from tuning.studies.staged.seen import Seen, defaults_of
 from tuning.studies.staged.sizes import MOST_SIZES
+from tuning.trial import HyperparameterValue
 
 
 class StagedPlan:
     """Decides by the records alone, so that a search which was killed goes on as if it had not been.
 
-    1. reference: five learning rates spaced by 3 at one batch size, moved outward while the best is at an edge.
+    1. reference: five learning rates spaced by 3 at one batch size, moved outward while the best is at an edge; the
+       best one on two more seeds, if the target is to be what they reach.
     2. search: six batch sizes around the forecast, three learning rates each around the rule's centre, moved outward
        likewise, at the reference's seed. These trainings end at the target.
     3. confirm: each batch size that reached the target at its best rate, on fresh seeds shared by all; then one seed
@@ -75,6 +78,7 @@ class StagedPlan:
         if seen is None:
             return settled
         due = {stage: len(self._due(seen, stage)) for stage in (REFERENCE, SEARCH, CONFIRM)}
+        due[REFERENCE] += reference_stage.repeats_ahead(seen)
         if due[REFERENCE] or seen.is_running(REFERENCE) or (self.noise is None and self.reference(records)):
             sizes = len(self._space.batch_size.values()) if self._all_sizes else MOST_SIZES
             return settled + due[REFERENCE] + (sizes - 1) * self.rates_per_size + sizes * self.question.seeds
@@ -99,6 +103,22 @@ class StagedPlan:
         if seen is None or reference is None or self.noise is None:
             return ()
         return search_stage.sizes(seen, self.noise, reference, all_sizes=self._all_sizes)
+
+    def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
+        """What is ahead.
+
+        Raises:
+            ValueError: If the machine is not known yet.
+        """
+        seen = self._seen(records)
+        if seen is None:
+            raise ValueError("The machine must be known to forecast a search; call learn first.")
+        return forecast(seen, self.rates_per_size, all_sizes=self._all_sizes)
+
+    @property
+    def hyperparameters(self) -> dict[str, HyperparameterValue]:
+        """The model's own, at their defaults."""
+        return defaults_of(self._space)
 
     def _seen(self, records: Sequence[TrialRecord]) -> Seen | None:
         if self.machine is None:

@@ -16,9 +16,9 @@ class Question:
         maximize: Whether larger is better.
         epochs: Passes over the training set that the reference may take; every confirmed training takes as many.
         n_train: Training examples.
-        seeds: Fresh seeds of each confirmed batch size, at least 1; a close race gets `MORE_SEEDS` more.
-        first_seed: Of the search; the fresh seeds are those after it.
-        target: Score to reach; None for what the reference reaches at 90 % of its budget.
+        seeds: Fresh seeds of each confirmed batch size, at least 1; a close race gets up to two more.
+        first_seed: Of the search; the seeds after it are the reference's further two, then the fresh ones.
+        target: Score to reach; None for what the reference reaches on three seeds at 90 % of its budget.
         rule: How the recommendation picks.
         tolerance: Loss of objective accepted for a cheaper batch size.
     """

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuning.selection.results import TrialResult
-from tuning.selection.target import crossing
+from tuning.selection.target import crossing, geometric_mean
 from tuning.studies.records import Budget
 from tuning.studies.staged.question import Question
 from tuning.trial import Goal
 
 SHARE_OF_BUDGET = 0.9
+SEEDS = 3
+"""Of the reference, where it has to set the target."""
 SLACK = 2.0
 """kappa: a training may take so many times the examples that it is expected to need."""
 
@@ -27,7 +29,7 @@ class Reference:
         batch_size: B_ref.
         learning_rate: The best there; None for a schedule.
         target: The score to reach.
-        examples: E_ref, after how many it was reached, or all that were trained if it was not.
+        examples: E_ref, after how many it was reached, or all that were trained if it was not; a geometric mean.
     """
 
     batch_size: int
@@ -36,23 +38,24 @@ class Reference:
     examples: float
 
 
-def read_reference(trial: TrialResult, question: Question) -> Reference:
-    """The reference that its best training sets.
+def read_reference(trials: Sequence[TrialResult], question: Question) -> Reference:
+    """The reference that its best learning rate sets.
 
-    The target is the user's, or else the score at 90 % of that training's budget, interpolated between evaluations:
-    something that a good training reaches, not its luckiest moment.
+    The target is the user's, or else the score that each of its seeds had at 90 % of the budget, interpolated between
+    evaluations: one seed alone, the best of several learning rates, would ask for its luck, and near a plateau no
+    other training might have that.
 
     Args:
-        trial: A completed training of the reference batch size, with its curve.
+        trials: Completed trainings of the reference batch size at that rate, with their curves; at least one.
         question: The user's target, if any.
     """
-    seen, curve = trial.examples_seen, trial.objective_curve
     target = question.target
     if target is None:
-        target = float(np.interp(SHARE_OF_BUDGET * seen[-1], seen, curve))
-    found = crossing(seen, curve, target, maximize=question.maximize)
-    assert found is not None
-    return Reference(trial.batch_size, trial.learning_rate, target, found.examples)
+        scores = [np.interp(SHARE_OF_BUDGET * t.examples_seen[-1], t.examples_seen, t.objective_curve) for t in trials]
+        target = float(f"{(min if question.maximize else max)(scores):.4g}")
+    found = [crossing(t.examples_seen, t.objective_curve, target, maximize=question.maximize) for t in trials]
+    examples = geometric_mean([each.examples for each in found if each is not None])
+    return Reference(trials[0].batch_size, trials[0].learning_rate, target, examples)
 
 
 def reference_budget(question: Question) -> Budget:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tuning.selection.arms import Arm
 from tuning.studies.plans import Planned
 from tuning.studies.staged.rates import LADDER, Rate, around
-from tuning.studies.staged.reference import Reference, read_reference, reference_budget
+from tuning.studies.staged.reference import SEEDS, Reference, read_reference, reference_budget
 from tuning.studies.staged.seen import Seen
 from tuning.studies.staged.sizes import reference_size
 
@@ -12,17 +13,23 @@ REFERENCE = "reference"
 
 
 def due(seen: Seen) -> list[Planned]:
-    """What the reference still needs: five learning rates, then outward while the best is at an edge."""
+    """What the reference still needs: five learning rates, others outward while the best is at an edge, then the best
+    one on two more seeds if there is a target to be set.
+    """
     size = size_of(seen)
     if size is None:
         return []
     ladder = _ladder(seen, size)
     rates = seen.rates_lacking(size, REFERENCE, ladder)
-    if not rates and not seen.is_running(REFERENCE) and not _choices(seen):
-        best = seen.best(seen.question.target, REFERENCE).get(size)
-        rates = seen.rate_beyond(size, REFERENCE, ladder, best)
-    budget = reference_budget(seen.question)
-    return [Planned(seen.setting(size, rate), seen.question.first_seed, REFERENCE, budget) for rate in rates]
+    if rates or _is_seeking(seen):
+        return [_planned(seen, size, rate) for rate in rates]
+    best = _best(seen, size)
+    if not _choices(seen) and (further := seen.rate_beyond(size, REFERENCE, ladder, best)):
+        return [_planned(seen, size, rate) for rate in further]
+    if best is None or seen.question.target is not None:
+        return []
+    repeats = (_planned(seen, size, best.learning_rate, repeat) for repeat in range(1, SEEDS))
+    return [each for each in repeats if not seen.has_started(each)]
 
 
 def outcome(seen: Seen) -> Reference | None:
@@ -30,9 +37,21 @@ def outcome(seen: Seen) -> Reference | None:
     size = size_of(seen)
     if size is None or due(seen) or seen.is_running(REFERENCE):
         return None
-    best = seen.best(seen.question.target, REFERENCE).get(size)
-    trial = None if best is None else next((t for t in best.trials if t.scored and t.examples_seen), None)
-    return None if trial is None else read_reference(trial, seen.question)
+    best = _best(seen, size)
+    if best is None:
+        return None
+    setting = (best.learning_rate, best.hyperparameters)
+    trials = [t for t in seen.results(REFERENCE) if t.scored and t.batch_size == size and t.setting == setting]
+    return read_reference(trials, seen.question)
+
+
+def repeats_ahead(seen: Seen) -> int:
+    """Trainings on further seeds that will be due once the best learning rate is known."""
+    size = size_of(seen)
+    if size is None or seen.question.target is not None or outcome(seen) is not None:
+        return 0
+    is_sought = _is_seeking(seen) or any(each.seed == seen.question.first_seed for each in due(seen))
+    return SEEDS - 1 if is_sought else 0
 
 
 def size_of(seen: Seen) -> int | None:
@@ -51,6 +70,23 @@ def _choices(seen: Seen) -> tuple[float, ...]:
     """The learning rates that the user named, if any."""
     rate = seen.space.learning_rate
     return () if rate is None else rate.values
+
+
+def _is_seeking(seen: Seen) -> bool:
+    """Whether a trial that seeks the learning rate runs."""
+    return seen.is_running(REFERENCE, before_seed=seen.question.first_seed + 1)
+
+
+def _best(seen: Seen, size: int) -> Arm | None:
+    """The reference at its best learning rate by the first seed, which all rates were tried with."""
+    first = seen.without(REFERENCE, from_seed=seen.question.first_seed + 1)
+    return first.best(seen.question.target, REFERENCE).get(size)
+
+
+def _planned(seen: Seen, size: int, rate: Rate, repeat: int = 0) -> Planned:
+    return Planned(
+        seen.setting(size, rate), seen.question.first_seed + repeat, REFERENCE, reference_budget(seen.question)
+    )
 
 
 def _ladder(seen: Seen, size: int) -> tuple[Rate, ...]:

@@ -39,7 +39,7 @@ class Seen:
 
     def setting(self, batch_size: int, rate: Rate) -> Setting:
         """A setting, the model's own hyperparameters at their defaults."""
-        return Setting(batch_size, rate, as_pairs(self._defaults))
+        return Setting(batch_size, rate, as_pairs(defaults_of(self.space)))
 
     def is_running(self, stage: str, *, before_seed: int | None = None) -> bool:
         """Whether a trial of the stage has not ended."""
@@ -110,10 +110,11 @@ class Seen:
     def _started(self) -> set[tuple[Setting, int, str]]:
         return {(record.setting, record.seed, record.stage) for record in self._settled}
 
-    @functools.cached_property
-    def _defaults(self) -> dict[str, HyperparameterValue]:
-        chosen: dict[str, HyperparameterValue] = {}
-        for entry in self.space.entries:
-            if entry.name not in RESERVED_NAMES and is_active(entry, chosen):
-                chosen[entry.name] = entry.default
-        return chosen
+
+def defaults_of(space: SearchSpace) -> dict[str, HyperparameterValue]:
+    """The model's own hyperparameters at their defaults, those that their conditions make inactive left out."""
+    chosen: dict[str, HyperparameterValue] = {}
+    for entry in space.entries:
+        if entry.name not in RESERVED_NAMES and is_active(entry, chosen):
+            chosen[entry.name] = entry.default
+    return chosen

@@ -1,0 +1,134 @@
+"""The staged search as a tuner: scripted workers, a real Optuna study."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import RecordingTracker, ScriptedExecutor
+
+import tuning
+from search_spaces import Data
+from tuning.search_arguments import SearchArguments
+from tuning.trial import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput, TrialOutcome, TrialRequest
+
+N = 1000  # examples that the scripted executor reports by epoch
+
+
+def data() -> Data:
+    x = np.zeros((N, 2), dtype="float32")
+    return Data(x, x[:, 0], x[:10], x[:10, 0])
+
+
+def curve(request: TrialRequest) -> list[float]:
+    """Best at the rule's learning rate; a larger batch needs more epochs by the law, with B_crit 64."""
+    assert request.learning_rate is not None
+    off = math.log(request.learning_rate / (0.001 * math.sqrt(request.batch_size / 32)))
+    luck = 1 + 0.02 * ((request.seed * 7 + request.batch_size) % 5)
+    epochs = 3 * (1 + request.batch_size / 64) * math.exp(off**2 / 2) * luck
+    values = [-math.expm1(-epoch / epochs) for epoch in range(1, request.epochs + 1)]
+    if request.goal is None:
+        return values
+    reached = [i for i, value in enumerate(values, start=1) if value >= request.goal.value]
+    last = max(reached[0], request.goal.least_epochs) if reached else request.epochs
+    return values[:last]
+
+
+def probes(request: Any) -> Any:
+    if isinstance(request, NoiseScaleRequest):
+        return NoiseScales(request.trial_id, (NoiseScalePoint(0, 50.0, 40.0, 60.0, 1.0, 1.0),))
+    return Throughput(request.trial_id, request.batch_size, request.loop, 1e-3 + 1e-5 * request.batch_size)
+
+
+def tuner(directory: Path, tracker: RecordingTracker, **options: Any) -> tuning.StagedSearch:
+    return tuning.StagedSearch(
+        lambda: None, "val_accuracy", directory=directory, project_name="s", tracker=tracker, **options
+    )
+
+
+ARGUMENTS = SearchArguments(data(), epochs=5, verbose=False)
+
+
+def test_a_staged_search_ends_in_a_recommendation_judged_by_time_to_the_target(tmp_path: Path) -> None:
+    executor, tracker = ScriptedExecutor(curve, probes=probes), RecordingTracker()
+    staged = tuner(tmp_path, tracker)
+    staged.run(ARGUMENTS, executor)
+    found = staged.answer.recommendation
+    assert found.cost == "seconds to the target"
+    assert found.batch_size in (32, 64, 128)
+    assert tracker.settings["judged_by_target"] in found.reasons[1]
+    assert {params["stage"] for params in tracker.params.values()} == {"probe", "reference", "search", "confirm"}
+    assert tracker.outcomes["probe-noise"].measurements["noise_scale"] == pytest.approx(50.0)
+    assert any("reached on 3 seeds" in caveat for caveat in found.caveats)
+
+
+def test_a_search_that_goes_on_measures_nothing_again(tmp_path: Path) -> None:
+    first, tracker = ScriptedExecutor(curve, probes=probes), RecordingTracker()
+    tuner(tmp_path, tracker).run(ARGUMENTS, first)
+    again = ScriptedExecutor(probes=probes)
+    resumed = tuner(tmp_path, tracker)
+    resumed.run(ARGUMENTS, again)
+    assert again.requests == []
+    assert {request.trial_id for request in again.probed} <= {"throughput-keras", "throughput-device"}  # the advice
+    assert resumed.answer.recommendation.batch_size == staged_size(tracker)
+
+
+def staged_size(tracker: RecordingTracker) -> int:
+    return int(tracker.recommendation["recommended_batch_size"])
+
+
+@pytest.mark.parametrize("at", [0, 6, 9, 20, 30])
+def test_ctrl_c_at_any_stage_is_gone_on_from(tmp_path: Path, at: int) -> None:
+    whole = ScriptedExecutor(curve, probes=probes)
+    tuner(tmp_path / "whole", RecordingTracker()).run(ARGUMENTS, whole)
+
+    def interrupted(request: TrialRequest) -> list[float]:
+        if len(executor.requests) > at:
+            raise KeyboardInterrupt
+        return curve(request)
+
+    executor, tracker = ScriptedExecutor(interrupted, probes=probes), RecordingTracker()
+    with pytest.raises(KeyboardInterrupt):
+        tuner(tmp_path / "cut", tracker).run(ARGUMENTS, executor)
+    second = ScriptedExecutor(curve, probes=probes)
+    tuner(tmp_path / "cut", tracker).run(ARGUMENTS, second)
+    ran = [*executor.requests[:-1], *second.requests]
+    assert [key(request) for request in ran] == [key(request) for request in whole.requests]
+
+
+def key(request: TrialRequest) -> tuple[Any, ...]:
+    return request.batch_size, request.learning_rate, request.seed, request.epochs, request.goal
+
+
+def test_when_the_time_is_up_the_answer_is_what_is_known(tmp_path: Path) -> None:
+    executor = ScriptedExecutor(curve, probes=probes)
+    staged = tuner(tmp_path, RecordingTracker())
+
+    def late(request: TrialRequest) -> list[float]:
+        if len(executor.requests) == 12:
+            staged._deadline.at = 0.0
+        return curve(request)
+
+    executor._script = late
+    staged.run(ARGUMENTS, executor)
+    assert staged.answer.recommendation.trials["completed"] < 20
+
+
+def test_what_cannot_be_timed_is_refused_with_its_reason(tmp_path: Path) -> None:
+    from tuning.trial import Status
+
+    def broken(request: Any) -> TrialOutcome:
+        return TrialOutcome(request.trial_id, Status.FAILED, reason="the model cannot be trained")
+
+    with pytest.raises(ValueError, match="the model cannot be trained"):
+        tuner(tmp_path, RecordingTracker()).run(ARGUMENTS, ScriptedExecutor(probes=broken))
+
+
+def test_a_number_of_trials_is_refused() -> None:
+    with pytest.raises(TypeError, match="takes no max_trials"):
+        tuning.StagedSearch(lambda: None, max_trials=3)
+    with pytest.raises(ValueError, match="first_seed must be at least 0; got -1"):
+        tuning.StagedSearch(lambda: None, first_seed=-1)
