@@ -168,7 +168,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         Raises:
             NothingToRecommend: If no trial completed.
         """
-        chosen = {"rule": self.options.rule, "tolerance": self.options.tolerance, "target": self.options.target} | rule
+        chosen = {"rule": self.options.rule, "tolerance": self.options.tolerance, "target": self.target} | rule
         return recommend(
             self._results(),
             maximize=self.oracle.maximize,
@@ -177,6 +177,11 @@ class BatchSizeTuner(keras_tuner.Tuner):
             planned_seeds=self.seeds,
             **chosen,
         )
+
+    @property
+    def target(self) -> float | None:
+        """The score by the time to which batch sizes are judged; None if there is none."""
+        return self.options.target
 
     @property
     def answer(self) -> Answer:
@@ -327,7 +332,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
             self.answer,
             self._results(),
             maximize=self.oracle.maximize,
-            target=self.options.target,
+            target=self.target,
             settings=self._settings,
         )
         return {FILE_NAME: render_report(evidence)}

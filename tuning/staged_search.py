@@ -12,8 +12,9 @@ from search_spaces.batch_size import BatchSize
 from search_spaces.space import SearchSpace
 from tuning.base_tuner import PROBE, BatchSizeTuner
 from tuning.execution.executor import Executor
+from tuning.probing.noise import NoiseFindings
 from tuning.search_arguments import SearchArguments
-from tuning.searching.measuring import measure_machine, measure_more, measure_noise
+from tuning.searching.measuring import measure_machine, measure_more, measure_noise, read_noise
 from tuning.searching.notes import notes_of_stages
 from tuning.searching.outline import tell_plan, tell_search
 from tuning.selection.recommendation import Recommendation
@@ -25,7 +26,7 @@ from tuning.studies.staged.reference import Reference
 from tuning.tracking.layout import TARGET, THROUGHPUT
 from tuning.tracking.store import TrackingError
 from tuning.tracking.tracker import Tracker
-from tuning.trial import Status, TrialOutcome
+from tuning.trial import EpochReport, Status, TrialOutcome
 
 _LARGEST = 4096
 _UPDATES_PER_EPOCH = 8
@@ -91,14 +92,15 @@ class StagedSearch(BatchSizeTuner):
         return None
 
     def recommend(self, **rule: Any) -> Recommendation:
-        plan, records = self._plan, self.oracle.records
-        reference = plan.reference(records)
-        if reference is not None:
-            rule = {"target": reference.target, **rule}
         if self._timings is not None:
-            tried = {record.setting.batch_size for record in records}
+            tried = {record.setting.batch_size for record in self.oracle.records}
             rule = {"throughput": self._timings.examples_per_second(sorted(tried)), **rule}
         return super().recommend(**rule)
+
+    @property
+    def target(self) -> float | None:
+        reference = self._plan.reference(self.oracle.records)
+        return self.options.target if reference is None else reference.target
 
     @property
     def _plan(self) -> StagedPlan:
@@ -155,16 +157,7 @@ class StagedSearch(BatchSizeTuner):
     def _learn_machine(self, machine: MachineFacts, tracker: Tracker) -> None:
         self._plan.learn(machine=machine)
         self.oracle.remember(_MACHINE, machine.to_json())
-        series = {"user": machine.user, "trials": machine.trials}
-        _log_probe(
-            tracker,
-            _MACHINE,
-            {
-                f"seconds_per_update_{name}_{size}": seconds
-                for name, timings in series.items()
-                for size, seconds in timings.seconds_per_update.items()
-            },
-        )
+        _log_machine(tracker, machine)
 
     def _learn_noise(
         self, reference: Reference, arguments: SearchArguments, executor: Executor, tracker: Tracker
@@ -172,11 +165,11 @@ class StagedSearch(BatchSizeTuner):
         plan = self._plan
         assert plan.machine is not None
         self._tell("Measuring the gradient noise scale along the reference training.")
-        noise = measure_noise(executor, reference, plan.machine, arguments, plan.hyperparameters, seed=self.first_seed)
+        found = measure_noise(executor, reference, plan.machine, arguments, plan.hyperparameters, seed=self.first_seed)
+        noise = read_noise(found)
         plan.learn(noise=noise)
         self.oracle.remember(_NOISE, noise.to_json())
-        values = {"noise_scale": noise.noise_scale, "noise_scale_low": noise.low, "noise_scale_high": noise.high}
-        _log_probe(tracker, _NOISE, {name: value for name, value in values.items() if value is not None})
+        _log_noise(tracker, found, reference)
 
     def _conclude(self, reference: Reference, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
         """Time the batch sizes that were only interpolated so far, and leave with the study what it is judged by."""
@@ -216,6 +209,26 @@ class StagedSearch(BatchSizeTuner):
             Console(stderr=True).print(line, markup=False, highlight=False)
 
 
-def _log_probe(tracker: Tracker, name: str, measured: dict[str, float]) -> None:
-    tracker.start_trial(f"{PROBE}-{name}", {}, PROBE)
-    tracker.end_trial(TrialOutcome(f"{PROBE}-{name}", Status.COMPLETED, measurements=measured))
+def _log_machine(tracker: Tracker, machine: MachineFacts) -> None:
+    """A run of stage "probe" that holds the timings."""
+    trial_id = f"{PROBE}-{_MACHINE}"
+    series = {"user": machine.user, "trials": machine.trials}
+    measured = {
+        f"seconds_per_update_{name}_{size}": seconds
+        for name, timings in series.items()
+        for size, seconds in timings.seconds_per_update.items()
+    }
+    tracker.start_trial(trial_id, {}, PROBE)
+    tracker.end_trial(TrialOutcome(trial_id, Status.COMPLETED, measurements=measured))
+
+
+def _log_noise(tracker: Tracker, found: NoiseFindings, reference: Reference) -> None:
+    """A run of stage "probe" that holds the noise scale by examples seen."""
+    trial_id = f"{PROBE}-{_NOISE}"
+    tracker.start_trial(trial_id, {"batch_size": reference.batch_size, "learning_rate": reference.learning_rate}, PROBE)
+    for moment, point in enumerate(found.points, start=1):
+        named = {"noise_scale": point.value, "noise_scale_low": point.low, "noise_scale_high": point.high}
+        values = {name: value for name, value in named.items() if value is not None}
+        updates = point.at_examples // reference.batch_size
+        tracker.log_epoch(EpochReport(trial_id, moment, point.at_examples, updates, values, 0.0))
+    tracker.end_trial(TrialOutcome(trial_id, Status.COMPLETED, reason=found.reason))

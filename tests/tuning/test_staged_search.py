@@ -61,7 +61,11 @@ def test_a_staged_search_ends_in_a_recommendation_judged_by_time_to_the_target(t
     assert found.batch_size in (32, 64, 128)
     assert tracker.settings["judged_by_target"] in found.reasons[1]
     assert {params["stage"] for params in tracker.params.values()} == {"probe", "reference", "search", "confirm"}
-    assert tracker.outcomes["probe-noise"].measurements["noise_scale"] == pytest.approx(50.0)
+    assert tracker.epochs["probe-noise"][0].metrics == {
+        "noise_scale": 50.0,
+        "noise_scale_low": 40.0,
+        "noise_scale_high": 60.0,
+    }
     assert any("reached on 3 seeds" in caveat for caveat in found.caveats)
 
 

@@ -98,7 +98,7 @@ def measure_noise(
     hyperparameters: Mapping[str, HyperparameterValue],
     *,
     seed: int,
-) -> NoiseFacts:
+) -> NoiseFindings:
     """Repeat the best reference training up to the target under plain Keras, measuring the noise scale on the way.
 
     Where that would take over 20 s, only its beginning is repeated.
@@ -124,15 +124,14 @@ def measure_noise(
     )
     answer = ask_again(executor, request)
     if isinstance(answer, NoiseScales):
-        return read_noise(NoiseFindings(answer.points))
+        return NoiseFindings(answer.points)
     assert isinstance(answer, TrialOutcome)
-    return NoiseFacts(reason=answer.reason)
+    return NoiseFindings(reason=answer.reason)
 
 
 def read_noise(found: NoiseFindings) -> NoiseFacts:
     """The noise scale of a training: its mean, else its last known value, else what bounds it from below."""
-    last = found.last
-    if last is not None:
-        return NoiseFacts(found.mean or last.value, last.low, last.high)
+    if found.last is not None:
+        return NoiseFacts(found.mean or found.last.value)
     bound = max((point.low for point in found.points if point.low is not None), default=None)
-    return NoiseFacts(low=bound, reason="the gradient cannot be told from 0 with so few examples")
+    return NoiseFacts(at_least=bound, reason=found.reason or "the gradient cannot be told from 0 with so few examples")

@@ -36,6 +36,6 @@ def tell_noise(noise: NoiseFacts) -> str:
     """The noise scale, or what stands for it."""
     if noise.noise_scale is not None:
         return f"The gradient noise scale is about {number(noise.noise_scale)}."
-    bound = "" if noise.low is None else f", only that it is at least {number(noise.low)}"
+    bound = "" if noise.at_least is None else f", only that it is at least {number(noise.at_least)}"
     why = noise.reason.rstrip(".")
     return f"The gradient noise scale is not known ({why}{bound}); {number(noise.critical_batch_size)} is assumed."

@@ -103,20 +103,18 @@ class NoiseFacts:
 
     Args:
         noise_scale: Mean over the training, in examples: the forecast of the critical batch size; None if unknown.
-        low: Lower end of the 90 % interval at the last moment measured, or the largest lower bound; None if unknown.
-        high: Upper end; None if unknown.
+        at_least: Where it is unknown, what bounds it from below; None if nothing does.
         reason: Why it is unknown.
     """
 
     noise_scale: float | None = None
-    low: float | None = None
-    high: float | None = None
+    at_least: float | None = None
     reason: str = ""
 
     @property
     def critical_batch_size(self) -> float:
         """The forecast of B_crit: the noise scale, else 256, or its lower bound where that is more."""
-        return self.noise_scale or max(GUESSED_NOISE_SCALE, self.low or 0.0)
+        return self.noise_scale or max(GUESSED_NOISE_SCALE, self.at_least or 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `NoiseFacts(**values)` reads them."""

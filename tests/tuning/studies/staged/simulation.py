@@ -83,7 +83,7 @@ def space(batch_size: BatchSize | None = None, rate: LearningRate | None = Learn
 def plan(batch_size: BatchSize | None = None, *, all_sizes: bool = False, **asked: object) -> StagedPlan:
     """A plan that knows its machine and its noise."""
     found = StagedPlan(space(batch_size), question(**asked), all_sizes=all_sizes)
-    found.learn(machine=MachineFacts(None, TIMINGS, TIMINGS), noise=NoiseFacts(100.0, 80.0, 120.0))
+    found.learn(machine=MachineFacts(None, TIMINGS, TIMINGS), noise=NoiseFacts(100.0))
     return found
 
 
