@@ -10,7 +10,7 @@ from search_spaces.space import SearchSpace
 from tuning.base_tuner import BatchSizeTuner
 from tuning.studies.encoding import Encoding
 from tuning.studies.plans import BayesianPlan, GridPlan, Plan
-from tuning.studies.samplers import check_sampler, make_sampler
+from tuning.studies.samplers import check_sampler, expected_gains, make_sampler
 
 
 class GridSearch(BatchSizeTuner):
@@ -60,7 +60,13 @@ class BayesianOptimization(BatchSizeTuner):
         super().__init__(hypermodel, objective, max_trials, **rest)
 
     def make_plan(self, space: SearchSpace) -> Plan:
-        return BayesianPlan(space, max_trials=self._proposals, seeds=self.seeds, maximize=self.oracle.maximize)
+        return BayesianPlan(
+            space,
+            max_trials=self._proposals,
+            seeds=self.seeds,
+            maximize=self.oracle.maximize,
+            expected=expected_gains,
+        )
 
     def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler:
         return make_sampler(

@@ -78,14 +78,14 @@ class Proposer:
         leaders = points[np.argsort(-means)[:_CLIMBERS]]
         return self._climb(self._candidates(points, leaders), score)
 
-    def expect(self, seen: Observations) -> tuple[Array, Array]:
-        """The distinct points seen, (n, axes), and what is expected of them, (n,) on a scale of its own.
+    def expect(self, seen: Observations) -> Array:
+        """(n,) what is expected of the points seen, on a scale of its own.
 
         A point that was lucky once is expected to be worse than it was, and one among good ones better.
         """
-        points, pooled = seen.pooled()
-        means, _ = self._process(points, pooled).posterior(self._space.features(points))
-        return points, means
+        with self._threads.limit(limits=1):
+            means, _ = self._process(*seen.pooled()).posterior(self._space.features(seen.points))
+        return means
 
     def _process(self, points: Array, pooled: Pooled) -> GaussianProcess:
         features = self._space.features(points)

@@ -9,6 +9,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
+from search_spaces.space import Setting
 from tuning.proposals.axes import Array
 from tuning.studies.coordinates import Coordinates
 from tuning.studies.records import TrialRecord, read_record
@@ -24,6 +25,7 @@ class Experience:
     Args:
         points: (n, axes) of trials with a value.
         values: (n,) larger is better; NaN where training diverged or failed.
+        settings: The n settings.
         pending: (m, axes) of trials that run.
         failed: (f, axes) of trials that ran out of memory.
         worked: (w, axes) of trials that completed.
@@ -33,6 +35,7 @@ class Experience:
 
     points: Array
     values: Array
+    settings: tuple[Setting, ...]
     pending: Array
     failed: Array
     worked: Array
@@ -81,6 +84,7 @@ class ExperienceReader:
         return Experience(
             points=points(has_value),
             values=np.array([value for record, _, value in found if has_value(record)]),
+            settings=tuple(record.setting for record, _, _ in found if has_value(record)),
             pending=points(lambda record: record.status is None),
             failed=points(lambda record: record.status is Status.OUT_OF_MEMORY),
             worked=points(lambda record: record.status is Status.COMPLETED),

@@ -11,6 +11,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from search_spaces.space import Setting
 from tuning.proposals.axes import Array, Mask
 from tuning.proposals.cost import fit_cost
 from tuning.proposals.design import StartDesign
@@ -79,6 +80,17 @@ class GaussianProcessSampler(BaseSampler):
         if param_name in proposed:
             return proposed[param_name]
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def expected(self, study: Study) -> dict[Setting, float]:
+        """What each setting with a value is expected to score, on a scale of its own, larger being better.
+
+        The luck of single trials is taken out of it as far as neighbours and repeats tell.
+        """
+        known = self._reader.read(study)
+        if not np.isfinite(known.values).any():
+            return {}
+        means = self._proposer.expect(Observations(known.points, known.values))
+        return dict(zip(known.settings, means.tolist(), strict=True))
 
     def _propose(self, known: Experience) -> Array:
         evidence = self._evidence(known)

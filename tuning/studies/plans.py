@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from statistics import fmean
 from typing import Any, Protocol
 
 import optuna
@@ -108,13 +110,25 @@ class BayesianPlan:
         seeds: Fresh seeds per confirmed batch size; below 2 nothing is confirmed.
         maximize: Whether a larger objective is better.
         leaders: Batch sizes to confirm.
+        expected: What the sampler expects of the settings tried, larger being better, so that a lucky trial alone
+            makes no leader; where it is None, the mean score of each.
     """
 
-    def __init__(self, space: SearchSpace, *, max_trials: int, seeds: int, maximize: bool, leaders: int = 3) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        max_trials: int,
+        seeds: int,
+        maximize: bool,
+        leaders: int = 3,
+        expected: Callable[[optuna.Study], Mapping[Setting, float] | None] = lambda _: None,
+    ) -> None:
         self.encoding = Encoding(space, search_rates=True)
         self._max_trials = max_trials
         self._seeds = seeds if seeds > 1 else 0
-        self._maximize = maximize
+        self._maximize, self._expected = maximize, expected
+        self._leading: list[Setting] = []
         self._leaders = min(leaders, len(space.batch_size.values()))
 
     def total(self, records: Sequence[TrialRecord]) -> int:  # noqa: ARG002  (at most so many)
@@ -154,23 +168,33 @@ class BayesianPlan:
         self, study: optuna.Study, records: Sequence[TrialRecord], searched: Sequence[TrialRecord], trial_id: str
     ) -> optuna.Trial | Pause:
         started = {(record.setting, record.seed) for record in records if record.stage == CONFIRM and record.is_settled}
+        if self._seeds and not self._leading:
+            self._leading = self._leaders_of(study, records, searched)
         for seed in range(1, self._seeds + 1):
-            for setting in self._leading(searched):
+            for setting in self._leading:
                 if (setting, seed) not in started:
                     return ask_for(study, Planned(setting, seed, CONFIRM), self.encoding, trial_id)
         return Pause.DONE
 
-    def _leading(self, searched: Iterable[TrialRecord]) -> list[Setting]:
-        best: dict[int, tuple[float, Setting]] = {}
+    def _leaders_of(
+        self, study: optuna.Study, records: Sequence[TrialRecord], searched: Sequence[TrialRecord]
+    ) -> list[Setting]:
+        """The best setting of each leading batch size; those that an earlier driver began to confirm come first."""
+        gains = self._gains(study, searched)
+        begun = [record.setting for record in records if record.stage == CONFIRM]
+        best: dict[int, Setting] = {}
+        for setting in (*begun, *sorted(gains, key=lambda setting: -gains[setting])):
+            best.setdefault(setting.batch_size, setting)
+        return list(best.values())[: self._leaders]
+
+    def _gains(self, study: optuna.Study, searched: Sequence[TrialRecord]) -> dict[Setting, float]:
+        """How good the settings are that completed; larger is better."""
+        scores: dict[Setting, list[float]] = defaultdict(list)
         for record in searched:
-            if record.score is None:
-                continue
-            gain = record.score if self._maximize else -record.score
-            size = record.setting.batch_size
-            if size not in best or gain > best[size][0]:
-                best[size] = (gain, record.setting)
-        ranked = sorted(best.values(), key=lambda entry: -entry[0])
-        return [setting for _, setting in ranked[: self._leaders]]
+            if record.score is not None:
+                scores[record.setting].append(record.score if self._maximize else -record.score)
+        expected = self._expected(study) or {}
+        return {setting: expected.get(setting, fmean(values)) for setting, values in scores.items()}
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> object:

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
+from search_spaces.space import Setting
 from tuning.options import SAMPLERS
 from tuning.studies.encoding import Encoding
 from tuning.studies.gp_sampler import GaussianProcessSampler
@@ -64,6 +65,11 @@ def make_sampler(
         inner=inner,
         seed=seed,
     )
+
+
+def expected_gains(study: optuna.Study) -> dict[Setting, float] | None:
+    """What a study's sampler expects of the settings tried, larger being better; None if it has no such view."""
+    return study.sampler.expected(study) if isinstance(study.sampler, GaussianProcessSampler) else None
 
 
 def is_new_and_fits(encoding: Encoding, study: optuna.Study, params: Mapping[str, Any], limit: int | None) -> bool:
