@@ -163,18 +163,20 @@ def inline_svg(figure: Figure, label: str) -> str:
     return size.sub(f'role="img" aria-label="{html.escape(label, quote=True)}"', svg, count=1).strip()
 
 
-def image_tag(figure: Figure, label: str) -> str:
+def image_tag(figure: Figure, label: str, *, dpi: int = 90) -> str:
     """The figure as an `<img>` element that holds a PNG: notebooks and the sites that show them keep no SVG.
 
     Args:
         figure: What to write.
         label: What it shows, for those who cannot see it.
+        dpi: Pixels per inch.
     """
     content = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(content, format="png", dpi=110, facecolor="white")
+        figure.savefig(content, format="png", dpi=dpi, facecolor="white")
     data = base64.b64encode(content.getvalue()).decode()
-    return f'<img alt="{html.escape(label, quote=True)}" src="data:image/png;base64,{data}">'
+    told = html.escape(label, quote=True)
+    return f'<img alt="{told}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
 def _short(value: float) -> str:

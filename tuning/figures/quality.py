@@ -7,6 +7,7 @@ from typing import Any
 
 from tuning.figures.canvas import BLUE, GREY, INK, VERMILION, batch_axis, legend
 
+_CROWDED = 0.25
 _ASIDE = 1.13  # so that the mean does not hide the seeds
 
 
@@ -46,7 +47,34 @@ def draw(
         axes.axhline(means[chosen][0], color=INK, alpha=0.25, linewidth=0.8, linestyle=":")
     axes.set_ylabel(objective)
     batch_axis(axes, {*scores, *means})
+    _zoom(axes, [found for found in means.values() if found[1] is not None])
+    for size, (mean, _) in means.items():
+        _point_outside(axes, size, mean)
     legend(axes)
+
+
+def _zoom(axes: Any, compared: Sequence[tuple[float, float | None]]) -> None:
+    """Where a batch size that was not compared lies far from those that were, show these: they are what is decided."""
+    if len(compared) < 2:
+        return
+    low = min(mean - 3 * (error or 0.0) for mean, error in compared)
+    high = max(mean + 3 * (error or 0.0) for mean, error in compared)
+    bottom, top = axes.get_ylim()
+    if high - low < _CROWDED * (top - bottom):
+        margin = 0.3 * (high - low)
+        axes.set_ylim(max(bottom, low - margin), min(top, high + margin))
+
+
+def _point_outside(axes: Any, size: int, mean: float) -> None:
+    """Say where a mean is that lies beyond the axes."""
+    bottom, top = axes.get_ylim()
+    if bottom <= mean <= top:
+        return
+    below = mean < bottom
+    place = (size, 0.02 if below else 0.98)
+    told = f"{mean:.3g} ▼" if below else f"{mean:.3g} ▲"
+    where = {"va": "bottom" if below else "top", "ha": "center", "rotation": 90, "fontsize": 8, "color": BLUE}
+    axes.annotate(told, place, xycoords=("data", "axes fraction"), **where)
 
 
 def _label(is_chosen: bool, has_error: bool, axes: Any) -> str | None:

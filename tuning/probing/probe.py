@@ -114,7 +114,7 @@ class Probe:
                 paragraphs(self._headlines()),
                 warnings(self.caveats),
                 html_table(_COLUMNS, [self._cells(size) for size in self._sizes()]),
-                image_tag(draw(self), "memory, throughput and gradient noise scale"),
+                image_tag(draw(self), "memory, throughput and gradient noise scale", dpi=70),
             ]
         )
 

@@ -18,6 +18,15 @@ def test_quality_without_a_known_error_says_no_error() -> None:
     assert not any("error" in label for label in labels(figure))
 
 
+def test_quality_shows_what_was_compared_and_tells_where_a_far_one_lies() -> None:
+    means = {8: (0.97, 0.002), 16: (0.96, 0.002), 32: (0.17, None)}
+    axes = sketch(lambda axes: quality.draw(axes, {32: [0.17]}, means, objective="score", chosen=8)).axes[0]
+    assert axes.get_ylim()[0] > 0.9
+    assert [text.get_text() for text in axes.texts] == ["0.17 ▼"]
+    near = sketch(lambda axes: quality.draw(axes, {}, {8: (0.9, 0.01), 16: (0.8, 0.01)}, objective="score"))
+    assert not near.axes[0].texts
+
+
 def test_cost_marks_what_missed_the_target() -> None:
     figure = sketch(lambda axes: cost.draw(axes, {8: 1.0}, unit="s", by_seed={8: [1.0]}, missed={16: [2.0]}, chosen=8))
     assert "target not reached: more" in labels(figure)

@@ -107,3 +107,9 @@ def test_a_loss_to_minimise_has_a_report() -> None:
         for seed in range(2)
     ]
     assert "<svg" in render_report(evidence(losses, maximize=False))
+
+
+def test_five_hundred_trials_stay_small() -> None:
+    many = trials((4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048), seeds=17, multiples=(0.3, 1, 3), epochs=50)
+    assert len(many) > 500
+    assert len(render_report(evidence(many))) < 500_000
