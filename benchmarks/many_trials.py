@@ -3,8 +3,8 @@
     python benchmarks/many_trials.py
     python benchmarks/many_trials.py --trials 2000 --keep /some/folder
 
-trains nothing: the trials of the tests' example are recorded, 8 epochs each. The page is opened in Chromium, if there is
-one, and counts as drawn when every chart of the saved view holds its marks. With `--keep` the report and the pictures
+trains nothing: the trials of the tests' example are recorded, 8 epochs each. The page is opened in Chromium, if any,
+and counts as drawn when every chart of the saved view holds its marks. With `--keep` the report and the pictures
 stay.
 """
 
