@@ -91,6 +91,6 @@ workload = Workload(
         data="a neuron's voltage, from Matplotlib: 8,921 + 2,921 windows, or .csv",
         model="forecast 16 steps from 64",
         space="batch 16 to 1024 by 4, units 16, 128",
-        minutes="1 to 2",
+        minutes="1",
     ),
 )

@@ -18,7 +18,7 @@ _VALIDATION_SHARE = 0.2
 
 
 def build_model(features: int = 30, classes: int = 2) -> Any:
-    """Dense(32, relu) and a softmax on standardised columns; SGD with momentum at 0.03."""
+    """Dense(32, relu) and a softmax on standardised columns; SGD with momentum at 0.01."""
     import keras
 
     model = keras.Sequential(
@@ -28,7 +28,7 @@ def build_model(features: int = 30, classes: int = 2) -> Any:
             keras.layers.Dense(classes, activation="softmax"),
         ]
     )
-    optimizer = keras.optimizers.SGD(0.03, momentum=0.9)
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
