@@ -1,0 +1,107 @@
+"""Following a document: what a reader would do with its blocks, one after the other, in an empty directory.
+
+A command is run as it stands, with the exceptions below: those that install something, run this very test, take many
+minutes, or are run by another test. Of them it is checked that what they name exists.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from documents import ROOT, Block
+
+_SCRIPT = "script.py"
+# Commands that another test runs word for word, as the list that it hands to a process.
+_RUN_ELSEWHERE = {"batch-size probe digits": ("tests/tuning/probing/test_probe_command.py", '"probe", "digits"')}
+
+
+class Workplace:
+    """A directory with `batch-size` and `python` on the path of its commands.
+
+    Args:
+        directory: Where the commands run.
+        programs: An empty directory for the two programs.
+    """
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        self._directory = directory
+        for name, module in (("batch-size", "-m tuning.cli "), ("python", "")):
+            (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module}"$@"\n')
+            (programs / name).chmod(0o755)
+        path = os.pathsep.join([str(programs), os.environ["PATH"]])
+        self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
+
+    def follow(self, block: Block) -> None:
+        """Do what a block says.
+
+        Raises:
+            AssertionError: If a command fails, or names what does not exist.
+        """
+        if block.language == "python":
+            (self._directory / (block.file or _SCRIPT)).write_text(block.text)
+            if block.file is None:
+                self._run(f"python {_SCRIPT}")
+        elif block.language == "console":
+            for command in block.commands:
+                self._do(command)
+
+    def _do(self, command: str) -> None:
+        words = command.partition("#")[0].strip()
+        if words in _RUN_ELSEWHERE:
+            test, told = _RUN_ELSEWHERE[words]
+            assert told in (ROOT / test).read_text(), words
+        elif command.startswith("make "):
+            assert_makes(command.split()[1])
+        elif command.startswith("pip install "):
+            assert_installs(command)
+        elif found := re.match(r"python (?:-m pytest )?((?:benchmarks|tests)/\S+)", command):
+            assert (ROOT / found[1]).exists(), command
+        elif command.startswith("batch-size ui"):
+            self._serve(command)
+        else:
+            self._run(command)
+
+    def _run(self, command: str) -> None:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self._directory,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+    def _serve(self, command: str) -> None:
+        """Start the server, wait for the address that it prints, end it with Ctrl-C."""
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self._directory,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as server:
+            assert server.stdout is not None
+            address = server.stdout.readline()
+            server.send_signal(signal.SIGINT)
+        assert address.startswith("http://127.0.0.1"), address
+        assert server.returncode == 0, command
+
+
+def assert_makes(target: str) -> None:
+    """The Makefile has the target."""
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+
+
+def assert_installs(command: str) -> None:
+    """The extras that a `pip install` names exist."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for named in re.findall(r"\[([\w,]+)\]", command):
+        assert set(named.split(",")) <= extras.keys(), command
