@@ -47,23 +47,29 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
     """
     seeds = record.settings.get("seeds")
     notes = [note for note in record.settings.get("notes", "").splitlines() if note]
-    rule = {**_judged_by(record), **{name: value for name, value in rule.items() if value is not None}}
     recommendation = recommend(
         record.results,
         maximize=record.maximize,
         objective=record.objective,
         notes=(*notes, *record.notes),
         planned_seeds=int(seeds) if seeds else None,
-        **rule,
+        **rule_in_force(record, rule),
     )
     return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id)
 
 
-def _judged_by(record: StudyRecord) -> dict[str, Any]:
-    """The target and the throughput by which a staged search judged, if the study is one."""
-    settings = record.settings
+def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for; where that is silent, what a staged search judged by."""
+    judged = judged_by(record.settings)
+    if record.settings.get("objective") != record.objective:
+        judged.pop("target", None)
+    return {**judged, **{name: value for name, value in rule.items() if value is not None}}
+
+
+def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
+    """The target and the throughput by which a staged search judged, from its settings; empty for other studies."""
     found: dict[str, Any] = {}
-    if TARGET in settings and settings.get("objective") == record.objective:
+    if TARGET in settings:
         found["target"] = float(settings[TARGET])
     if THROUGHPUT in settings:
         found["throughput"] = {int(size): rate for size, rate in json.loads(settings[THROUGHPUT]).items()}

@@ -55,7 +55,7 @@ def analyse(evidence: Evidence) -> Analysis:
 
     def reached(sizes: Sequence[int]) -> Reached:
         target = common_score(arms, sizes, maximize=maximize) if asked is None else asked
-        costs = arm_costs(arms, maximize=maximize, target=target, throughput=None)
+        costs = arm_costs(arms, maximize=maximize, target=target, throughput=evidence.throughput)
         return Reached(target, () if asked is not None else sizes, costs, explain(arms, costs, {}, maximize=maximize))
 
     return Analysis(arms, reached(evidence.answer.recommendation.eligible), reached(_better_part(arms, maximize)))

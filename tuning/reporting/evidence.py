@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuning.answer import Answer
-from tuning.picking import recommend_from
+from tuning.picking import judged_by, recommend_from, rule_in_force
 from tuning.searching.training_advice import TrainingAdvice
 from tuning.selection.results import TrialResult
 from tuning.tracking.measurements import Measurements, read_measurements
@@ -27,6 +27,7 @@ class Evidence:
         target: The objective to reach that was asked for, or None.
         settings: What the search was started with; empty for runs of other programs.
         measurements: What was measured beside the trials.
+        throughput: Examples per second by batch size by which it was judged; None for the trials' own.
     """
 
     answer: Answer
@@ -35,6 +36,7 @@ class Evidence:
     target: float | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     measurements: Measurements = field(default_factory=Measurements)
+    throughput: Mapping[int, float] | None = None
 
 
 def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) -> Evidence:
@@ -69,10 +71,12 @@ def evidence_of_search(
             measurements = read_measurements(answer.tracking_uri, answer.experiment_id)
         except TrackingError:  # the server is gone; the report waits with everything else that is to be sent
             measurements = Measurements()
-    return Evidence(answer, results, maximize, target, settings, measurements)
+    judged = judged_by(settings)
+    return Evidence(answer, results, maximize, target, settings, measurements, judged.get("throughput"))
 
 
 def _evidence(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
+    rule = rule_in_force(record, rule)
     answer = recommend_from(record, rule)
     measurements = read_measurements(record.tracking_uri, record.experiment_id)
     advice = _advice(measurements.recommendation.get("training"), answer.recommendation.batch_size)
@@ -83,6 +87,7 @@ def _evidence(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
         rule.get("target"),
         record.settings,
         measurements,
+        rule.get("throughput"),
     )
 
 

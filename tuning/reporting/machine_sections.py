@@ -13,14 +13,14 @@ from tuning.selection.throughput import knee
 from tuning.trial import Status
 
 PLAIN, TRIALS = "plain model.fit", "the trials' loop"
-_NAMES = {"keras": PLAIN, "chosen": TRIALS}
+_NAMES = {"keras": PLAIN, "user": PLAIN, "chosen": TRIALS, "trials": TRIALS}
 _MIB = 2**20
 
 
 def throughput_section(evidence: Evidence, analysis: Analysis) -> Section:
     """Examples per second of plain Keras and of the loop that trained, with their knees."""
     title = "Throughput by batch size"
-    rates = {_NAMES.get(name, name): found for name, found in evidence.measurements.examples_per_second.items()}
+    rates = {_NAMES.get(name, name): dict(by) for name, by in evidence.measurements.examples_per_second.items()}
     told = "Measured by the probe, nothing else running."
     if not rates:
         own = dict(analysis.close.costs.examples_per_second)

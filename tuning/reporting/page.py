@@ -18,11 +18,13 @@ from tuning.reporting.machine_sections import memory_section, noise_section, thr
 from tuning.reporting.score_sections import curves_section, quality_section, rates_section, trade_off_section
 from tuning.reporting.section import Section
 from tuning.selection.recommendation import TableRow
+from tuning.tracking.layout import THROUGHPUT
 from tuning.trial import Status
 
 FILE_NAME = "report.html"
 _TEMPLATE = "report.html.jinja"
 _MOST_REASONS = 8
+_TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT)
 
 
 def render_report(evidence: Evidence) -> str:
@@ -115,7 +117,7 @@ def _settings(evidence: Evidence) -> list[tuple[str, str]]:
 
 def _told_settings(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for name, value in evidence.settings.items():
-        if name not in ("notes", "versions", "command") and value:
+        if name not in _TOLD_ELSEWHERE and value:
             yield name.replace("_", " "), value
     for name, hyperparameter in evidence.answer.recommendation.hyperparameters:
         yield f"best {name}", str(hyperparameter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from tuning.tracking.store import answers, connect
 from tuning.trial import NoiseScalePoint
 
 _RATE = "examples_per_second_"
+_SECONDS = re.compile(r"seconds_per_update_(?P<loop>\w+)_(?P<size>\d+)")
 _ANSWER = "recommendation.json"
 
 
@@ -27,7 +29,8 @@ class Measurements:
     """What was measured beside the trials' own scores; empty or None where nothing was.
 
     Args:
-        examples_per_second: By the name of the loop ("keras", "chosen") and batch size, nothing else running.
+        examples_per_second: By the name of the loop and batch size, nothing else running: "keras" and "chosen" of a
+            probe, "user" and "trials" of a staged search.
         peak_memory_bytes: By batch size.
         memory_limit_bytes: What training may use.
         memory_limit_source: Where that number comes from.
@@ -73,7 +76,12 @@ def read_measurements(tracking_uri: str, experiment_id: str) -> Measurements:
 
 def _rates(client: MlflowClient, probes: Sequence[Run]) -> dict[str, dict[int, float]]:
     names = sorted({name for run in probes for name in run.data.metrics if name.startswith(_RATE)}, reverse=True)
-    return {name.removeprefix(_RATE): _by_size(client, probes, name) for name in names}
+    rates = {name.removeprefix(_RATE): _by_size(client, probes, name) for name in names}
+    for name, seconds in (pair for run in probes for pair in run.data.metrics.items()):
+        if (found := _SECONDS.fullmatch(name)) and seconds > 0:
+            size = int(found["size"])
+            rates.setdefault(found["loop"], {})[size] = size / seconds
+    return {loop: by_size for loop, by_size in rates.items() if by_size}
 
 
 def _by_size(client: MlflowClient, probes: Sequence[Run], name: str) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_study import record_example
+from example_study import BATCH_SIZES, record_example
 from fakes import ScriptedExecutor
 from mlflow import MlflowClient
 
@@ -19,6 +20,7 @@ from tuning.cli import main
 from tuning.reporting.evidence import evidence_of_experiment, evidence_of_search, evidence_of_study
 from tuning.reporting.page import render_report
 from tuning.search_arguments import SearchArguments
+from tuning.tracking import layout
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.store import TrackingError
 from tuning.tuners import GridSearch
@@ -72,6 +74,21 @@ def test_a_search_leaves_its_report_with_the_recommendation(store: str, tmp_path
     assert again.answer.advice is not None
     assert again.answer.advice == tuner.answer.advice  # read back from the recommendation
     assert str(tmp_path) not in render_report(again)
+
+
+def test_a_staged_search_is_reported_by_the_target_and_the_throughput_it_judged_by(store: str) -> None:
+    tracker = MlflowTracker(store)
+    record_example(tracker)
+    rates = {size: 1000.0 * size for size in BATCH_SIZES}
+    judged = {layout.TARGET: "0.6", layout.THROUGHPUT: json.dumps(rates)}
+    tracker.start_study("digits-grid", {"objective": "val_accuracy", "mode": "max", **judged})
+    found = evidence_of_study(store, "digits-grid")
+    assert (found.target, found.throughput) == (0.6, rates)
+    assert evidence_of_study(store, "digits-grid", target=0.5).target == 0.5
+    told = render_report(found)
+    assert "The target is val_accuracy 0.600." in told
+    assert "seconds to the target" in told
+    assert layout.THROUGHPUT.replace("_", " ") not in told
 
 
 def test_foreign_runs_have_a_report(store: str) -> None:

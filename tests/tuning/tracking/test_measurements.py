@@ -38,6 +38,16 @@ def test_a_probe_run_of_the_study_is_read_back(tracking_uri: str) -> None:
     assert (second.at_examples, second.value, second.low, second.high) == (1000, None, 50.0, None)
 
 
+def test_the_timings_of_a_staged_search_are_read_back(tracking_uri: str) -> None:
+    tracker = MlflowTracker(tracking_uri)
+    tracker.start_study("s", {"objective": "val_accuracy"})
+    tracker.start_trial("probe-machine", {}, "probe")
+    seconds = {"seconds_per_update_user_8": 0.01, "seconds_per_update_trials_8": 0.002}
+    tracker.end_trial(TrialOutcome("probe-machine", Status.COMPLETED, measurements=seconds))
+    found = read_measurements(tracker.tracking_uri, tracker.experiment_id)
+    assert found.examples_per_second == {"user": {8: 800.0}, "trials": {8: 4000.0}}
+
+
 def test_the_noise_scale_of_a_trial_and_the_recommendation_are_read_back(tracking_uri: str) -> None:
     tracker = MlflowTracker(tracking_uri)
     tracker.start_study("s", {"objective": "val_accuracy"})
