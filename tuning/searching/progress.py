@@ -48,6 +48,7 @@ class SearchProgress:
         self._done = self._failed = 0
         self._best: TrialRecord | None = None
         self._lines: dict[str, TaskID] = {}
+        self._devices: dict[str, str] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=16),
@@ -81,7 +82,10 @@ class SearchProgress:
         self._progress.update(self._overall, total=total)
 
     def started(self, record: TrialRecord, device: str) -> None:
-        """A trial has been handed to a device."""
+        """A trial has been handed to a device, whose last one has ended even if that is told only later."""
+        for trial_id in [trial_id for trial_id, on in self._devices.items() if on == device]:
+            self._drop(trial_id)
+        self._devices[record.trial_id] = device
         self._lines[record.trial_id] = self._progress.add_task(
             device, total=record.budget.epochs if record.budget else self._epochs, told=_name(record)
         )
@@ -94,12 +98,17 @@ class SearchProgress:
     def ended(self, record: TrialRecord) -> None:
         """A trial has ended."""
         self._count(record)
-        if record.trial_id in self._lines:
-            self._progress.remove_task(self._lines.pop(record.trial_id))
+        self._drop(record.trial_id)
         self._progress.update(self._overall, completed=self._done, told=self._tell_counts())
         if not self._is_live or record.status is not Status.COMPLETED:
             line = f"[{self._done}/{self._total}] {self._tell(record)}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _drop(self, trial_id: str) -> None:
+        """Take away the line of a trial, if it has one."""
+        self._devices.pop(trial_id, None)
+        if trial_id in self._lines:
+            self._progress.remove_task(self._lines.pop(trial_id))
 
     def _count(self, record: TrialRecord) -> None:
         if not record.is_settled:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -62,6 +63,21 @@ def test_on_a_terminal_every_running_trial_has_a_line_and_all_fit_80_columns() -
     assert "batch 1024 lr 0.00566 seed 2" in first
     assert "batch 8 " in second
     assert best.strip() == "best val_accuracy 0.5 at batch 8 lr 0.001 seed 0"
+
+
+def test_a_device_has_one_line_although_its_last_trial_is_told_later() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    progress = SearchProgress(4, (), objective="val_accuracy", maximize=True, epochs=2, console=console)
+    first, second = (TrialRecord(name, 0, Setting(8, 0.1), seed, "search") for seed, name in enumerate("ab"))
+    progress.started(first, "cpu:0")
+    progress.started(second, "cpu:0")
+    progress.ended(replace(first, outcome=TrialOutcome("a", Status.COMPLETED), score=0.5))
+    console.print(progress)
+    assert isinstance(console.file, io.StringIO)
+    overall, only, _ = console.file.getvalue().splitlines()
+    assert "1/4" in overall
+    assert "1 running" in overall
+    assert "seed 1" in only
 
 
 def test_a_notebook_without_widgets_gets_lines(
