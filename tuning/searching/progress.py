@@ -74,7 +74,9 @@ class SearchProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._live.stop()
+        if self._is_live:
+            self._live.refresh()  # rich 15 does not, when it stops in a notebook
+            self._live.stop()
 
     def expect(self, total: int) -> None:
         """As many trials are planned by now."""
