@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "data" / "mnist_60k_3k.npz"
 BATCH_SIZES = (4, 16, 64, 256, 1024, 4096)
 EXAMPLES = {"mlp": 60_000, "cnn": 8_192, "lstm": 8_192}
-EPOCHS = 2
+EPOCHS = 5
 PEERS = ("keras_tuner", "optuna", "batch_size")
 
 
@@ -88,7 +88,9 @@ def learning_rate(batch_size: int) -> float:
     return float(1e-3 * (batch_size / 32) ** 0.5)
 
 
-def by_keras_tuner(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int]) -> dict[int, tuple[float, float]]:
+def by_keras_tuner(
+    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int
+) -> dict[int, tuple[float, float]]:
     """The usual way: `fit` overridden with `batch_size=hp.Choice(...)`."""
     import keras
     import keras_tuner
@@ -120,11 +122,13 @@ def by_keras_tuner(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[
 
     x, y, x_val, y_val = data
     tuner = Tuner(Model(), objective="val_accuracy", directory=".", project_name="peer")
-    tuner.search(x, y, validation_data=(x_val, y_val), epochs=EPOCHS, verbose=0)
+    tuner.search(x, y, validation_data=(x_val, y_val), epochs=epochs, verbose=0)
     return found
 
 
-def by_optuna(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int]) -> dict[int, tuple[float, float]]:
+def by_optuna(
+    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int
+) -> dict[int, tuple[float, float]]:
     """A study whose objective calls `model.fit`."""
     import keras
     import optuna
@@ -139,7 +143,7 @@ def by_optuna(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int])
         keras.utils.set_random_seed(0)
         model = build()
         model.optimizer.learning_rate = learning_rate(size)
-        fitted = model.fit(x, y, batch_size=size, epochs=EPOCHS, validation_data=(x_val, y_val), verbose=0)
+        fitted = model.fit(x, y, batch_size=size, epochs=epochs, validation_data=(x_val, y_val), verbose=0)
         found[size] = (time.perf_counter() - began, fitted.history["val_accuracy"][-1])
         return found[size][1]
 
@@ -150,7 +154,9 @@ def by_optuna(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int])
     return found
 
 
-def by_batch_size(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int]) -> dict[int, tuple[float, float]]:
+def by_batch_size(
+    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int
+) -> dict[int, tuple[float, float]]:
     """This project, as its users call it."""
     from search_spaces import BatchSize
     from tuning import GridSearch
@@ -169,14 +175,14 @@ def by_batch_size(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[i
 
     x, y, x_val, y_val = data
     tuner = GridSearch(build, batch_size=BatchSize.of(*sizes), seeds=1, tracker=Timed(), keep_models=0)
-    tuner.search(x, y, validation_data=(x_val, y_val), epochs=EPOCHS, verbose=0)
+    tuner.search(x, y, validation_data=(x_val, y_val), epochs=epochs, verbose=0)
     return {
         record.setting.batch_size: (moments[record.trial_id][1] - moments[record.trial_id][0], record.score or 0.0)
         for record in tuner.oracle.records
     }
 
 
-def run_peer(peer: str, model: str, examples: int, sizes: list[int]) -> None:
+def run_peer(peer: str, model: str, examples: int, sizes: list[int], epochs: int) -> None:
     """In a process and a directory of its own; prints one JSON line."""
     import keras  # noqa: F401  (imports are held out of every peer's time)
     import keras_tuner  # noqa: F401
@@ -184,13 +190,13 @@ def run_peer(peer: str, model: str, examples: int, sizes: list[int]) -> None:
     data = load_images(examples)
     search = {"keras_tuner": by_keras_tuner, "optuna": by_optuna, "batch_size": by_batch_size}[peer]
     began = time.perf_counter()
-    found = search(MODELS[model], data, sizes)
+    found = search(MODELS[model], data, sizes, epochs)
     wall = time.perf_counter() - began
     print("RESULT " + json.dumps({"wall": wall, "trials": {str(size): value for size, value in found.items()}}))
 
 
-def measure(peer: str, model: str, examples: int, sizes: list[int]) -> dict[str, Any]:
-    arguments = [peer, model, str(examples), ",".join(map(str, sizes))]
+def measure(peer: str, model: str, examples: int, sizes: list[int], epochs: int) -> dict[str, Any]:
+    arguments = [peer, model, str(examples), ",".join(map(str, sizes)), str(epochs)]
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
             [sys.executable, __file__, "--peer", *arguments],
@@ -207,9 +213,9 @@ def measure(peer: str, model: str, examples: int, sizes: list[int]) -> dict[str,
     return found
 
 
-def report(model: str, examples: int, sizes: list[int], results: dict[str, dict[str, Any]]) -> None:
+def report(model: str, examples: int, sizes: list[int], epochs: int, results: dict[str, dict[str, Any]]) -> None:
     ours = results["batch_size"]
-    print(f"\n{model}: {examples:,} examples, {EPOCHS} epochs, {len(sizes)} trials")
+    print(f"\n{model}: {examples:,} examples, {epochs} epochs, {len(sizes)} trials")
     print(
         f"{'':14s}{'wall s':>9s}{'trials/h':>10s}{'ratio':>8s}   speed-up of a trial at batch "
         + ", ".join(map(str, sizes))
@@ -229,17 +235,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL", help="mlp, cnn, lstm")
     parser.add_argument("--examples", type=int)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--batch-sizes", default=",".join(map(str, BATCH_SIZES)))
     arguments = parser.parse_args()
     sizes = [int(word) for word in arguments.batch_sizes.split(",")]
     for model in arguments.models:
         examples = arguments.examples or EXAMPLES[model]
         usable = [size for size in sizes if size <= examples]
-        report(model, examples, usable, {peer: measure(peer, model, examples, usable) for peer in PEERS})
+        epochs = arguments.epochs
+        report(
+            model, examples, usable, epochs, {peer: measure(peer, model, examples, usable, epochs) for peer in PEERS}
+        )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--peer"]:
-        run_peer(sys.argv[2], sys.argv[3], int(sys.argv[4]), [int(word) for word in sys.argv[5].split(",")])
+        sizes = [int(word) for word in sys.argv[5].split(",")]
+        run_peer(sys.argv[2], sys.argv[3], int(sys.argv[4]), sizes, int(sys.argv[6]))
     else:
         main()
