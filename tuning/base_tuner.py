@@ -32,6 +32,7 @@ from tuning.searching.requests import TrialRequests
 from tuning.searching.training_advice import advise
 from tuning.selection.recommendation import Recommendation, recommend
 from tuning.selection.results import TrialResult
+from tuning.studies.halving import Halving
 from tuning.studies.kept_models import KeptModels
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.plans import Plan
@@ -71,6 +72,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
     """
 
     kind: ClassVar[str]
+    prunes: ClassVar[bool] = False
+    """Whether trials that are behind are stopped where nobody says otherwise."""
 
     def __init__(
         self,
@@ -270,8 +273,16 @@ class BatchSizeTuner(keras_tuner.Tuner):
         tracker.start_study(name, self._settings)
         sampler = self.make_sampler(space)
         study = open_study(storage, name, maximize=self.oracle.maximize, settings=settings, sampler=sampler)
-        self.oracle.open(study, self.make_plan(space))
+        self.oracle.open(study, self.make_plan(space), self._halving(arguments))
         relog(self.oracle, tracker, epochs=arguments.epochs)
+
+    def _halving(self, arguments: SearchArguments) -> Halving | None:
+        """What stops trials, if anything does."""
+        asked = self.options.prune
+        if not (self.prunes if asked is None else asked):
+            return None
+        name, maximize = self.oracle.objective.name, self.oracle.maximize
+        return Halving(name, maximize=maximize, epochs=arguments.epochs, n_train=arguments.data.n_train)
 
     def _within_memory(
         self, arguments: SearchArguments, executor: Executor, space: SearchSpace, tracker: Tracker

@@ -26,6 +26,8 @@ class SearchOptions:
         memory_limit_bytes: Resident memory that a CPU worker may use.
         probe: Whether to learn first which batch sizes fit, where the largest might not.
         accumulate: Train batches that do not fit as micro-batches whose gradients are averaged.
+        prune: Whether to stop trials that are behind others of their batch size at equal examples; None for what suits
+            the search.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
         quiet: Show no progress.
@@ -45,6 +47,7 @@ class SearchOptions:
     memory_limit_bytes: int | None = None
     probe: bool = True
     accumulate: bool = False
+    prune: bool | None = None
     keep_models: int = 5
     in_process: bool = False
     quiet: bool = False

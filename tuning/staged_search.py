@@ -57,6 +57,7 @@ class StagedSearch(BatchSizeTuner):
     """
 
     kind = "tune"
+    prunes = True
 
     def __init__(self, hypermodel: Any, objective: Any = None, *, first_seed: int = 0, **rest: Any) -> None:
         if "max_trials" in rest:

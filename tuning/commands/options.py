@@ -57,7 +57,12 @@ def search_options() -> Parser:
     add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
     how.add_argument("--accumulate", action="store_true", help="train batches that do not fit as micro-batches")
-    how.add_argument("--timeout", type=float, metavar="S", help="start no trial after this many seconds")
+    how.add_argument(
+        "--prune",
+        action=argparse.BooleanOptionalAction,
+        help="stop trials that are behind others of their batch size (on for tune, off for the others)",
+    )
+    how.add_argument("--timeout", type=float, metavar="S", help="answer after so many seconds with what is known")
     how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -91,6 +96,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         memory_limit_bytes=read_memory_limit(asked),
         probe=not asked.no_probe,
         accumulate=asked.accumulate,
+        prune=asked.prune,
         keep_models=0,
         quiet=asked.quiet,
         **read_rule(asked),

@@ -99,7 +99,8 @@ class SearchLoop:
     def _take(self, event: Event) -> None:
         if isinstance(event, EpochReport):
             self._epochs[event.trial_id].append(event)
-            self._oracle.report(event)
+            if self._oracle.report(event):
+                self._executor.stop(event.trial_id)
             self._tracker.log_epoch(event)
             self._display.reported(event)
         elif isinstance(event, TrialOutcome):

@@ -7,6 +7,7 @@ files are not written.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import keras_tuner
@@ -14,6 +15,7 @@ import optuna
 from keras_tuner.engine import trial as trial_module
 from optuna.trial import TrialState
 
+from tuning.studies.halving import Halving, scores_of, starved
 from tuning.studies.plans import Pause, Plan, ask_for, owed
 from tuning.studies.records import CLOSING, TrialRecord, closing, read_record
 from tuning.tracking.direction import infer_mode
@@ -54,6 +56,7 @@ class OptunaOracle(keras_tuner.Oracle):
         self.verbose = 0
         self._study: optuna.Study | None = None
         self._plan: Plan | None = None
+        self._halving: Halving | None = None
         self._records: dict[str, TrialRecord] = {}
         self._running: dict[str, optuna.Trial] = {}
 
@@ -87,9 +90,15 @@ class OptunaOracle(keras_tuner.Oracle):
         """What is known of one trial."""
         return self._records[trial_id]
 
-    def open(self, study: optuna.Study, plan: Plan) -> None:
-        """Continue a study: read its trials and mark as interrupted those that a dead driver left running."""
-        self._study, self._plan = study, plan
+    def open(self, study: optuna.Study, plan: Plan, halving: Halving | None = None) -> None:
+        """Continue a study: read its trials and mark as interrupted those that a dead driver left running.
+
+        Args:
+            study: Its record.
+            plan: What it tries.
+            halving: Which running trials it stops; None for none.
+        """
+        self._study, self._plan, self._halving = study, plan, halving
         self._records, self._running = {}, {}
         self.trials: dict[str, Any] = {}
         self.start_order: list[str] = []
@@ -116,7 +125,7 @@ class OptunaOracle(keras_tuner.Oracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """KerasTuner's seam: the values of the next trial, or that there is none."""
         assert self._study is not None
-        debt = owed(self.records)
+        debt = owed(self.records) or starved(self.records)
         if debt is None:
             trial = self.plan.next(self._study, self.records, trial_id)
         else:
@@ -128,10 +137,15 @@ class OptunaOracle(keras_tuner.Oracle):
         self._running[trial_id], self._records[trial_id] = trial, record
         return {"status": "RUNNING", "values": record.values}
 
-    def report(self, epoch: EpochReport) -> None:
-        """Take an epoch's metrics into KerasTuner's trial."""
+    def report(self, epoch: EpochReport) -> bool:
+        """Take in what an epoch measured, also into KerasTuner's trial; whether the trial should be stopped."""
         _register(self.trials[epoch.trial_id], epoch.metrics, self.objective)
         self.update_trial(epoch.trial_id, dict(epoch.metrics), step=epoch.epoch)
+        if self._halving is None:
+            return False
+        record = replace(self._records[epoch.trial_id], epochs=(*self._records[epoch.trial_id].epochs, epoch))
+        self._records[epoch.trial_id] = record
+        return self._halving.should_stop(record, self._records.values())
 
     def finish(self, outcome: TrialOutcome, epochs: tuple[EpochReport, ...]) -> TrialRecord:
         """Record how a trial ended, in Optuna and in KerasTuner."""
@@ -140,6 +154,9 @@ class OptunaOracle(keras_tuner.Oracle):
         score = self._score(outcome, epochs)
         running.set_user_attr(CLOSING, closing(outcome, epochs, score))
         state = _OPTUNA_STATE.get(outcome.status, TrialState.FAIL)
+        if outcome.status is Status.PRUNED:
+            for examples, value in scores_of(epochs, self.objective.name):
+                running.report(value, step=examples)
         self._study.tell(running, score if state is TrialState.COMPLETE else None, state=state)
         record = read_record(self._study.get_trials(deepcopy=False)[running.number])
         assert record is not None

@@ -14,6 +14,7 @@ from tuning.options import SAMPLERS
 from tuning.searching.deadline import Deadline
 from tuning.searching.loop import SearchLoop, relog
 from tuning.studies.encoding import Encoding
+from tuning.studies.halving import Halving
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.plans import BayesianPlan, GridPlan, Plan
 from tuning.studies.records import TrialRecord
@@ -227,3 +228,29 @@ def test_without_any_score_the_running_trial_may_end(tmp_path: Path) -> None:
     oracle, executor = open_oracle(tmp_path, GridPlan(SPACE, seeds=1)), ScriptedExecutor(lambda _: [0.5] * 50)
     run(oracle, executor, RecordingTracker(), Deadline(1.0, now=lambda: float(next(clock))))
     assert [record.status for record in oracle.records] == [Status.COMPLETED]
+
+
+def by_rate(request: TrialRequest) -> list[float]:
+    """Nine epochs that get nowhere but at the best learning rate."""
+    return [epoch / 10 if request.learning_rate == 0.2 else 0.05 for epoch in range(1, 10)]
+
+
+def test_trials_behind_their_batch_size_are_stopped_and_optuna_learns_how_far_they_came(tmp_path: Path) -> None:
+    space = SearchSpace(BatchSize.of(8, 32), LearningRate.choices(0.1, 0.2, 0.4), optimizer="Adam", model_rate=0.001)
+    oracle, executor, tracker = OptunaOracle(), ScriptedExecutor(by_rate), RecordingTracker()
+    oracle.objective = keras_tuner.Objective("val_accuracy", "max")
+    study = open_study(journal_of(tmp_path), "study", maximize=True, settings={})
+    halving = Halving("val_accuracy", maximize=True, epochs=9, n_train=1000)
+    oracle.open(study, GridPlan(space, seeds=1), halving)
+
+    def with_rate(record: TrialRecord) -> TrialRequest:
+        return TrialRequest(record.trial_id, record.setting.batch_size, record.seed, 9, record.setting.learning_rate)
+
+    SearchLoop(oracle, executor, tracker, SilentDisplay(), request_of=with_rate).run()
+    statuses = {(r.setting.batch_size, r.setting.learning_rate): r.status for r in oracle.records}
+    assert statuses == {
+        (size, rate): Status.PRUNED if rate == 0.4 else Status.COMPLETED for size in (8, 32) for rate in (0.1, 0.2, 0.4)
+    }
+    stopped = [trial for trial in study.trials if trial.state is optuna.trial.TrialState.PRUNED]
+    assert [trial.intermediate_values for trial in stopped] == [{1000: 0.05}] * 2
+    assert [len(epochs) for epochs in tracker.epochs.values()] == [9, 9, 9, 9, 1, 1]
