@@ -82,7 +82,7 @@ def _reporter(connection: Connection[Any, Any], trial_id: str) -> Callable[[Epoc
         connection.send(epoch)
         keep_going = True
         while connection.poll():
-            keep_going = keep_going and connection.recv() != (STOP, trial_id)
+            keep_going = (connection.recv() != (STOP, trial_id)) and keep_going
         return keep_going
 
     return report

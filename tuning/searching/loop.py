@@ -61,6 +61,7 @@ class SearchLoop:
         self._request_of = request_of
         self._after_trial = after_trial
         self._deadline = deadline or Deadline()
+        self._stopped: set[str] = set()
         self._late: set[str] = set()
         self._devices: dict[str, str] = {}
         self._epochs: dict[str, list[EpochReport]] = {}
@@ -99,7 +100,8 @@ class SearchLoop:
     def _take(self, event: Event) -> None:
         if isinstance(event, EpochReport):
             self._epochs[event.trial_id].append(event)
-            if self._oracle.report(event):
+            if self._oracle.report(event) and event.trial_id not in self._stopped:
+                self._stopped.add(event.trial_id)
                 self._executor.stop(event.trial_id)
             self._tracker.log_epoch(event)
             self._display.reported(event)

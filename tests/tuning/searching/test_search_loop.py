@@ -231,8 +231,9 @@ def test_without_any_score_the_running_trial_may_end(tmp_path: Path) -> None:
 
 
 def by_rate(request: TrialRequest) -> list[float]:
-    """Nine epochs that get nowhere but at the best learning rate."""
-    return [epoch / 10 if request.learning_rate == 0.2 else 0.05 for epoch in range(1, 10)]
+    """Nine epochs that get nowhere but at the best learning rate, and least of all at the largest."""
+    stuck = {0.1: 0.08, 0.4: 0.05}.get(request.learning_rate or 0.0)
+    return [epoch / 10 if stuck is None else stuck for epoch in range(1, 10)]
 
 
 def test_trials_behind_their_batch_size_are_stopped_and_optuna_learns_how_far_they_came(tmp_path: Path) -> None:
