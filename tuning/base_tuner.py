@@ -11,7 +11,7 @@ import optuna
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.data import leaves
-from search_spaces.learning_rate import LearningRate
+from search_spaces.learning_rate import KERAS_BATCH_SIZE, LearningRate
 from search_spaces.space import SearchSpace
 from tuning.answer import Answer
 from tuning.execution.executor import Executor
@@ -105,6 +105,7 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self._input_shape: tuple[int | None, ...] = (None,)
         self._largest_fitting: int | None = None
         self._answer: Answer | None = None
+        self._betas_at: int | None = None
         self._deadline = Deadline()
         self._settings: dict[str, str] = {}
         quiet_optuna()
@@ -262,6 +263,9 @@ class BatchSizeTuner(keras_tuner.Tuner):
         settings = settings_of(
             self.kind, space, self._description, objective, arguments, seeds=self.seeds, loop=self.options.loop
         )
+        if self.options.scale_betas:
+            self._betas_at = space.learning_rate.at_batch_size if space.learning_rate else KERAS_BATCH_SIZE
+            settings["decay_constants"] = f"right at batch size {self._betas_at}, half-lives constant in examples"
         settings |= self.more_settings()
         storage = journal_of(Path(self.project_dir), self.options.storage)
         if self._fresh:
@@ -309,7 +313,9 @@ class BatchSizeTuner(keras_tuner.Tuner):
         return CappedExecutor(executor, memory, accumulate=self.options.accumulate)
 
     def _run(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
-        requests = TrialRequests(self.oracle, arguments, loop=self.options.loop, kept=self._kept)
+        requests = TrialRequests(
+            self.oracle, arguments, loop=self.options.loop, kept=self._kept, betas_at=self._betas_at
+        )
         with SearchProgress(
             self.oracle.plan.total(self.oracle.records),
             self.oracle.records,

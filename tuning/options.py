@@ -28,6 +28,7 @@ class SearchOptions:
         accumulate: Train batches that do not fit as micro-batches whose gradients are averaged.
         prune: Whether to stop trials that are behind others of their batch size at equal examples; None for what suits
             the search.
+        scale_betas: Whether the optimizer's decay constants (beta_2 and its kin) follow the batch size.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
         quiet: Show no progress.
@@ -48,6 +49,7 @@ class SearchOptions:
     probe: bool = True
     accumulate: bool = False
     prune: bool | None = None
+    scale_betas: bool = False
     keep_models: int = 5
     in_process: bool = False
     quiet: bool = False

@@ -66,6 +66,8 @@ class TrialRequest:
         micro_batch_size: Examples per gradient where a batch is too large for memory; divides `batch_size`, whose
             gradient is the mean of its micro-batches' gradients. None for whole batches.
         goal: Ends the training, completed, before the budget is spent; None trains for all of it.
+        betas_at: The batch size at which the optimizer's decay constants (beta_2 and its kin) are right, from which
+            they follow to this one; None leaves them alone.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -82,6 +84,7 @@ class TrialRequest:
     weights_path: str | None = None
     micro_batch_size: int | None = None
     goal: Goal | None = None
+    betas_at: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size"):

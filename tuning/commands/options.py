@@ -46,6 +46,7 @@ def search_options() -> Parser:
     space.add_argument("--max-batch", type=int, metavar="N", help="largest (an eighth of the data, at most 1024)")
     space.add_argument("--learning-rates", metavar="LIST", help="such as 1e-4,1e-3; each at every batch size")
     space.add_argument("--scaling", choices=RULES, help="how the model's own rate follows the batch size (auto)")
+    space.add_argument("--scale-betas", action="store_true", help="let beta_2 and its kin follow the batch size, too")
     space.add_argument("--epochs", type=int, metavar="N", help="passes over the training set per trial")
     space.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per setting (3)")
     space.add_argument("--objective", metavar="NAME", help="metric that decides, NAME:max or NAME:min if unclear")
@@ -97,6 +98,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         probe=not asked.no_probe,
         accumulate=asked.accumulate,
         prune=asked.prune,
+        scale_betas=asked.scale_betas,
         keep_models=0,
         quiet=asked.quiet,
         **read_rule(asked),

@@ -17,13 +17,23 @@ class TrialRequests:
         arguments: Of the search.
         loop: What was asked for; "auto" is asked of a worker once for each compiled program.
         kept: Where weights are saved.
+        betas_at: The batch size from which the optimizer's decay constants follow; None leaves them alone.
     """
 
-    def __init__(self, oracle: OptunaOracle, arguments: SearchArguments, *, loop: str, kept: KeptModels) -> None:
+    def __init__(
+        self,
+        oracle: OptunaOracle,
+        arguments: SearchArguments,
+        *,
+        loop: str,
+        kept: KeptModels,
+        betas_at: int | None = None,
+    ) -> None:
         self._oracle = oracle
         self._arguments = arguments
         self._loop = loop
         self._kept = kept
+        self._betas_at = betas_at
 
     def make(self, record: TrialRecord) -> TrialRequest:
         """The request for a trial that is about to start."""
@@ -39,6 +49,7 @@ class TrialRequests:
             evaluation_batch_size=self._arguments.evaluation_batch_size,
             weights_path=self._kept.path_to_save(record.trial_id),
             goal=budget.goal,
+            betas_at=self._betas_at,
         )
 
     def _loop_for(self, record: TrialRecord) -> str:

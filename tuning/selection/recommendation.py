@@ -76,6 +76,7 @@ class Recommendation:
         chance_of_loss: Chance that the best of those compared beats the pick by more than the margin.
         expected_loss: By how much it is expected to.
         explanation: The fits, and the trade-offs between score, cost, examples and memory.
+        target: The score by the time to which it was judged, or None.
     """
 
     rule: str
@@ -94,6 +95,7 @@ class Recommendation:
     chance_of_loss: float | None = None
     expected_loss: float | None = None
     explanation: Explanation | None = None
+    target: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every field as plain JSON values; numbers that are not finite become null."""
@@ -166,6 +168,7 @@ def recommend(
         chance_of_loss=decision.chance_of_loss,
         expected_loss=decision.expected_loss,
         explanation=explanation,
+        target=target,
     )
 
 

@@ -10,6 +10,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from tuning.training.decay_constants import scale_decay_constants
 from tuning.training.failures import status_of_error
 from tuning.training.internals import LightSeed, restart_automatic_names
 from tuning.trial import Status, TrialRequest
@@ -99,6 +100,8 @@ class ModelBuilder:
         model = self.build(hp, request.seed)
         if request.learning_rate is not None and declared_learning_rate(hp) is None:
             set_learning_rate(model, request.learning_rate)
+        if request.betas_at is not None:
+            scale_decay_constants(unwrapped_optimizer(model), request.batch_size / request.betas_at)
         if request.accumulation_steps > 1:
             accumulate_gradients(model, request.accumulation_steps)
         return model
@@ -132,7 +135,7 @@ def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
 
 def constant_learning_rate(model: keras.Model) -> float | None:
     """The optimizer's learning rate; None if it follows a schedule or a function."""
-    value = _unwrapped_optimizer(model).get_config().get("learning_rate")
+    value = unwrapped_optimizer(model).get_config().get("learning_rate")
     if not isinstance(value, (int, float)):
         return None
     return float(str(np.float32(value)))  # the number that was written: 0.001, not float32's 0.0010000000474974513
@@ -144,7 +147,7 @@ def set_learning_rate(model: keras.Model, learning_rate: float) -> None:
     Raises:
         ModelError: If the optimizer follows a schedule.
     """
-    optimizer = _unwrapped_optimizer(model)
+    optimizer = unwrapped_optimizer(model)
     if constant_learning_rate(model) is None:
         raise ModelError(
             f"A learning rate can be searched only where the model has none of its own; got {learning_rate} for an "
@@ -162,7 +165,7 @@ def accumulate_gradients(model: keras.Model, steps: int) -> None:
     Raises:
         ModelError: If the optimizer has been built already.
     """
-    optimizer = _unwrapped_optimizer(model)
+    optimizer = unwrapped_optimizer(model)
     if optimizer.built:
         raise ModelError("Gradients can be accumulated only by an optimizer that was not built yet; compile it anew.")
     optimizer.gradient_accumulation_steps = steps * (optimizer.gradient_accumulation_steps or 1)
@@ -170,10 +173,11 @@ def accumulate_gradients(model: keras.Model, steps: int) -> None:
 
 def optimizer_name(model: keras.Model) -> str:
     """Class name of the optimizer, without the loss-scaling wrapper of mixed precision."""
-    return type(_unwrapped_optimizer(model)).__name__
+    return type(unwrapped_optimizer(model)).__name__
 
 
-def _unwrapped_optimizer(model: keras.Model) -> Any:
+def unwrapped_optimizer(model: keras.Model) -> Any:
+    """The optimizer itself, beneath the loss scaling of mixed precision."""
     optimizer = model.optimizer
     return getattr(optimizer, "inner_optimizer", optimizer)
 

@@ -15,6 +15,7 @@ from search_spaces.data import Data
 from tuning.training.arrays import TrainingArrays, as_keras_sees_them
 from tuning.training.callbacks import copies_for_trial, hooks_batches
 from tuning.training.clock import TrainingClock
+from tuning.training.decay_constants import decay_constants
 from tuning.training.description import describe_model
 from tuning.training.epoch_reporter import EpochReporter
 from tuning.training.failures import status_of_error, traceback_tail
@@ -24,7 +25,7 @@ from tuning.training.internals import CustomGradients
 from tuning.training.loop_choice import LoopChoice
 from tuning.training.memory import MemoryMeter
 from tuning.training.memory_probe import probe_memory
-from tuning.training.model_builder import ModelBuilder, ModelError
+from tuning.training.model_builder import ModelBuilder, ModelError, unwrapped_optimizer
 from tuning.training.noise_scale_probe import probe_noise_scale
 from tuning.training.order import ExampleOrder
 from tuning.training.planner import Planner
@@ -228,7 +229,12 @@ def _outcome(
         peak_memory_bytes=peak_memory_bytes,
         loop=plan.loop,
         measurements=plan.measurements,
-        settings={**plan.settings, "epochs_trained": reporter.epochs, "micro_batch_size": micro},
+        settings={
+            **plan.settings,
+            **(decay_constants(unwrapped_optimizer(plan.model)) if request.betas_at else {}),
+            "epochs_trained": reporter.epochs,
+            "micro_batch_size": micro,
+        },
     )
 
 

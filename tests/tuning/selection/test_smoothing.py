@@ -69,3 +69,8 @@ def test_smoothing_chooses_better_rates_than_the_best_single_score():
             losses[name].append(np.mean([-truth[size, rate] for size, rate in chosen.items()]))
     difference = np.array(losses["best single score"]) - np.array(losses["smoothed"])
     assert difference.mean() > 4 * difference.std(ddof=1) / math.sqrt(40)
+
+
+def test_a_rate_below_two_that_tie_does_not_win_by_being_lifted_to_them():
+    settings = [SettingScore(64, rate, score) for rate, score in ((0.001, 0.95), (0.003, 0.975), (0.009, 0.975))]
+    assert best_rates(settings)[64] > 0.001
