@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FULL = "full"
 """The whole training set as one batch: plain gradient descent."""
@@ -79,6 +79,17 @@ class BatchSize:
         if self.high == FULL:
             return BatchSize.of(*_powers(low, n_train, self.factor), n_train)
         return BatchSize(low, high, self.factor)
+
+    def suiting(self, n_train: int) -> BatchSize:
+        """The same bounds, lowered where fewer than 8 updates per epoch would be left; a list stays as it is.
+
+        >>> BatchSize(16, 1024, factor=4).suiting(1000).values()
+        (16, 64)
+        """
+        if not isinstance(self.high, int):
+            return self
+        high = max(1, min(self.high, n_train // _UPDATES_PER_EPOCH))
+        return replace(self, low=None if self.low is None else min(self.low, high), high=high)
 
     def _highest(self, n_train: int) -> int:
         if self.high is not None:

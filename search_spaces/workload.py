@@ -95,13 +95,18 @@ class Workload:
         return self.data().checked()
 
     def with_data_file(self, path: str) -> Workload:
-        """The same workload on the data of a file.
+        """The same workload on the data of a file, with no larger batch sizes than suit them.
 
         Raises:
             DataError: If the file does not hold such data.
         """
         data = self.read_file(path)
-        return replace(self, data=lambda: data, build=self.build_for(data) if self.build_for else self.build)
+        return replace(
+            self,
+            data=lambda: data,
+            build=self.build_for(data) if self.build_for else self.build,
+            batch_size=self.batch_size and self.batch_size.suiting(data.n_train),
+        )
 
 
 def load_workload(text: str) -> Workload:

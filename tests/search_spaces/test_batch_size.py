@@ -5,6 +5,15 @@ from search_spaces import FULL, BatchSize
 from search_spaces.batch_size import parse_batch_sizes
 
 
+def test_bounds_are_lowered_to_what_suits_other_data() -> None:
+    assert BatchSize(4, 64).suiting(10_000) == BatchSize(4, 64)
+    assert BatchSize(4, 64).suiting(160).values() == (4, 8, 16)
+    assert BatchSize(16, 64).suiting(40).values() == (5,)
+    assert BatchSize(16, 64).suiting(3).values() == (1,)
+    for unbounded in (BatchSize(), BatchSize(8), BatchSize(8, FULL), BatchSize.of(8, 64)):
+        assert unbounded.suiting(40) == unbounded
+
+
 def test_powers_of_a_factor_lie_between_the_bounds() -> None:
     assert BatchSize(1, 100, factor=3).values() == (1, 3, 9, 27, 81)
 

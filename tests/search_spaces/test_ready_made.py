@@ -95,8 +95,10 @@ def test_windows_of_a_series_do_not_cross_the_boundary_nor_see_its_later_scale()
 def test_the_last_column_of_a_table_is_the_series(tmp_path: Path) -> None:
     rows = "".join(f"2024-01-01T{i},{i % 7}\n" for i in range(800))
     (tmp_path / "s.csv").write_text("time,load\n" + rows)
-    data = load_workload("series").with_data_file(str(tmp_path / "s.csv")).load_data()
-    assert data.y_val.shape == (200 - WINDOW - HORIZON + 1, HORIZON)
+    workload = load_workload("series").with_data_file(str(tmp_path / "s.csv"))
+    assert workload.load_data().y_val.shape == (200 - WINDOW - HORIZON + 1, HORIZON)
+    assert workload.batch_size is not None
+    assert workload.batch_size.values() == (16, 64)  # of 521 windows
 
 
 def test_columns_of_a_table_are_scaled_by_the_training_part_and_classes_kept_in_proportion() -> None:
