@@ -17,8 +17,14 @@ from pathlib import Path
 from documents import ROOT, Block
 
 _SCRIPT = "script.py"
-# Commands that another test runs word for word, as the list that it hands to a process.
-_RUN_ELSEWHERE = {"batch-size probe digits": ("tests/tuning/probing/test_probe_command.py", '"probe", "digits"')}
+# Commands that another test runs, as the words that it hands to a process: a search takes many seconds.
+_RUN_ELSEWHERE = {
+    "batch-size probe digits": ("tests/tuning/probing/test_probe_command.py", '"probe", "digits"'),
+    "batch-size grid digits --batch-sizes 8,32,128,512": (
+        "tests/tuning/test_command_line.py",
+        '"grid", "digits", "--batch-sizes", "8,32,128,512"',
+    ),
+}
 
 
 class Workplace:
