@@ -12,6 +12,7 @@ from rich.table import Table
 from tuning.searching.training_advice import TrainingAdvice
 from tuning.selection.recommendation import Recommendation
 from tuning.selection.table import COLUMNS, cells
+from tuning.selection.trade_offs import TradeOffs
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Answer:
         tracking_uri: MLflow's store; empty if nothing was tracked.
         experiment_id: The study's experiment there.
         advice: How to train the final model, where that was measured.
+        trade_offs: The Pareto set, where several objectives were asked for.
     """
 
     recommendation: Recommendation
@@ -31,6 +33,7 @@ class Answer:
     tracking_uri: str
     experiment_id: str
     advice: TrainingAdvice | None = None
+    trade_offs: TradeOffs | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One object of plain JSON values; null where something is unknown."""
@@ -43,7 +46,9 @@ class Answer:
             "rule": found.pop("rule"),
             "recommended_batch_size": found.pop("batch_size"),
         }
-        return {**first, **found, "training": None if self.advice is None else self.advice.to_json()}
+        training = None if self.advice is None else self.advice.to_json()
+        pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
+        return {**first, **found, "training": training, **pareto}
 
     def to_markdown(self) -> str:
         """Reasons, caveats and table, for MLflow's experiment page."""
@@ -70,6 +75,8 @@ class Answer:
         for row in found.table:
             table.add_row(*cells(row), style="bold green" if row.verdict == "recommended" else None)
         console.print(table)
+        if self.trade_offs is not None:
+            console.print(pareto_table(self.trade_offs))
         first, *rest = found.reasons
         console.print(first, style="bold green", highlight=False)
         console.print(" ".join([*rest, *self._advice()]), highlight=False)
@@ -83,4 +90,16 @@ class Answer:
         return to_html(self.recommendation, self._advice())
 
     def _advice(self) -> list[str]:
-        return [] if self.advice is None else [self.advice.tell()]
+        told = [] if self.advice is None else [self.advice.tell()]
+        return told if self.trade_offs is None else [*told, self.trade_offs.tell()]
+
+
+def pareto_table(found: TradeOffs) -> Table:
+    """The batch sizes of a Pareto set, with their value of each objective."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0, title="not beaten in everything", title_justify="left")
+    for name in ("batch", "rate", *found.objectives):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.rows:
+        rate = "" if row.learning_rate is None else f"{row.learning_rate:.3g}"
+        table.add_row(str(row.batch_size), rate, *(f"{value:.4g}" for value in found.values(row).values()))
+    return table

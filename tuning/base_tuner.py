@@ -32,6 +32,7 @@ from tuning.searching.requests import TrialRequests
 from tuning.searching.training_advice import advise
 from tuning.selection.recommendation import Recommendation, recommend
 from tuning.selection.results import TrialResult
+from tuning.selection.trade_offs import TradeOffs, split_objectives, trade_offs
 from tuning.studies.halving import Halving
 from tuning.studies.kept_models import KeptModels
 from tuning.studies.oracle import OptunaOracle
@@ -52,7 +53,9 @@ class BatchSizeTuner(keras_tuner.Tuner):
 
     Args:
         hypermodel: `build_model(hp)`, `build_model()` or a `keras_tuner.HyperModel`.
-        objective: Name, "name:max", `keras_tuner.Objective`, or None for `val_accuracy`, else `val_loss`.
+        objective: Name, "name:max", `keras_tuner.Objective`, or None for `val_accuracy`, else `val_loss`. Of a
+            list, or of names with commas between them, the first decides; the further ones, names of
+            `trade_offs.MEASURES`, add the Pareto set to the answer.
         max_trials: Trials to plan; None for all of a grid, 30 proposals for Bayesian optimisation.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the rate follows; None for the model's own by the optimizer's rule, right at batch size 32.
@@ -98,7 +101,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}.")
         self.options = options or read_options(more_options)
-        self.asked_objective, self.max_trials, self.seeds = objective, max_trials, seeds
+        self.asked_objective, self.further_objectives = split_objectives(objective)
+        self.max_trials, self.seeds = max_trials, seeds
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self._given_hypermodel, self._fresh, self._tracker = hypermodel, overwrite, tracker
         self._description: ModelDescription | None = None
@@ -158,7 +162,8 @@ class BatchSizeTuner(keras_tuner.Tuner):
             self._run(arguments, self._within_memory(arguments, executor, space, tracker), tracker)
             found = self.recommend()
             advice = advise(executor, found, self.oracle.records, epochs=arguments.epochs)
-            self._answer = Answer(found, self.project_name, tracker.tracking_uri, tracker.experiment_id, advice)
+            where = (self.project_name, tracker.tracking_uri, tracker.experiment_id)
+            self._answer = Answer(found, *where, advice, self._trade_offs(found))
             tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown(), self._report())
         finally:
             lock.release()
@@ -358,6 +363,11 @@ class BatchSizeTuner(keras_tuner.Tuner):
         """Every trial that has ended."""
         name = self.oracle.objective.name
         return [record.result(name) for record in self.oracle.records if record.outcome is not None]
+
+    def _trade_offs(self, found: Recommendation) -> TradeOffs | None:
+        if not self.further_objectives:
+            return None
+        return trade_offs(found.table, found.objective, self.further_objectives, maximize=self.oracle.maximize)
 
     def _notes(self) -> list[str]:
         return notes_of(self._description, self.options, self.oracle.records, self._largest_fitting)

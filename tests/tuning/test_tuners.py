@@ -184,6 +184,23 @@ def test_a_batch_size_in_search_is_refused(tmp_path: Path) -> None:
         tuner.search(small_data(), batch_size=32)
 
 
+def test_several_objectives_add_the_pareto_set_to_the_answer(tmp_path: Path, tracker: RecordingTracker) -> None:
+    executor = ScriptedExecutor(lambda request: [0.5 + 0.1 * (request.batch_size == 8)], probes=throughput)
+    tuner = tuning.GridSearch(
+        small_model,
+        objective="val_accuracy,peak_memory_bytes",
+        batch_size=BatchSize.of(4, 8, 32),
+        seeds=2,
+        directory=tmp_path,
+        tracker=tracker,
+    )
+    tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
+    pareto = tracker.recommendation["pareto"]
+    assert pareto["objectives"] == ["val_accuracy", "peak_memory_bytes"]
+    assert [setting["batch_size"] for setting in pareto["settings"]] == [4, 8]
+    assert tracker.recommendation["recommended_batch_size"] in (4, 8, 32)
+
+
 def test_an_unknown_option_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"workers.*got 'wrokers'"):
         tuning.GridSearch(small_model, directory=tmp_path, wrokers=2)

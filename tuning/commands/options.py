@@ -49,7 +49,11 @@ def search_options() -> Parser:
     space.add_argument("--scale-betas", action="store_true", help="let beta_2 and its kin follow the batch size, too")
     space.add_argument("--epochs", type=int, metavar="N", help="passes over the training set per trial")
     space.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per setting (3)")
-    space.add_argument("--objective", metavar="NAME", help="metric that decides, NAME:max or NAME:min if unclear")
+    space.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="metric that decides, NAME:max or NAME:min if unclear; ,seconds_to_target adds the Pareto set",
+    )
     how = parser.add_argument_group("how it runs")
     how.add_argument("--study", metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")

@@ -49,6 +49,7 @@ class Proposer:
         self._space = space
         self._random = np.random.default_rng(seed)
         self._last_fit: Array | None = None
+        self._fitted: tuple[Array, Array, GaussianProcess] | None = None
         self._threads = ThreadpoolController()  # small matrices on threads that trainings use too take 5 times as long
 
     def propose(self, seen: Observations, pending: Array, wish: Wish) -> Array:
@@ -88,6 +89,14 @@ class Proposer:
         return means
 
     def _process(self, points: Array, pooled: Pooled) -> GaussianProcess:
+        """Fitted anew where something was seen since the last time."""
+        if self._fitted is None or not (
+            np.array_equal(self._fitted[0], points, equal_nan=True) and np.array_equal(self._fitted[1], pooled.means)
+        ):
+            self._fitted = points, pooled.means, self._fit(points, pooled)
+        return self._fitted[2]
+
+    def _fit(self, points: Array, pooled: Pooled) -> GaussianProcess:
         features = self._space.features(points)
         chosen = self._chosen(pooled)
         part = Pooled(pooled.means[chosen], pooled.repeats[chosen], pooled.within)
