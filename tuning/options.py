@@ -22,7 +22,8 @@ class SearchOptions:
         rule: How the recommendation picks: "fastest", "balanced" or "quality".
         tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.
         target: Objective to reach; None for what the search suggests.
-        timeout_s: Start no trial after this many seconds.
+        timeout_s: Answer after so many seconds with what is known. Running trials are stopped, if any has a score, and
+            run again when the search goes on.
         memory_limit_bytes: Resident memory that a CPU worker may use.
         probe: Whether to learn first which batch sizes fit, where the largest might not.
         accumulate: Train batches that do not fit as micro-batches whose gradients are averaged.
