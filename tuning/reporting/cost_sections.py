@@ -12,6 +12,7 @@ from tuning.reporting.evidence import Evidence
 from tuning.reporting.section import Section, left_out
 from tuning.selection.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET
 from tuning.selection.scaling_law import ScalingLaw
+from tuning.selection.throughput import LEAST_SIZES, ThroughputLine
 from tuning.selection.time_to_target import seconds_to_target
 from tuning.selection.wording import listing, number
 
@@ -38,7 +39,7 @@ def cost_section(evidence: Evidence, analysis: Analysis) -> Section:
         zone = " to ".join(number(end) for end in optimum.flat_zone)
         told += f" The fitted time is within 5 % of its least from {zone}."
     else:
-        told += " No fitted time: the law of updates or the line of seconds is not identified by these trials."
+        told += f" There is no fitted time: {_why_not_fitted(law, line)}."
     return Section(
         "Time to the target" if in_seconds else "Examples to the target",
         lambda axes: cost.draw(
@@ -103,6 +104,16 @@ def _target_told(evidence: Evidence, reached: Reached) -> str:
         return f"{told}."
     sizes = listing(reached.sizes)
     return f"{told}, which every training with {sizes} reached; the pick does not rest on it (--target asks for one)."
+
+
+def _why_not_fitted(law: ScalingLaw | None, line: ThroughputLine | None) -> str:
+    if law is None or not law.identified:
+        return "these trials do not identify the law of updates"
+    if line is None:
+        return "fewer than three batch sizes have a throughput"
+    if line.sizes < LEAST_SIZES:
+        return f"only {line.sizes} batch sizes have a throughput"
+    return f"the seconds per update follow no line in the batch size (off by up to {line.largest_residual:.0%})"
 
 
 def _law_told(law: ScalingLaw | None) -> str:

@@ -117,7 +117,7 @@ def _settings(evidence: Evidence) -> list[tuple[str, str]]:
 
 def _told_settings(evidence: Evidence) -> Iterator[tuple[str, str]]:
     for name, value in evidence.settings.items():
-        if name not in _TOLD_ELSEWHERE and value:
+        if name not in _TOLD_ELSEWHERE and value not in ("", "None"):
             yield name.replace("_", " "), value
     for name, hyperparameter in evidence.answer.recommendation.hyperparameters:
         yield f"best {name}", str(hyperparameter)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from example_evidence import SIZES, evidence, trials
 
@@ -61,6 +63,21 @@ def test_a_law_that_is_not_identified_says_why_and_draws_no_critical_size() -> N
     section = updates_section(found, analyse(found))
     assert "The critical batch size is not identified: " in section.told
     assert not any(label.startswith("critical") for label in labels(section))
+
+
+def test_why_there_is_no_fitted_time_is_said() -> None:
+    unidentified = cost_section(evidence(), analyse(evidence()))
+    assert "these trials do not identify the law of updates" in unidentified.told
+    bent = [
+        replace(trial, examples_per_second=trial.examples_per_second * (3 if trial.batch_size == 32 else 1))
+        for trial in trials(LAW_SIZES, multiples=(1,), seeds=1, epochs=200)
+        if trial.examples_per_second
+    ]
+    found = evidence(bent, target=0.6)
+    assert (
+        "the seconds per update follow no line in the batch size (off by up to"
+        in cost_section(found, analyse(found)).told
+    )
 
 
 def test_quality_marks_seeds_means_and_the_pick() -> None:
