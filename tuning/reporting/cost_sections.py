@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -10,7 +11,8 @@ from tuning.figures import cost, updates
 from tuning.reporting.analysis import Analysis, Reached
 from tuning.reporting.evidence import Evidence
 from tuning.reporting.section import Section, left_out
-from tuning.selection.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET
+from tuning.selection.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs
+from tuning.selection.explanation import Explanation
 from tuning.selection.scaling_law import ScalingLaw
 from tuning.selection.throughput import LEAST_SIZES, ThroughputLine
 from tuning.selection.time_to_target import seconds_to_target
@@ -21,25 +23,18 @@ _POINTS = 60
 
 def cost_section(evidence: Evidence, analysis: Analysis) -> Section:
     """Time to the target, or examples to it; without curves, the cost of the budget."""
-    costs = analysis.close.costs
+    costs, fits = analysis.close.costs, analysis.close.explanation
     if costs.kind not in (SECONDS_TO_TARGET, EXAMPLES_TO_TARGET):
         return _budget_section(evidence)
     in_seconds = costs.kind == SECONDS_TO_TARGET
-    hits: dict[int, list[float]] = {}
-    misses: dict[int, list[float]] = {}
-    for size, by_seed in costs.crossings.items():
-        rate = costs.examples_per_second.get(size) if in_seconds else 1.0
-        for found in by_seed.values():
-            if rate and np.isfinite(found.examples):
-                (hits if found.reached else misses).setdefault(size, []).append(found.examples / rate)
-    fits = analysis.close.explanation
-    optimum, law, line = fits.optimum, fits.scaling_law, fits.throughput_line
-    told = _target_told(evidence, analysis.close)
-    if optimum is not None:
-        zone = " to ".join(number(end) for end in optimum.flat_zone)
-        told += f" The fitted time is within 5 % of its least from {zone}."
-    else:
-        told += f" There is no fitted time: {_why_not_fitted(law, line)}."
+    hits, misses = _by_seed(costs)
+    fitted = _fitted_seconds(fits, costs.by_batch_size) if in_seconds else []
+    zone = fits.optimum.flat_zone if fits.optimum is not None and fitted else None
+    told = (
+        f"There is no fitted time: {_why_not_fitted(fits.scaling_law, fits.throughput_line)}."
+        if zone is None
+        else f"The fitted time is within 5 % of its least from {' to '.join(map(number, zone))}."
+    )
     return Section(
         "Time to the target" if in_seconds else "Examples to the target",
         lambda axes: cost.draw(
@@ -49,12 +44,10 @@ def cost_section(evidence: Evidence, analysis: Analysis) -> Section:
             by_seed=hits,
             missed=misses,
             chosen=evidence.answer.recommendation.batch_size,
-            fitted=[(size, seconds_to_target(law, line, size)) for size in _between(costs.by_batch_size)]
-            if optimum is not None and law is not None and line is not None and in_seconds
-            else (),
-            flat_zone=None if optimum is None or not in_seconds else optimum.flat_zone,
+            fitted=fitted,
+            flat_zone=zone,
         ),
-        told,
+        f"{_target_told(evidence, analysis.close)} {told}",
     )
 
 
@@ -82,6 +75,26 @@ def updates_section(evidence: Evidence, analysis: Analysis) -> Section:
         ),
         f"{_target_told(evidence, analysis.wide)} {_law_told(law)}",
     )
+
+
+def _by_seed(costs: Costs) -> tuple[dict[int, list[float]], dict[int, list[float]]]:
+    """What the trainings that reached the target needed, and what those that missed it had spent, by batch size."""
+    hits: dict[int, list[float]] = {}
+    misses: dict[int, list[float]] = {}
+    for size, by_seed in costs.crossings.items():
+        rate = costs.examples_per_second.get(size) if costs.kind == SECONDS_TO_TARGET else 1.0
+        for found in by_seed.values():
+            if rate and math.isfinite(found.examples):
+                (hits if found.reached else misses).setdefault(size, []).append(found.examples / rate)
+    return hits, misses
+
+
+def _fitted_seconds(fits: Explanation, sizes: Collection[int]) -> list[tuple[float, float]]:
+    """Points of the fitted curve; none where it is not known."""
+    law, line = fits.scaling_law, fits.throughput_line
+    if fits.optimum is None or law is None or line is None:
+        return []
+    return [(size, seconds_to_target(law, line, size)) for size in _between(sizes)]
 
 
 def _budget_section(evidence: Evidence) -> Section:
