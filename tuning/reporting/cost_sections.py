@@ -25,7 +25,7 @@ def cost_section(evidence: Evidence, analysis: Analysis) -> Section:
     """Time to the target, or examples to it; without curves, the cost of the budget."""
     costs, fits = analysis.close.costs, analysis.close.explanation
     if costs.kind not in (SECONDS_TO_TARGET, EXAMPLES_TO_TARGET):
-        return _budget_section(evidence)
+        return _budget_section(evidence, analysis.close)
     in_seconds = costs.kind == SECONDS_TO_TARGET
     hits, misses = _by_seed(costs)
     fitted = _fitted_seconds(fits, costs.by_batch_size) if in_seconds else []
@@ -97,17 +97,22 @@ def _fitted_seconds(fits: Explanation, sizes: Collection[int]) -> list[tuple[flo
     return [(size, seconds_to_target(law, line, size)) for size in _between(sizes)]
 
 
-def _budget_section(evidence: Evidence) -> Section:
+def _budget_section(evidence: Evidence, reached: Reached) -> Section:
     found = evidence.answer.recommendation
     offers = () if found.explanation is None else found.explanation.pareto
     costs = {offer.batch_size: offer.cost for offer in offers if offer.cost is not None}
     if not costs or found.cost is None:
         return left_out("Time to the target", "Neither times nor learning curves were logged.")
     unit = found.cost
+    why = (
+        "without learning curves there is no time to a target"
+        if reached.target is None
+        else f"no batch size reached {found.objective} {number(reached.target)} with every seed"
+    )
     return Section(
         "Cost of training",
         lambda axes: cost.draw(axes, costs, unit=unit, chosen=found.batch_size),
-        "Of the same budget for every batch size; without learning curves there is no time to a target.",
+        f"Of the same budget for every batch size; {why}.",
     )
 
 

@@ -87,6 +87,7 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
     memory = row.peak_memory_bytes
     return {
         "batch size": str(row.batch_size),
+        "verdict": row.verdict.replace("_", " "),
         "learning rate": _number(row.learning_rate, ".3g"),
         "seeds": str(row.seeds),
         f"mean {found.objective}": _number(row.objective_mean, ".4f"),
@@ -95,7 +96,6 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
         "examples per second": _number(row.examples_per_second, ",.0f"),
         "peak MiB": _number(None if memory is None else memory / 2**20, ",.0f"),
         "in Pareto set": "yes" if offer is not None and offer.efficient else "",
-        "verdict": row.verdict.replace("_", " "),
     }
 
 

@@ -65,6 +65,13 @@ def test_a_law_that_is_not_identified_says_why_and_draws_no_critical_size() -> N
     assert not any(label.startswith("critical") for label in labels(section))
 
 
+def test_a_target_that_nothing_reaches_leaves_the_cost_of_the_budget() -> None:
+    found = evidence(target=2.0)
+    section = cost_section(found, analyse(found))
+    assert section.title == "Cost of training"
+    assert "no batch size reached val_accuracy 2.00 with every seed" in section.told
+
+
 def test_why_there_is_no_fitted_time_is_said() -> None:
     unidentified = cost_section(evidence(), analyse(evidence()))
     assert "these trials do not identify the law of updates" in unidentified.told
