@@ -11,6 +11,7 @@ from tuning.figures import cost, updates
 from tuning.reporting.analysis import Analysis, Reached
 from tuning.reporting.evidence import Evidence
 from tuning.reporting.section import Section, left_out
+from tuning.selection.comparison import compare
 from tuning.selection.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs
 from tuning.selection.explanation import Explanation
 from tuning.selection.scaling_law import ScalingLaw
@@ -43,6 +44,7 @@ def cost_section(evidence: Evidence, analysis: Analysis) -> Section:
             unit="training seconds to the target" if in_seconds else "training examples to the target",
             by_seed=hits,
             missed=misses,
+            log_errors=_log_errors(costs),
             chosen=evidence.answer.recommendation.batch_size,
             fitted=fitted,
             flat_zone=zone,
@@ -87,6 +89,13 @@ def _by_seed(costs: Costs) -> tuple[dict[int, list[float]], dict[int, list[float
             if rate and math.isfinite(found.examples):
                 (hits if found.reached else misses).setdefault(size, []).append(found.examples / rate)
     return hits, misses
+
+
+def _log_errors(costs: Costs) -> dict[int, float]:
+    """Standard error of ln(cost) of each batch size that reached the target, the seeds' common effect taken out."""
+    compared = compare({size: costs.log_efficiency(size) for size in costs.by_batch_size})
+    errors = {size: compared.mean_error(size) for size in compared.batch_sizes}
+    return {size: error for size, error in errors.items() if error is not None}
 
 
 def _fitted_seconds(fits: Explanation, sizes: Collection[int]) -> list[tuple[float, float]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import pytest
 
 from tuning.figures import cost, curves, memory, noise, quality, rates, throughput, trade_off, updates
 from tuning.figures.canvas import sketch
@@ -30,6 +33,13 @@ def test_quality_shows_what_was_compared_and_tells_where_a_far_one_lies() -> Non
 def test_cost_marks_what_missed_the_target() -> None:
     figure = sketch(lambda axes: cost.draw(axes, {8: 1.0}, unit="s", by_seed={8: [1.0]}, missed={16: [2.0]}, chosen=8))
     assert "target not reached: more" in labels(figure)
+
+
+def test_the_error_of_a_cost_is_a_factor() -> None:
+    figure = sketch(lambda axes: cost.draw(axes, {8: 1.0, 16: 2.0}, unit="s", log_errors={8: math.log(2)}, chosen=16))
+    assert labels(figure) == ["mean ± standard error", "recommended"]
+    (bar,) = (lines for lines in figure.axes[0].containers[0].lines[2])
+    assert bar.get_segments()[0][:, 1] == pytest.approx([0.5, 2.0])
 
 
 def test_updates_draw_the_interval_only_with_both_ends() -> None:

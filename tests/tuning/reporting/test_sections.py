@@ -55,7 +55,7 @@ def test_a_target_asked_for_shows_the_law_the_critical_size_and_the_flat_zone() 
     assert "fitted law" in labels(updates)
     assert any(label.startswith("critical batch size") for label in labels(updates))
     cost = cost_section(found, analysis)
-    assert {"fitted", "flat zone (within 5 %)", "recommended"} <= set(labels(cost))
+    assert {"fitted", "flat zone (within 5 %)"} <= set(labels(cost))
 
 
 def test_a_law_that_is_not_identified_says_why_and_draws_no_critical_size() -> None:
