@@ -10,8 +10,8 @@ large batches are cheap, a ridge of good learning rates rises with the batch siz
 
     regret      of what the searcher would recommend: the best mean over seeds of the table, less that of its pick;
                 median over the repetitions, quartiles in brackets
-    to TPE's    training seconds up to the first trial whose median regret is at most that of Optuna's TPE after its
-                last trial, as a share of the seconds that TPE spent in all (medians); "never" if there is none
+    to TPE's    training seconds up to the trial from which on the median regret is at most that of Optuna's TPE after
+                its last trial, as a share of the seconds that TPE spent in all (medians); "never" if there is none
     over wall   proposals at or above a batch size for which memory had run out before
     repeats     proposals of a cell that was proposed before (this project repeats on purpose, with another seed)
     ms          a proposal, mean over all
@@ -78,11 +78,12 @@ def run(problem: Problem, name: str, repetition: int, trials: int) -> Run:
 
 
 def share_to_reach(runs: Sequence[Run], goal: float, budget: float) -> float | None:
-    """The median seconds after the first trial with a median regret down to a goal, as a share of a budget."""
-    reached = np.flatnonzero(np.median([run.regrets for run in runs], axis=0) <= goal)
-    if not len(reached):
+    """The median seconds after the trial from which on the median regret is down to a goal, as a share of a budget."""
+    above = np.flatnonzero(np.median([run.regrets for run in runs], axis=0) > goal)
+    trial = above[-1] + 1 if len(above) else 0
+    if trial == len(runs[0].regrets):
         return None
-    return float(np.median([run.seconds[reached[0]] for run in runs]) / budget)
+    return float(np.median([run.seconds[trial] for run in runs]) / budget)
 
 
 def table(problem: str, runs: dict[str, list[Run]], checkpoints: Sequence[int]) -> str:

@@ -35,5 +35,5 @@ class Observations:
         where = where.reshape(-1)
         repeats = np.bincount(where).astype(float)
         means = np.bincount(where, weights=values) / repeats
-        within = float(((values - means[where]) ** 2).sum())
+        within = np.asarray(np.bincount(where, weights=(values - means[where]) ** 2), dtype=float)
         return self.points[first], Pooled(means, repeats, within)

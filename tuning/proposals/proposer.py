@@ -99,9 +99,8 @@ class Proposer:
     def _fit(self, points: Array, pooled: Pooled) -> GaussianProcess:
         features = self._space.features(points)
         chosen = self._chosen(pooled)
-        part = Pooled(pooled.means[chosen], pooled.repeats[chosen], pooled.within)
         starts = () if self._last_fit is None else (self._last_fit,)
-        logs = fit(group_distances(features[chosen], self._space.groups), part, starts)
+        logs = fit(group_distances(features[chosen], self._space.groups), pooled.chosen(chosen), starts)
         self._last_fit = logs
         return GaussianProcess(features, pooled.means, pooled.repeats, logs=logs, groups=self._space.groups)
 

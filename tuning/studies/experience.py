@@ -24,7 +24,7 @@ class Experience:
 
     Args:
         points: (n, axes) of trials with a value.
-        values: (n,) larger is better; NaN where training diverged or failed.
+        values: (n,) larger is better; NaN where training diverged or failed, or its score is no finite number.
         settings: The n settings.
         pending: (m, axes) of trials that run.
         failed: (f, axes) of trials that ran out of memory.
@@ -99,7 +99,9 @@ class ExperienceReader:
         if record is None:
             return None
         value = record.score if record.status is Status.COMPLETED else _last_value(trial, record)
-        entry = record, self._coordinates.point(trial.params), np.nan if value is None else self._sign * value
+        has_value = value is not None and np.isfinite(value)
+        signed = self._sign * value if value is not None and has_value else np.nan
+        entry = record, self._coordinates.point(trial.params), signed
         if record.outcome is not None:
             self._ended[trial.number] = entry
         return entry

@@ -55,7 +55,7 @@ class GaussianProcessSampler(BaseSampler):
         seed: int,
         largest_fitting: Callable[[], int | None] = lambda: None,
     ) -> None:
-        self._encoding, self._budget, self._seed = encoding, budget, seed
+        self._encoding, self._budget = encoding, budget
         self._coordinates = Coordinates(encoding)
         self._reader = ExperienceReader(self._coordinates, maximize=maximize)
         self._proposer = Proposer(self._coordinates.space, seed)

@@ -17,7 +17,7 @@ LOGS = np.log([0.4, 0.7, 1.3, 0.05])  # lengthscales, signal variance, noise var
 def example(count: int = 6, seed: int = 0) -> tuple[Array, Pooled]:
     random = np.random.default_rng(seed)
     repeats = random.integers(1, 4, count).astype(float)
-    return random.random((count, 3)), Pooled(random.normal(size=count), repeats, within=0.3)
+    return random.random((count, 3)), Pooled(random.normal(size=count), repeats, within=0.1 * (repeats - 1))
 
 
 def direct_covariance(left: Array, right: Array) -> Array:
@@ -61,7 +61,7 @@ def test_the_likelihood_of_pooled_repeats_is_that_of_every_value() -> None:
     random = np.random.default_rng(2)
     values = [random.normal(size=count) for count in (1, 3, 2)]
     means = np.array([some.mean() for some in values])
-    within = float(sum(((some - some.mean()) ** 2).sum() for some in values))
+    within = np.array([((some - some.mean()) ** 2).sum() for some in values])
     pooled = Pooled(means, np.array([1.0, 3.0, 2.0]), within)
     every = np.repeat(features, [1, 3, 2], axis=0)
     distances = group_distances(features, GROUPS)
@@ -93,6 +93,6 @@ def test_a_fit_tells_noise_from_signal() -> None:
     spread = []
     for noise in (0.05, 0.5):
         values = (curve + random.normal(scale=noise, size=80)) / curve.std()
-        logs = fit(group_distances(features, np.array([0])), Pooled(values, np.ones(80), 0.0))
+        logs = fit(group_distances(features, np.array([0])), Pooled(values, np.ones(80), np.zeros(80)))
         spread.append(float(np.exp(logs[-1] / 2)) * curve.std())
     assert spread == pytest.approx([0.05, 0.5], rel=0.35)  # a deviation of 80 values is known to within about 8 %

@@ -49,7 +49,8 @@ class Search:
             Status.COMPLETED: optuna.trial.TrialState.COMPLETE,
             Status.OUT_OF_MEMORY: optuna.trial.TrialState.PRUNED,
         }
-        self.study.tell(trial, score, state=told.get(status, optuna.trial.TrialState.FAIL))
+        state = told.get(status, optuna.trial.TrialState.FAIL)
+        self.study.tell(trial, score if status is Status.COMPLETED else None, state=state)
 
     def run(self, trials: int) -> list[Setting]:
         for _ in range(trials):
@@ -123,6 +124,16 @@ def test_conditional_hyperparameters_come_with_the_proposal() -> None:
     chosen = [dict(setting.hyperparameters) for setting in Search(space, best_with_many_filters).run(16)]
     assert all(("filters" in values) == (values["kind"] == "cnn") for values in chosen)
     assert sum(values.get("filters") == 32 for values in chosen[8:]) >= 3
+
+
+@pytest.mark.parametrize("score", [float("inf"), float("-inf"), float("nan")])
+def test_a_score_that_is_no_number_does_not_end_the_search(score: float) -> None:
+    def sometimes(setting: Setting) -> Ending:
+        if setting.batch_size == 256:
+            return Status.DIVERGED, score
+        return Status.COMPLETED, 0.5
+
+    assert len(Search(SPACE, sometimes).run(9)) == 9
 
 
 def test_a_pruned_trial_counts_with_its_last_value() -> None:
