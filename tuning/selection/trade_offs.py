@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuning.selection.pareto import pareto_front
+from tuning.selection.verdicts import NOT_CONFIRMED
 from tuning.selection.wording import listing
+from tuning.trial import Status
 
 if TYPE_CHECKING:
     from tuning.selection.recommendation import TableRow
 
 MEASURES: Mapping[str, int] = {"seconds_to_target": 1, "peak_memory_bytes": 1, "examples_per_second": -1}
 """What may be named after the metric that decides; 1 where less is better, -1 where more is."""
+
+
+_NO_OFFER = (Status.DIVERGED, Status.OUT_OF_MEMORY, Status.FAILED, Status.PRUNED, NOT_CONFIRMED)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,9 @@ def split_objectives(asked: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def trade_offs(table: Sequence[TableRow], metric: str, measures: Sequence[str], *, maximize: bool) -> TradeOffs:
-    """The Pareto set over the rows that have a mean score and every measure; others cannot be compared.
+    """The Pareto set over the rows that have a mean score and every measure.
+
+    Left out are batch sizes that broke, and those whose only score is the search's, where others were confirmed.
 
     Args:
         table: Of the recommendation.
@@ -76,12 +83,11 @@ def trade_offs(table: Sequence[TableRow], metric: str, measures: Sequence[str], 
         measures: Names of `MEASURES`.
         maximize: Whether a larger score is better.
     """
-    broken = ("diverged", "out_of_memory", "failed", "pruned")
     points = {
         row: (-row.objective_mean if maximize else row.objective_mean, *numbers)
         for row in table
         if row.objective_mean is not None
-        and row.verdict not in broken
+        and row.verdict not in _NO_OFFER
         and None not in (numbers := [_signed(row, name) for name in measures])
     }
     return TradeOffs((metric, *measures), tuple(pareto_front(points)))
