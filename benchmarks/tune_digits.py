@@ -111,7 +111,7 @@ def report(answer: dict[str, Any], seconds: float, first_seed: int, found: dict[
         rate, verdict = verdicts[size]
         print(f"{size:6d}  {rate:<8.3g}{updates:8.1f}{1000 * each:11.3f}{updates * each:9.3f}{missed:8d}  {verdict}")
     excess = times[picked] / times[best] - 1 if picked in times else math.inf
-    print(f"recommended {picked}, truly best {best}: {100 * excess:.1f} % longer")
+    print(f"recommended {picked}, truly best {best}: {100 * excess:.1f} % longer", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from tuning.execution.executor import Executor
 from tuning.probing.noise import NoiseFindings
 from tuning.search_arguments import SearchArguments
 from tuning.searching.measuring import measure_machine, measure_more, measure_noise, read_noise
-from tuning.searching.notes import notes_of_stages
+from tuning.searching.notes import notes_of, notes_of_stages
 from tuning.searching.outline import tell_plan, tell_search
 from tuning.selection.recommendation import Recommendation
 from tuning.studies.plans import Plan
@@ -66,6 +67,8 @@ class StagedSearch(BatchSizeTuner):
             raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
         self.first_seed = first_seed
         super().__init__(hypermodel, objective, **rest)
+        if self.options.accumulate:
+            raise ValueError("StagedSearch tries no batch size beyond memory, which trains no faster; got accumulate.")
         self._arguments: SearchArguments | None = None
 
     def default_batch_size(self, n_train: int) -> BatchSize:
@@ -94,8 +97,7 @@ class StagedSearch(BatchSizeTuner):
 
     def recommend(self, **rule: Any) -> Recommendation:
         if self._timings is not None:
-            tried = {record.setting.batch_size for record in self.oracle.records}
-            rule = {"throughput": self._timings.examples_per_second(sorted(tried)), **rule}
+            rule = {"throughput": self._timings.examples_per_second(self._tried), **rule}
         return super().recommend(**rule)
 
     @property
@@ -174,21 +176,25 @@ class StagedSearch(BatchSizeTuner):
 
     def _conclude(self, reference: Reference, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
         """Time the batch sizes that were only interpolated so far, and leave with the study what it is judged by."""
-        sizes = self._plan.sizes(self.oracle.records)
         timings = self._timings
         assert timings is not None
         if not self._deadline.is_past:
             timings = measure_more(
-                executor, timings, sizes, arguments, self._plan.hyperparameters, loop=self.options.loop
+                executor, timings, self._tried, arguments, self._plan.hyperparameters, loop=self.options.loop
             )
             self.oracle.remember(_TIMINGS, timings.to_json())
         self._settings |= {
             TARGET: str(reference.target),
-            THROUGHPUT: json.dumps(timings.examples_per_second(sizes)),
+            THROUGHPUT: json.dumps(timings.examples_per_second(self._tried)),
             "notes": "\n".join(self._notes()),
         }
         with contextlib.suppress(TrackingError):  # an answer does not depend on who records it
             tracker.start_study(self.project_name, self._settings)
+
+    @property
+    def _tried(self) -> list[int]:
+        """The batch sizes that have been tried, ascending."""
+        return sorted({record.setting.batch_size for record in self.oracle.records})
 
     @property
     def _timings(self) -> Timings | None:
@@ -202,8 +208,14 @@ class StagedSearch(BatchSizeTuner):
         return None if self._plan.machine is None else self._plan.machine.user
 
     def _notes(self) -> list[str]:
-        """The settled plan's, too; a study's settings are written before there is a plan."""
-        return super()._notes() + (notes_of_stages(self._plan, self.oracle.records) if self.oracle.is_open else [])
+        """Those of any search, whose workers may disturb its timings while these are taken alone; then the stages'.
+
+        A study's settings are written before there is a plan.
+        """
+        alone = replace(self.options, workers=1)
+        records = self.oracle.records
+        notes = notes_of(self._description, alone, records, self._largest_fitting)
+        return notes + (notes_of_stages(self._plan, records, loop=self.options.loop) if self.oracle.is_open else [])
 
     def _tell(self, line: str) -> None:
         if not self.options.quiet and (self._arguments is None or self._arguments.verbose):

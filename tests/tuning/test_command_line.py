@@ -98,6 +98,27 @@ def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Pat
     assert other.stderr.count("\n") == 1
 
 
+def test_a_staged_search_is_told_picked_again_and_gone_on_with(workplace: Path) -> None:
+    arguments = ("tune", "digits", "--batch-sizes", "32,128", "--epochs", "2", "--seeds", "2", "--json")
+    done = batch_size(workplace, *arguments)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["recommended_batch_size"] in (32, 128)
+    assert answer["cost"] == "seconds to the target"
+    assert "Plan: about" in done.stderr
+    assert "noise scale" in done.stderr
+    trained = sum(answer["trials"].values())
+    assert trained >= 5 + 2 + 3 + 2 * 2
+
+    picked = json.loads(batch_size(workplace, "pick", "--json").stdout)
+    for name in ("recommended_batch_size", "learning_rate", "reasons", "caveats", "trials", "target"):
+        assert picked[name] == answer[name], name
+
+    resumed = json.loads(batch_size(workplace, *arguments).stdout)
+    assert resumed["reasons"] == answer["reasons"]
+    assert sum(resumed["trials"].values()) == trained
+
+
 def test_a_killed_driver_resumes_to_each_trial_once(workplace: Path) -> None:
     arguments = ("grid", "digits", "--batch-sizes", "64,128", "--epochs", "30", "--seeds", "2", "--json")
     with subprocess.Popen(command(*arguments), cwd=workplace, stderr=subprocess.PIPE, text=True) as driver:

@@ -67,6 +67,7 @@ def test_a_staged_search_ends_in_a_recommendation_judged_by_time_to_the_target(t
         "noise_scale_high": 60.0,
     }
     assert any("reached on 3 seeds" in caveat for caveat in found.caveats)
+    assert any("those of plain model.fit" in caveat for caveat in found.caveats)
 
 
 def test_a_search_that_goes_on_measures_nothing_again(tmp_path: Path) -> None:
@@ -131,8 +132,10 @@ def test_what_cannot_be_timed_is_refused_with_its_reason(tmp_path: Path) -> None
         tuner(tmp_path, RecordingTracker()).run(ARGUMENTS, ScriptedExecutor(probes=broken))
 
 
-def test_a_number_of_trials_is_refused() -> None:
+def test_what_stages_cannot_honour_is_refused() -> None:
     with pytest.raises(TypeError, match="takes no max_trials"):
         tuning.StagedSearch(lambda: None, max_trials=3)
+    with pytest.raises(ValueError, match="no batch size beyond memory"):
+        tuning.StagedSearch(lambda: None, accumulate=True)
     with pytest.raises(ValueError, match="first_seed must be at least 0; got -1"):
         tuning.StagedSearch(lambda: None, first_seed=-1)

@@ -41,14 +41,16 @@ def notes_of(
     return notes
 
 
-def notes_of_stages(plan: StagedPlan, records: Sequence[TrialRecord]) -> list[str]:
+def notes_of_stages(plan: StagedPlan, records: Sequence[TrialRecord], *, loop: str) -> list[str]:
     """What a staged search took for granted, one sentence each.
 
     Args:
         plan: What it tried, and what it was told.
         records: Its trials so far.
+        loop: That was asked for.
     """
-    notes = []
+    timed = "plain model.fit" if loop in ("auto", "keras") else f"the {loop!r} loop"
+    notes = [f"Seconds and throughput are those of {timed}, timed with nothing else running."]
     question, reference = plan.question, plan.reference(records)
     if reference is not None and question.target is None:
         notes.append(
