@@ -1,7 +1,7 @@
 """`batch-size tune digits` against the truth: twice with other seeds, then every batch size on ten more seeds.
 
 For each study, every batch size that it confirmed is trained to the study's target at the learning rate that the study
-gave it, on ten fresh seeds; plain Keras's seconds per update are timed again in five rounds, the batch sizes taking
+gave it, on ten fresh seeds; plain Keras's seconds per update are timed again in three rounds, the batch sizes taking
 turns. A size's true time to the target is the geometric mean of its updates times the median of its seconds. Printed
 is how much longer the recommended size takes than the best one; 15 % is the most that it should be.
 
@@ -29,7 +29,7 @@ from tuning.search_arguments import SearchArguments
 from tuning.selection.target import crossing
 from tuning.trial import EpochReport, Goal, Status, Throughput, ThroughputRequest, TrialOutcome, TrialRequest
 
-ROUNDS, EPOCHS, FRESH = 5, 60, 500_000
+ROUNDS, EPOCHS, FRESH = 3, 60, 500_000
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ from tuning.trial import Status
 CLEARLY = 2.0  # standard errors of a difference
 
 _BROKEN = (Status.OUT_OF_MEMORY, Status.DIVERGED)
+_WORSE = (Status.DIVERGED, Status.PRUNED)
+"""What says of a learning rate that it is bad without giving a score."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Chooser:
         tried = {
             key: trials
             for key, trials in groups.items()
-            if any(trial.scored or trial.outcome is Status.DIVERGED for trial in trials)
+            if any(trial.scored or trial.outcome in _WORSE for trial in trials)
         }
         if len({setting[1] for _, setting in tried}) != 1 or any(setting[0] is None for _, setting in tried):
             return {}

@@ -93,3 +93,10 @@ def test_batch_size_without_a_score_keeps_its_trials():
     arm = only([trial(8, 0, status=Status.OUT_OF_MEMORY, learning_rate=0.1)])
     assert arm.scores == {}
     assert arm.broken is Status.OUT_OF_MEMORY
+
+
+def test_a_pruned_rate_counts_as_bad_for_its_neighbours():
+    neighbours = rates({0.01: 0.9, 0.03: 0.9, 0.003: 0.8, 0.001: 0.7})
+    stopped = trial(32, 0, status=Status.PRUNED, learning_rate=0.09)
+    assert only([*neighbours, stopped]).learning_rate == 0.01
+    assert only(neighbours).learning_rate == 0.03

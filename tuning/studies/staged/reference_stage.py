@@ -19,12 +19,12 @@ def due(seen: Seen) -> list[Planned]:
     size = size_of(seen)
     if size is None:
         return []
-    ladder = _ladder(seen, size)
-    rates = seen.rates_lacking(size, REFERENCE, ladder)
+    ladder = ladder_of(seen, size)
+    rates = seen.rates_lacking(size, ladder, REFERENCE)
     if rates or _is_seeking(seen):
         return [_planned(seen, size, rate) for rate in rates]
     best = _best(seen, size)
-    if not _choices(seen) and (further := seen.rate_beyond(size, REFERENCE, ladder, best)):
+    if not _choices(seen) and (further := seen.rate_beyond(size, ladder, best, REFERENCE)):
         return [_planned(seen, size, rate) for rate in further]
     if best is None or seen.question.target is not None:
         return []
@@ -89,7 +89,8 @@ def _planned(seen: Seen, size: int, rate: Rate, repeat: int = 0) -> Planned:
     )
 
 
-def _ladder(seen: Seen, size: int) -> tuple[Rate, ...]:
+def ladder_of(seen: Seen, size: int) -> tuple[Rate, ...]:
+    """The learning rates to try at the reference batch size at first."""
     rate = seen.space.learning_rate
     if rate is None:
         return (None,)

@@ -9,7 +9,7 @@ from tuning.studies.plans import Planned
 from tuning.studies.staged.facts import NoiseFacts
 from tuning.studies.staged.rates import WINDOW, Rate, around, followed
 from tuning.studies.staged.reference import Reference, search_budget
-from tuning.studies.staged.reference_stage import REFERENCE, candidates
+from tuning.studies.staged.reference_stage import REFERENCE, candidates, ladder_of
 from tuning.studies.staged.seen import Seen
 from tuning.studies.staged.sizes import best_forecast, sizes_to_search
 
@@ -34,18 +34,17 @@ def due(seen: Seen, noise: NoiseFacts, reference: Reference, *, all_sizes: bool)
     """What the search still needs: every batch size at the centre of its window first, those near the forecast first.
 
     Rates beyond a window's edge are asked for only when all windows are complete, because a batch size is judged with
-    its neighbours. The reference batch size has been searched already.
+    its neighbours. The reference batch size has its ladder already, but by the time to the target its best rate may be
+    another than by the final score, and at an edge.
     """
     every = sizes(seen, noise, reference, all_sizes=all_sizes)
-    windows = {
-        size: _window(seen, noise, reference, size)
-        for size in every
-        if size != reference.batch_size and not seen.has_no_memory_for(size)
-    }
-    rates = {size: seen.rates_lacking(size, SEARCH, window) for size, window in windows.items()}
+    windows = {size: _window(seen, noise, reference, size) for size in every if not seen.has_no_memory_for(size)}
+    rates = {size: seen.rates_lacking(size, window, REFERENCE, SEARCH) for size, window in windows.items()}
     if not any(rates.values()) and not seen.is_running(SEARCH) and _may_extend(seen):
         best = seen.best(reference.target, REFERENCE, SEARCH)
-        rates = {size: seen.rate_beyond(size, SEARCH, window, best.get(size)) for size, window in windows.items()}
+        rates = {
+            size: seen.rate_beyond(size, window, best.get(size), REFERENCE, SEARCH) for size, window in windows.items()
+        }
     forecast = best_forecast(seen.machine, noise)
     ranked = sorted(
         (
@@ -70,6 +69,8 @@ def _may_extend(seen: Seen) -> bool:
 
 def _window(seen: Seen, noise: NoiseFacts, reference: Reference, size: int) -> tuple[Rate, ...]:
     """The learning rates to try at a batch size at first."""
+    if size == reference.batch_size:
+        return ladder_of(seen, size)
     rate = seen.space.learning_rate
     if rate is None or reference.learning_rate is None:
         return (None,)

@@ -74,23 +74,23 @@ class Seen:
                 found[chosen.batch_size] = chosen
         return found
 
-    def rates_lacking(self, batch_size: int, stage: str, planned: Sequence[Rate]) -> list[Rate]:
-        """Those of the planned learning rates that no trial of the stage has tried at a batch size."""
-        return missing(planned, self._tried(batch_size, stage))
+    def rates_lacking(self, batch_size: int, planned: Sequence[Rate], *stages: str) -> list[Rate]:
+        """Those of the planned learning rates that no trial of some stages has tried at a batch size."""
+        return missing(planned, self._tried(batch_size, *stages))
 
-    def rate_beyond(self, batch_size: int, stage: str, planned: Sequence[Rate], best: Arm | None) -> list[Rate]:
+    def rate_beyond(self, batch_size: int, planned: Sequence[Rate], best: Arm | None, *stages: str) -> list[Rate]:
         """One learning rate beyond the edge at which the best one lies; none if it is interior.
 
         Args:
             batch_size: The batch size.
-            stage: Whose trials count; all of them have ended.
             planned: The learning rates to be tried at first.
             best: The batch size at its best rate, None without a score: then only divergence asks for lower rates.
+            stages: Whose trials count; all of them have ended.
         """
-        trials = (r for r in self._settled if r.setting.batch_size == batch_size and r.stage == stage)
+        trials = (r for r in self._settled if r.setting.batch_size == batch_size and r.stage in stages)
         if best is None and not any(record.status is Status.DIVERGED for record in trials):
             return []
-        rate = outward(planned, self._tried(batch_size, stage), None if best is None else best.learning_rate)
+        rate = outward(planned, self._tried(batch_size, *stages), None if best is None else best.learning_rate)
         return [] if rate is None else [rate]
 
     def without(self, stage: str, *, from_seed: int) -> Seen:
@@ -98,8 +98,8 @@ class Seen:
         kept = tuple(r for r in self.records if r.stage != stage or r.seed < from_seed)
         return dataclasses.replace(self, records=kept)
 
-    def _tried(self, batch_size: int, stage: str) -> list[Rate]:
-        trials = (r for r in self._settled if r.setting.batch_size == batch_size and r.stage == stage)
+    def _tried(self, batch_size: int, *stages: str) -> list[Rate]:
+        trials = (r for r in self._settled if r.setting.batch_size == batch_size and r.stage in stages)
         return [record.setting.learning_rate for record in trials]
 
     @functools.cached_property
