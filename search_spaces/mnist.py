@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from search_spaces.batch_size import BatchSize
 from search_spaces.data import Data
 from search_spaces.images import read_images, scaled
 from search_spaces.workload import Description, Workload
@@ -38,12 +39,13 @@ workload = Workload(
     build=build_model,
     data=load_mnist,
     objective="val_accuracy",
-    epochs=5,
+    epochs=3,
+    batch_size=BatchSize(16, 1024),
     read_file=read_images,
     description=Description(
         data="MNIST, downloaded once: 60,000 + 10,000 images, or .npz",
         model="one hidden layer",
-        space="batch 8 to 1024",
-        minutes="3",
+        space="batch 16 to 1024",
+        minutes="2",
     ),
 )
