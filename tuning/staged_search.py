@@ -15,7 +15,7 @@ from tuning.base_tuner import PROBE, BatchSizeTuner
 from tuning.execution.executor import Executor
 from tuning.probing.noise import NoiseFindings
 from tuning.search_arguments import SearchArguments
-from tuning.searching.measuring import measure_machine, measure_more, measure_noise, read_noise
+from tuning.searching.measuring import measure_again, measure_machine, measure_noise, read_noise
 from tuning.searching.notes import notes_of, notes_of_stages
 from tuning.searching.outline import tell_plan, tell_search
 from tuning.selection.recommendation import Recommendation
@@ -175,11 +175,12 @@ class StagedSearch(BatchSizeTuner):
         _log_noise(tracker, found, reference)
 
     def _conclude(self, reference: Reference, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
-        """Time the batch sizes that were only interpolated so far, and leave with the study what it is judged by."""
+        """Time the batch sizes once more, if that has not been done, and leave with the study what it is judged by."""
         timings = self._timings
         assert timings is not None
-        if not self._deadline.is_past:
-            timings = measure_more(
+        if self.oracle.recall(_TIMINGS) is None and not self._deadline.is_past:
+            self._tell("Timing updates once more.")
+            timings = measure_again(
                 executor, timings, self._tried, arguments, self._plan.hyperparameters, loop=self.options.loop
             )
             self.oracle.remember(_TIMINGS, timings.to_json())

@@ -39,8 +39,8 @@ class SearchLoop:
         display: Shows them in the terminal.
         request_of: The request that runs a trial.
         after_trial: Called with every ended trial.
-        deadline: Then no trial is started, and those that run are ended at their next epoch, to be run again when the
-            search goes on; but they may end while no trial has a score.
+        deadline: Then no trial is started but a study's first, and those that run are ended at their next epoch, to be
+            run again when the search goes on; but they may end while no trial has a score.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SearchLoop:
     def _fill(self, *devices: str) -> None:
         """Give each idle device its next trial, if there is one."""
         for device in devices:
-            if self._deadline.is_past:
+            if self._deadline.is_past and self._oracle.records:
                 return
             trial: Any = self._oracle.create_trial(device)
             if trial.status != "RUNNING":

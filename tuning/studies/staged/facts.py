@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from tuning.selection.throughput import ThroughputLine, fit_throughput, knee
 
@@ -42,14 +43,21 @@ class Timings:
     def seconds(self, batch_size: int) -> float:
         """Of one update at any size: by the line, else between the neighbours measured, in logarithms.
 
+        A larger batch takes no less time; where it was measured to, the two share their mean (isotonic regression).
         Beyond the largest measured the throughput is taken to stay, below the smallest the seconds.
         """
         if self.line is not None:
             return self.line.seconds(batch_size)
         sizes = sorted(self.seconds_per_update)
-        seconds = [math.log(self.seconds_per_update[size]) for size in sizes]
+        seconds = isotonic_regression([math.log(self.seconds_per_update[size]) for size in sizes]).x
         inside = math.exp(float(np.interp(math.log(batch_size), np.log(sizes), seconds)))
         return inside * max(1.0, batch_size / sizes[-1])
+
+    def least(self, other: Timings) -> Timings:
+        """The lesser of two measurements at each size, since what else runs on a machine can only slow it down."""
+        sizes = {**self.seconds_per_update, **other.seconds_per_update}
+        pairs = ((each.seconds_per_update.get(size, math.inf) for each in (self, other)) for size in sizes)
+        return Timings(dict(zip(sizes, (min(pair) for pair in pairs), strict=True)))
 
     def to_json(self) -> dict[str, float]:
         """Plain JSON values; `from_json` reads them."""

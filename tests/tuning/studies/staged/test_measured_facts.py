@@ -27,6 +27,18 @@ def test_other_timings_are_read_between_their_neighbours() -> None:
     assert UNEVEN.seconds(1024) == pytest.approx(8.0)
 
 
+def test_a_larger_batch_never_takes_less_time() -> None:
+    disturbed = Timings({8: 1.0, 32: 4.0, 128: 1.0, 512: 8.0})
+    assert disturbed.seconds(32) == disturbed.seconds(128) == pytest.approx(2.0)
+    assert disturbed.seconds(512) == pytest.approx(8.0)
+
+
+def test_the_lesser_of_two_timings_counts() -> None:
+    assert Timings({8: 1.0, 32: 2.0}).least(Timings({8: 3.0, 32: 1.5, 128: 9.0})) == Timings(
+        {8: 1.0, 32: 1.5, 128: 9.0}
+    )
+
+
 def test_facts_come_back_from_json() -> None:
     machine = MachineFacts(100, TIMINGS, UNEVEN, 1.5)
     assert MachineFacts.from_json(json.loads(json.dumps(machine.to_json()))) == machine
