@@ -71,6 +71,52 @@ def test_a_bayesian_plan_confirms_the_leaders_on_fresh_paired_seeds() -> None:
     assert len(planned) == plan.total([])
 
 
+def test_the_leaders_are_those_that_the_sampler_expects_to_be_best() -> None:
+    def small_ones_are_lucky(study: optuna.Study) -> dict[Setting, float]:
+        found = [record for trial in study.trials if (record := read_record(trial)) is not None]
+        return {record.setting: float(record.setting.batch_size) for record in found}
+
+    plan = BayesianPlan(
+        space(8, 32, 128), max_trials=12, seeds=2, maximize=True, leaders=2, expected=small_ones_are_lucky
+    )
+    planned = run_out(plan, {8: 0.9, 32: 0.8, 128: 0.7})
+    assert [(p.setting.batch_size, p.seed) for p in planned if p.stage == "confirm"] == [
+        (128, 1),
+        (32, 1),
+        (128, 2),
+        (32, 2),
+    ]
+
+
+def test_a_resumed_confirmation_goes_on_with_the_settings_it_began_with() -> None:
+    begun = [Setting(8, 0.1), Setting(32, 0.1)]
+    searched = [record(begun[0], score=0.1), record(begun[1], score=0.2), record(Setting(8, 0.2), score=0.9)]
+    confirmed = record(begun[0], seed=1, stage="confirm")
+    plan = BayesianPlan(space(8, 32), max_trials=3, seeds=2, maximize=True, leaders=1)
+    trial = plan.next(optuna.create_study(), [*searched, confirmed], "t")
+    assert not isinstance(trial, Pause)
+    opened = read_record(trial.study.trials[trial.number])
+    assert opened is not None
+    assert (opened.setting, opened.seed) == (begun[0], 2)
+
+
+def test_a_setting_that_is_proposed_again_gets_a_seed_that_no_confirmation_uses() -> None:
+    class Same(optuna.samplers.RandomSampler):
+        def sample_independent(self, *_: object) -> float:
+            return 0.0
+
+    study = optuna.create_study(direction="maximize", sampler=Same())
+    plan, records = BayesianPlan(space(8, 32), max_trials=3, seeds=2, maximize=True), list[TrialRecord]()
+    for _ in range(3):
+        trial = plan.next(study, records, "t")
+        assert not isinstance(trial, Pause)
+        opened = read_record(study.trials[trial.number])
+        assert opened is not None
+        records.append(record(opened.setting, seed=opened.seed))
+        study.tell(trial, 0.5)
+    assert [(r.setting.batch_size, r.seed) for r in records] == [(8, 0), (8, 3), (8, 4)]
+
+
 def test_a_finite_space_ends_when_everything_has_been_tried() -> None:
     searched = run_out(BayesianPlan(space(8, rate=LearningRate.choices(0.1)), max_trials=9, seeds=1, maximize=True))
     assert len({p.setting for p in searched}) == 1
