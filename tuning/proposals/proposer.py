@@ -29,12 +29,12 @@ class Wish:
     Args:
         fits: Which of (n, axes) points may be tried at all, as (n,) booleans.
         log_cost: (n,) logarithms of what (n, axes) points cost.
-        cooling: How much cost weighs, from 1 to 0: improvement is divided by `cost**cooling`.
+        thrift: How much cost weighs, from 0 to 1: improvement is divided by `cost**thrift`.
     """
 
     fits: Callable[[Array], Mask]
     log_cost: Callable[[Array], Array]
-    cooling: float
+    thrift: float
 
 
 class Proposer:
@@ -73,7 +73,7 @@ class Proposer:
         def score(candidates: Array) -> Array:
             found, variances = believing.posterior(self._space.features(candidates))
             gain = log_expected_improvement(found, variances, incumbent, process.noise_variance)
-            worth = gain - wish.cooling * wish.log_cost(candidates)
+            worth = gain - wish.thrift * wish.log_cost(candidates)
             return np.where(wish.fits(candidates), worth, -np.inf)
 
         leaders = points[np.argsort(-means)[:_CLIMBERS]]

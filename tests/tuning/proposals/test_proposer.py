@@ -15,9 +15,9 @@ def truth(points: Array) -> Array:
     return np.asarray(-((points[:, 0] / 7 - 5 / 7) ** 2) - 2 * (points[:, 1] - 0.33) ** 2)
 
 
-def wish(*, largest: float = 7.0, cooling: float = 0.0) -> Wish:
+def wish(*, largest: float = 7.0, thrift: float = 0.0) -> Wish:
     """Larger levels cost more."""
-    return Wish(lambda points: points[:, 0] <= largest, lambda points: points[:, 0], cooling)
+    return Wish(lambda points: points[:, 0] <= largest, lambda points: points[:, 0], thrift)
 
 
 def seen(count: int, *, noise: float = 0.0, seed: int = 0) -> Observations:
@@ -43,7 +43,7 @@ def test_nothing_is_proposed_that_may_not_be_tried() -> None:
 
 def test_cost_pulls_towards_cheap_points_while_it_counts() -> None:
     dear, cheap = (
-        np.mean([Proposer(SPACE, seed).propose(seen(8), NOTHING, wish(cooling=c))[0] for seed in range(5)])
+        np.mean([Proposer(SPACE, seed).propose(seen(8), NOTHING, wish(thrift=c))[0] for seed in range(5)])
         for c in (0.0, 5.0)
     )
     assert cheap < dear
