@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
+
 from tuning.selection.arms import Arm
+from tuning.selection.results import TrialResult
 from tuning.studies.plans import Planned
 from tuning.studies.staged.rates import LADDER, Rate, around
 from tuning.studies.staged.reference import SEEDS, Reference, read_reference, reference_budget
@@ -10,11 +14,13 @@ from tuning.studies.staged.seen import Seen
 from tuning.studies.staged.sizes import reference_size
 
 REFERENCE = "reference"
+LEADERS = 2
+"""Learning rates that are repeated before one of them sets the target."""
 
 
 def due(seen: Seen) -> list[Planned]:
-    """What the reference still needs: five learning rates, others outward while the best is at an edge, then the best
-    one on two more seeds if there is a target to be set.
+    """What the reference still needs: five learning rates, others outward while the best is at an edge, then the two
+    best on two more seeds if there is a target to be set: the best of several by one seed has its luck to thank.
     """
     size = size_of(seen)
     if size is None:
@@ -28,7 +34,7 @@ def due(seen: Seen) -> list[Planned]:
         return [_planned(seen, size, rate) for rate in further]
     if best is None or seen.question.target is not None:
         return []
-    repeats = (_planned(seen, size, best.learning_rate, repeat) for repeat in range(1, SEEDS))
+    repeats = (_planned(seen, size, rate, repeat) for repeat in range(1, SEEDS) for rate in _leaders(seen, best))
     return [each for each in repeats if not seen.has_started(each)]
 
 
@@ -40,9 +46,12 @@ def outcome(seen: Seen) -> Reference | None:
     best = _best(seen, size)
     if best is None:
         return None
-    setting = (best.learning_rate, best.hyperparameters)
-    trials = [t for t in seen.results(REFERENCE) if t.scored and t.batch_size == size and t.setting == setting]
-    return read_reference(trials, seen.question)
+    scored = [t for t in seen.results(REFERENCE) if t.scored and t.batch_size == size]
+    by_rate = {rate: [t for t in scored if t.learning_rate == rate] for rate in _leaders(seen, best)}
+    most = max(len(trials) for trials in by_rate.values())
+    sign = 1 if seen.question.maximize else -1
+    complete = [trials for trials in by_rate.values() if len(trials) == most]
+    return read_reference(max(complete, key=lambda trials: sign * _mean(trials)), seen.question)
 
 
 def repeats_ahead(seen: Seen) -> int:
@@ -51,7 +60,7 @@ def repeats_ahead(seen: Seen) -> int:
     if size is None or seen.question.target is not None or outcome(seen) is not None:
         return 0
     is_sought = _is_seeking(seen) or any(each.seed == seen.question.first_seed for each in due(seen))
-    return SEEDS - 1 if is_sought else 0
+    return min(LEADERS, len(ladder_of(seen, size))) * (SEEDS - 1) if is_sought else 0
 
 
 def size_of(seen: Seen) -> int | None:
@@ -70,6 +79,26 @@ def _choices(seen: Seen) -> tuple[float, ...]:
     """The learning rates that the user named, if any."""
     rate = seen.space.learning_rate
     return () if rate is None else rate.values
+
+
+def _leaders(seen: Seen, best: Arm) -> list[Rate]:
+    """The learning rates to be repeated: the best, and the one that scored best of the others; with a target the best.
+
+    Where a target is given, rates are judged by the time to it, and nothing is repeated.
+    """
+    if seen.question.target is not None:
+        return [best.learning_rate]
+    sign = 1 if seen.question.maximize else -1
+    first = seen.without(REFERENCE, from_seed=seen.question.first_seed + 1).results(REFERENCE)
+    others = [
+        t for t in first if t.scored and t.batch_size == best.batch_size and t.learning_rate != best.learning_rate
+    ]
+    others.sort(key=lambda trial: -sign * (trial.objective or 0.0))
+    return [best.learning_rate, *(trial.learning_rate for trial in others[: LEADERS - 1])]
+
+
+def _mean(trials: Sequence[TrialResult]) -> float:
+    return statistics.fmean(trial.objective or 0.0 for trial in trials)
 
 
 def _is_seeking(seen: Seen) -> bool:
