@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from tuning.proposals.axes import Array
 from tuning.proposals.likelihood import Pooled, log_likelihood
 
-_LENGTHSCALE, _SIGNAL, _NOISE = (-0.5, 0.7), (0.0, 1.0), (-3.0, 1.5)
+_LENGTHSCALE, _SIGNAL, _NOISE = (-1.0, 0.7), (0.0, 1.0), (-3.0, 1.5)
 _REACH = 4.0  # standard deviations of a prior within which the fit looks
 _MAXIMUM_ITERATIONS = 30
 
