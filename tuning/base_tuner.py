@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from tuning.options import SearchOptions, read_options
 from tuning.probing.capped import CappedExecutor
 from tuning.probing.search_memory import as_outcome, limit_of_search, memory_of_search
 from tuning.reporting.evidence import evidence_of_search
-from tuning.reporting.page import FILE_NAME, render_report
+from tuning.reporting.page import FILE_NAME, ReportWarning, render_report
 from tuning.reporting.provenance import provenance
 from tuning.search_arguments import SearchArguments, read_search_arguments
 from tuning.searching.deadline import Deadline
@@ -34,7 +34,6 @@ from tuning.selection.recommendation import Recommendation, recommend
 from tuning.selection.results import TrialResult
 from tuning.selection.trade_offs import TradeOffs, split_objectives, trade_offs
 from tuning.studies.halving import Halving
-from tuning.studies.kept_models import KeptModels
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.plans import Plan
 from tuning.studies.records import TrialRecord
@@ -42,13 +41,13 @@ from tuning.studies.sampler import quiet_optuna
 from tuning.studies.study import StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
-from tuning.trial import ModelDescription
+from tuning.worker_built_tuner import WorkerBuiltTuner
 
 PROBE = "probe"
 _PROBE_ID = "probe"
 
 
-class BatchSizeTuner(keras_tuner.Tuner):
+class BatchSizeTuner(WorkerBuiltTuner):
     """What both tuners share; use `GridSearch` or `BayesianOptimization`.
 
     Args:
@@ -105,8 +104,6 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self.max_trials, self.seeds = max_trials, seeds
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self._given_hypermodel, self._fresh, self._tracker = hypermodel, overwrite, tracker
-        self._description: ModelDescription | None = None
-        self._input_shape: tuple[int | None, ...] = (None,)
         self._largest_fitting: int | None = None
         self._answer: Answer | None = None
         self._betas_at: int | None = None
@@ -115,16 +112,12 @@ class BatchSizeTuner(keras_tuner.Tuner):
         quiet_optuna()
         super().__init__(
             OptunaOracle(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
-            _accepting_hp(hypermodel),
-            directory=str(directory or "."),
-            project_name=project_name or f"{_name_of(hypermodel)}-{self.kind}",
+            hypermodel,
+            directory=directory,
+            project_name=project_name,
+            kind=self.kind,
+            keep_models=self.options.keep_models,
         )
-        self._kept = KeptModels(Path(self.project_dir), self.options.keep_models)
-
-    @property
-    def project_dir(self) -> str:
-        """The study's directory; KerasTuner would create it on the first look."""
-        return str(Path(self.directory) / self.project_name)
 
     def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
         """Search, or go on with a search of the same name and settings.
@@ -203,29 +196,6 @@ class BatchSizeTuner(keras_tuner.Tuner):
             raise ValueError("There is no answer yet; call search() first.")
         return self._answer
 
-    def load_model(self, trial: Any) -> Any:
-        """The model of a trial with its final weights; KerasTuner's `get_best_models` calls this.
-
-        Raises:
-            ValueError: If the weights were not kept.
-        """
-        path = self._kept.find(trial.trial_id)
-        model = self.hypermodel.build(trial.hyperparameters.copy())
-        if not model.built:
-            model.build(self._input_shape)
-        if model.optimizer is not None:
-            model.optimizer.build(model.trainable_variables)  # its state is in the file too
-        model.load_weights(path)
-        return model
-
-    def search_space_summary(self, extended: bool = False) -> None:
-        """Print the search space; the build function's part is known once a search has started."""
-        print(f"Batch sizes: {self.batch_size or 'powers of 2 that suit the data'}")
-        print(f"Learning rate: {self.learning_rate or 'the model’s own, following the batch size'}")
-        if self._description is None:
-            print("The model is built in a worker when search() starts; its hyperparameters are listed from then on.")
-        super().search_space_summary(extended)
-
     def default_batch_size(self, n_train: int) -> BatchSize | None:  # noqa: ARG002
         """Sizes to try where none were asked for; None for the default."""
         return None
@@ -241,12 +211,6 @@ class BatchSizeTuner(keras_tuner.Tuner):
     def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler | None:
         """What proposes; None for a queue."""
         raise NotImplementedError
-
-    def _populate_initial_space(self) -> None:
-        """KerasTuner would build the model here, in the driver, and take the GPU; a worker builds it instead."""
-        hp = self.oracle.get_space()
-        self.hypermodel.declare_hyperparameters(hp)
-        self.oracle.update_space(hp)
 
     def _resolve(self, arguments: SearchArguments, executor: Executor) -> SearchSpace:
         description = describe_model(executor, self.oracle.get_space().get_config())
@@ -347,17 +311,22 @@ class BatchSizeTuner(keras_tuner.Tuner):
         self._kept.keep(best | running)
 
     def _report(self) -> dict[str, str]:
-        """The page that goes with the recommendation, where there is a place for it."""
+        """The page that goes with the recommendation, where there is a place for it and it can be drawn."""
         if not self.answer.tracking_uri:
             return {}
-        evidence = evidence_of_search(
-            self.answer,
-            self._results(),
-            maximize=self.oracle.maximize,
-            target=self.target,
-            settings=self._settings,
-        )
-        return {FILE_NAME: render_report(evidence)}
+        maximize = self.oracle.maximize
+        try:
+            evidence = evidence_of_search(
+                self.answer, self._results(), maximize=maximize, target=self.target, settings=self._settings
+            )
+            return {FILE_NAME: render_report(evidence)}
+        except Exception as error:  # whatever a drawing raises, the answer has been found
+            warnings.warn(
+                f"The report could not be drawn: {type(error).__name__}: {error}. The answer is complete without it.",
+                ReportWarning,
+                stacklevel=2,
+            )
+            return {}
 
     def _results(self) -> list[TrialResult]:
         """Every trial that has ended."""
@@ -371,14 +340,3 @@ class BatchSizeTuner(keras_tuner.Tuner):
 
     def _notes(self) -> list[str]:
         return notes_of(self._description, self.options, self.oracle.records, self._largest_fitting)
-
-
-def _accepting_hp(hypermodel: Any) -> Any:
-    """KerasTuner calls `build(hp)`; a `build_model()` that takes none is as welcome."""
-    if hasattr(hypermodel, "build") or not callable(hypermodel) or inspect.signature(hypermodel).parameters:
-        return hypermodel
-    return lambda _hp: hypermodel()
-
-
-def _name_of(hypermodel: Any) -> str:
-    return str(getattr(hypermodel, "__name__", type(hypermodel).__name__))

@@ -12,6 +12,7 @@ from fakes import RecordingTracker, ScriptedExecutor
 
 import tuning
 from search_spaces import Data
+from tuning.reporting.page import ReportWarning
 from tuning.search_arguments import SearchArguments
 from tuning.trial import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput, TrialOutcome, TrialRequest
 
@@ -139,3 +140,17 @@ def test_what_stages_cannot_honour_is_refused() -> None:
         tuning.StagedSearch(lambda: None, accumulate=True)
     with pytest.raises(ValueError, match="first_seed must be at least 0; got -1"):
         tuning.StagedSearch(lambda: None, first_seed=-1)
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Any) -> str:
+        raise ValueError("no such figure")
+
+    monkeypatch.setattr("tuning.base_tuner.render_report", fails)
+    tracker = RecordingTracker()
+    tracker.tracking_uri = f"sqlite:///{tmp_path / 'nothing.db'}"
+    staged = tuner(tmp_path, tracker)
+    with pytest.warns(ReportWarning, match="could not be drawn: ValueError: no such figure"):
+        staged.run(ARGUMENTS, ScriptedExecutor(curve, probes=probes))
+    assert staged.answer.recommendation.batch_size in (32, 64, 128)
+    assert tracker.recommendation

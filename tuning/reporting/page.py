@@ -27,6 +27,10 @@ _MOST_REASONS = 8
 _TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT)
 
 
+class ReportWarning(UserWarning):
+    """A report that could not be drawn; what it reports is complete."""
+
+
 def render_report(evidence: Evidence) -> str:
     """The page.
 
