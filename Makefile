@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	@echo "(from here: cd .demo && ../$(BIN)/batch-size ui digits-grid)"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
