@@ -227,8 +227,10 @@ def report(model: str, examples: int, sizes: list[int], epochs: int, results: di
         told = "  ".join(f"{ratio:.2f}" for ratio in each)
         print(f"{peer:14s}{found['wall']:9.1f}{rate:10.0f}{found['wall'] / ours['wall']:8.2f}   {told}")
     for peer in PEERS[:2]:
-        gaps = [abs(results[peer]["trials"][str(size)][1] - ours["trials"][str(size)][1]) for size in sizes]
-        print(f"largest difference of the final validation accuracy to {peer}: {max(gaps):.4f}")
+        gaps = {size: results[peer]["trials"][str(size)][1] - ours["trials"][str(size)][1] for size in sizes}
+        most = max(gaps, key=lambda size: abs(gaps[size]))
+        scores = f"{ours['trials'][str(most)][1]:.4f} and {results[peer]['trials'][str(most)][1]:.4f}"
+        print(f"final validation accuracies differ most from {peer} at batch {most}: {scores}")
 
 
 def main() -> None:
