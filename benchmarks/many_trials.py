@@ -21,13 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tuning" / "tracking")]  # the example, the browser and its server
 
-from chromium import EXECUTABLE, Chromium  # noqa: E402
-from example_study import BATCH_SIZES, record_example  # noqa: E402
-from ui_process import UiProcess  # noqa: E402
+from chromium import EXECUTABLE, Chromium
+from example_study import BATCH_SIZES, record_example
+from ui_process import UiProcess
 
-from tuning.reporting.evidence import evidence_of_study  # noqa: E402
-from tuning.reporting.page import FILE_NAME, render_report  # noqa: E402
-from tuning.tracking.mlflow_tracker import MlflowTracker  # noqa: E402
+from tuning.reporting.evidence import evidence_of_study
+from tuning.reporting.page import FILE_NAME, render_report
+from tuning.tracking.mlflow_tracker import MlflowTracker
 
 LARGEST_BYTES = 2_000_000
 WINDOWS = ((1280, 800), (1920, 1080))

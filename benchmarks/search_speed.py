@@ -12,6 +12,7 @@ logging to MLflow (this project only), and KerasTuner's files. The machine shoul
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -95,7 +96,7 @@ def by_keras_tuner(
     import keras
     import keras_tuner
 
-    class Model(keras_tuner.HyperModel):  # type: ignore[misc]
+    class Model(keras_tuner.HyperModel):
         def build(self, hp: Any) -> Any:
             hp.Choice("batch_size", sizes)
             return build()
@@ -107,7 +108,7 @@ def by_keras_tuner(
 
     found: dict[int, tuple[float, float]] = {}
 
-    class Tuner(keras_tuner.GridSearch):  # type: ignore[misc]
+    class Tuner(keras_tuner.GridSearch):
         def _configure_tensorboard_dir(self, *_: Any) -> None:
             """keras-tuner 1.4.8 fails every trial here where tensorboard is not installed."""
 
@@ -184,9 +185,8 @@ def by_batch_size(
 
 def run_peer(peer: str, model: str, examples: int, sizes: list[int], epochs: int) -> None:
     """In a process and a directory of its own; prints one JSON line."""
-    import keras  # noqa: F401  (imports are held out of every peer's time)
-    import keras_tuner  # noqa: F401
-
+    for module in ("keras", "keras_tuner"):  # imports are held out of every peer's time
+        importlib.import_module(module)
     data = load_images(examples)
     search = {"keras_tuner": by_keras_tuner, "optuna": by_optuna, "batch_size": by_batch_size}[peer]
     began = time.perf_counter()

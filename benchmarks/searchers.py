@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import tempfile
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class Luckiest:
     def __init__(self) -> None:
         self._told: list[tuple[float, Cell]] = []
 
-    def tell(self, cell: Cell, accuracy: float | None, seconds: float) -> None:  # noqa: ARG002
+    def tell(self, cell: Cell, accuracy: float | None, seconds: float) -> None:
         if accuracy is not None:
             self._told.append((accuracy, cell))
 
@@ -67,7 +68,7 @@ def random_search(problem: Problem, seed: int, trials: int) -> Searcher:
     return Listed(np.column_stack(np.unravel_index(cells, problem.shape)))
 
 
-def grid_search(problem: Problem, seed: int, trials: int) -> Searcher:  # noqa: ARG001
+def grid_search(problem: Problem, seed: int, trials: int) -> Searcher:
     """Every batch size with every learning rate in an order by chance, all else in the middle."""
     chosen = [
         range(count) if name in (BATCH_SIZE, LEARNING_RATE) else [count // 2]
@@ -146,7 +147,7 @@ class OurSearch:
         self._trial = trial
         return self._cell(self._record().setting)
 
-    def tell(self, cell: Cell, accuracy: float | None, seconds: float) -> None:  # noqa: ARG002
+    def tell(self, cell: Cell, accuracy: float | None, seconds: float) -> None:
         status = Status.COMPLETED if accuracy is not None else Status.OUT_OF_MEMORY
         outcome = TrialOutcome("trial", status, seconds=seconds or None)
         self._trial.set_user_attr(CLOSING, closing(outcome, (), accuracy))
@@ -170,7 +171,7 @@ class OurSearch:
             BATCH_SIZE: setting.batch_size,
             LEARNING_RATE: setting.learning_rate,
         }
-        return tuple(list(values).index(chosen[name]) for name, values in self._values.items())  # type: ignore[arg-type]
+        return tuple(list(values).index(chosen[name]) for name, values in self._values.items())
 
 
 def searchers() -> dict[str, Callable[[Problem, int, int], Searcher]]:
@@ -181,17 +182,9 @@ def searchers() -> dict[str, Callable[[Problem, int, int], Searcher]]:
         "KerasTuner Bayesian": KerasTunerSearch,
         "Optuna TPE": lambda problem, seed, _: OptunaSearch(problem, optuna.samplers.TPESampler(seed=seed)),
     }
-    if _has_torch():
+    if importlib.util.find_spec("torch"):
         found["Optuna GP"] = lambda problem, seed, _: OptunaSearch(problem, optuna.samplers.GPSampler(seed=seed))
     return {**found, "this project": OurSearch}
-
-
-def _has_torch() -> bool:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def _space_of(problem: Problem) -> SearchSpace:

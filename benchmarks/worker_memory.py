@@ -25,7 +25,7 @@ WIDTHS = (16, 32, 64, 128)
 WARM_UP = 20
 
 
-def build_model(hp):  # type: ignore[no-untyped-def]
+def build_model(hp):
     import keras
 
     width = hp.Choice("width", list(WIDTHS))

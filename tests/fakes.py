@@ -137,7 +137,7 @@ class RecordingTracker:
         self.reconciled: tuple[set[str], set[str]] = (set(), set())
 
     def fresh(self, study: str) -> None:
-        self.__init__()  # type: ignore[misc]  # starting over is what it means
+        self.__init__()  # starting over is what it means
 
     def start_study(self, study: str, settings: Mapping[str, str]) -> None:
         self.settings = {"study": study, **settings}

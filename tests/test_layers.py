@@ -80,7 +80,7 @@ def test_imports_go_down_the_layers(path: Path) -> None:
         if name_of(path).startswith("search_spaces"):
             assert not imported.startswith("tuning"), imported
         elif own is not None and layer_of(imported) is not None:
-            assert layer_of(imported) <= own, imported  # type: ignore[operator]
+            assert layer_of(imported) <= own, imported
 
 
 def test_selection_and_training_do_not_know_each_other() -> None:

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST_BYTES = 300_000
 # Folders that a path of somebody's machine begins with.
-MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|Users|work|var|opt|mnt|usr)/|[A-Z]:\\\\")
+FOLDERS = ("home", "root", "tmp", "Users", "work", "var", "opt", "mnt", "usr")
+MACHINE = re.compile(rf"(?<![\w.])/({'|'.join(FOLDERS)})/|[A-Z]:\\\\")
 
 sys.path.insert(0, str(ROOT / "notebooks"))
 
@@ -42,9 +43,13 @@ def test_a_stored_notebook_names_no_path_of_a_machine(path: Path) -> None:
     assert not MACHINE.search(text)
 
 
-def test_a_path_of_a_machine_would_be_found() -> None:
-    assert MACHINE.search("file:///home/me/mlflow.db")
-    assert MACHINE.search('"sqlite:////tmp/x"')
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("before", ["file://", '"sqlite:///', "in "])
+def test_a_path_of_a_machine_would_be_found(before: str, folder: str) -> None:
+    assert MACHINE.search(f"{before}/{folder}/mlflow.db")
+
+
+def test_other_slashes_are_no_paths_of_a_machine() -> None:
     assert not MACHINE.search("../docs/images/ui_charts.png and t0/c")
 
 

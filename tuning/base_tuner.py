@@ -196,7 +196,7 @@ class BatchSizeTuner(WorkerBuiltTuner):
             raise ValueError("There is no answer yet; call search() first.")
         return self._answer
 
-    def default_batch_size(self, n_train: int) -> BatchSize | None:  # noqa: ARG002
+    def default_batch_size(self, n_train: int) -> BatchSize | None:  # noqa: ARG002  (StagedSearch needs it)
         """Sizes to try where none were asked for; None for the default."""
         return None
 

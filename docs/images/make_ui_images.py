@@ -20,8 +20,8 @@ IMAGES = Path(__file__).parent
 ROOT = IMAGES.parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tuning" / "tracking")]  # the browser and the server of the tests
 
-from chromium import Chromium  # noqa: E402
-from ui_process import UiProcess  # noqa: E402
+from chromium import Chromium
+from ui_process import UiProcess
 
 _SETTLE_S = 3.0  # charts fade in
 

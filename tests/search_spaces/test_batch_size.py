@@ -52,7 +52,7 @@ def test_a_cap_keeps_the_sizes_that_fit() -> None:
 @pytest.mark.parametrize("size", [0, -4, 2.5, True, "many"])
 def test_what_is_no_batch_size_is_refused(size: object) -> None:
     with pytest.raises(ValueError, match="whole number of at least 1; got"):
-        BatchSize.of(size)  # type: ignore[arg-type]  # the point of the test
+        BatchSize.of(size)  # the point of the test
 
 
 def test_numpy_integers_are_whole_numbers() -> None:

@@ -130,4 +130,4 @@ def test_an_unknown_sampler_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one of gp, tpe, random, or an Optuna sampler; got 'gaussian'"):
         tuning.BayesianOptimization(build, sampler="gaussian", directory=tmp_path)
     with pytest.raises(TypeError, match="BaseSampler; got 7"):
-        tuning.BayesianOptimization(build, sampler=7, directory=tmp_path)  # type: ignore[arg-type]
+        tuning.BayesianOptimization(build, sampler=7, directory=tmp_path)

@@ -161,7 +161,8 @@ def _pickle(setup: WorkerSetup) -> bytes:
     """By value for what lives in the user's script, notebook or loose file, which a worker cannot import."""
     for part in (setup.hypermodel, *setup.callbacks):
         _register_by_value(part)
-    return cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), setup.fit_options))  # type: ignore[no-any-return]
+    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), setup.fit_options))
+    return payload
 
 
 def _register_by_value(part: Any) -> None:

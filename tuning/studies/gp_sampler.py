@@ -66,7 +66,11 @@ class GaussianProcessSampler(BaseSampler):
         self._random = RandomSampler(seed=seed)
         self._proposed: dict[int, dict[str, Any]] = {}
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002  (Optuna's signature)
+        trial: FrozenTrial,  # noqa: ARG002  (likewise)
+    ) -> dict[str, BaseDistribution]:
         return self._encoding.unconditional()
 
     def sample_relative(

@@ -44,7 +44,11 @@ class DistinctSampler(BaseSampler):
         self._inner.reseed_rng()
         self._random.reseed_rng()
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002  (Optuna's signature)
+        trial: FrozenTrial,  # noqa: ARG002  (likewise)
+    ) -> dict[str, BaseDistribution]:
         return self._space
 
     def sample_relative(

@@ -102,7 +102,7 @@ class NullTracker:
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
         """Nothing."""
 
-    def missing(self, finished: Collection[str]) -> set[str]:  # noqa: ARG002
+    def missing(self, finished: Collection[str]) -> set[str]:  # noqa: ARG002  (the protocol's signature)
         """Nothing is missing where nothing is kept."""
         return set()
 

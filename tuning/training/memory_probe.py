@@ -62,13 +62,13 @@ class _FewUpdates(keras.callbacks.Callback):
         self._left = updates
         self._begin = time.perf_counter()
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         took = time.perf_counter() - self._begin
         if self._left == 1:
             time.sleep(min(_LONGEST_WAIT_S, max(_LEAST_WAIT_S, took)))
         self._begin = time.perf_counter()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         self._left -= 1
         if self._left <= 0:
             self.model.stop_training = True

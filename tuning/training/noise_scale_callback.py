@@ -79,10 +79,10 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         self.points, self._new = [], []
         self._measure_if_due()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         self._measure_if_due()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002  (Keras's)
         if self._new and logs is not None:
             logs["noise_scale"] = self._new[-1]
         self._new = []

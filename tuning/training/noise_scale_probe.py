@@ -63,7 +63,7 @@ class _StopAfter(keras.callbacks.Callback):
         super().__init__()
         self._updates = updates
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         if int(self.model.optimizer.iterations) >= self._updates:
             self.model.stop_training = True
 

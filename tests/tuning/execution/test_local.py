@@ -98,7 +98,7 @@ def address_space_limit() -> Any:
     import keras
     import psutil
 
-    class Limit(keras.callbacks.Callback):  # type: ignore[misc]
+    class Limit(keras.callbacks.Callback):
         def on_train_end(self, logs: Any = None) -> None:
             limit = psutil.Process().memory_info().vms + 2**30
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

@@ -33,7 +33,7 @@ def test_what_cannot_be_told_is_null_and_not_averaged() -> None:
 
 def requested(**arguments: object) -> NoiseScaleRequest:
     executor = ScriptedExecutor(probes=lambda request: NoiseScales(request.trial_id, (point(0, 10.0),)))
-    probe_noise(executor, **{"n_train": 1000, "epochs": 4, **arguments})  # type: ignore[arg-type]
+    probe_noise(executor, **{"n_train": 1000, "epochs": 4, **arguments})
     (request,) = executor.probed
     assert isinstance(request, NoiseScaleRequest)
     return request

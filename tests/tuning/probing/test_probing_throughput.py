@@ -25,7 +25,7 @@ def worker(
 def measure(
     answer: Callable[[ThroughputRequest], object], sizes: tuple[int, ...] = (8, 32, 128, 512), loop: str = "auto"
 ) -> tuple[ThroughputFindings, ScriptedExecutor]:
-    executor = ScriptedExecutor(probes=answer)  # type: ignore[arg-type]
+    executor = ScriptedExecutor(probes=answer)
     return probe_throughput(executor, sizes, loop=loop), executor
 
 

@@ -25,7 +25,7 @@ def axes_of(section: Section) -> object:
 
 
 def labels(section: Section) -> list[str]:
-    return axes_of(section).get_legend_handles_labels()[1]  # type: ignore[attr-defined]
+    return axes_of(section).get_legend_handles_labels()[1]
 
 
 def test_the_score_in_common_is_the_worst_of_the_best() -> None:
@@ -119,5 +119,5 @@ def test_every_axis_has_a_label() -> None:
     analysis = analyse(found)
     for section in (quality_section(found, analysis), cost_section(found, analysis), memory_section(found)):
         axes = axes_of(section)
-        assert axes.get_xlabel()  # type: ignore[attr-defined]
-        assert axes.get_ylabel()  # type: ignore[attr-defined]
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()

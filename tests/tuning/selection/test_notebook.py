@@ -11,7 +11,7 @@ from tuning.trial import Status
 
 def results(**more: float) -> list[TrialResult]:
     return [
-        TrialResult(size, seed, Status.COMPLETED, objective=0.9 + (size + seed) / 1000, **more)  # type: ignore[arg-type]
+        TrialResult(size, seed, Status.COMPLETED, objective=0.9 + (size + seed) / 1000, **more)
         for size in (8, 16)
         for seed in range(2)
     ]

@@ -119,7 +119,7 @@ def test_conditional_hyperparameters_come_with_the_proposal() -> None:
     space = SearchSpace(BatchSize(4, 16), LearningRate(), model_rate=0.001, entries=tuple(hp.space))
 
     def best_with_many_filters(setting: Setting) -> Ending:
-        return Status.COMPLETED, float(dict(setting.hyperparameters).get("filters", 0)) / 32  # type: ignore[arg-type]
+        return Status.COMPLETED, float(dict(setting.hyperparameters).get("filters", 0)) / 32
 
     chosen = [dict(setting.hyperparameters) for setting in Search(space, best_with_many_filters).run(16)]
     assert all(("filters" in values) == (values["kind"] == "cnn") for values in chosen)

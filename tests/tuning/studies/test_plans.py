@@ -11,7 +11,7 @@ from tuning.studies.records import TrialRecord, read_record
 from tuning.trial import Status, TrialOutcome
 
 
-def space(*sizes: int, rate: LearningRate | None = LearningRate(), entries: tuple[object, ...] = ()) -> SearchSpace:  # noqa: B008
+def space(*sizes: int, rate: LearningRate | None = LearningRate(), entries: tuple[object, ...] = ()) -> SearchSpace:
     return SearchSpace(BatchSize.of(*sizes), rate, optimizer="Adam", model_rate=0.001, entries=entries)
 
 
@@ -143,7 +143,7 @@ def test_a_death_below_a_size_that_fits_was_not_for_memory() -> None:
 def test_learning_rates_are_offsets_from_the_rule() -> None:
     encoding = Encoding(space(8, 32), search_rates=True)
     setting = encoding.decode({BATCH_SIZE_RANK: 1, LEARNING_RATE_OFFSET: -1.0})
-    assert setting == Setting(32, pytest.approx(1e-4))  # type: ignore[arg-type]
+    assert setting == Setting(32, pytest.approx(1e-4))
     params, distributions = encoding.encode(setting)
     assert params == {BATCH_SIZE_RANK: 1, LEARNING_RATE_OFFSET: pytest.approx(-1.0)}
     assert distributions.keys() == params.keys()

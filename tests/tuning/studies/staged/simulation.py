@@ -73,10 +73,10 @@ class Trainer:
 
 def question(**changes: object) -> Question:
     values: dict[str, object] = {"objective": "val_accuracy", "maximize": True, "epochs": EPOCHS, "n_train": N_TRAIN}
-    return Question(**{**values, **changes})  # type: ignore[arg-type]
+    return Question(**{**values, **changes})
 
 
-def space(batch_size: BatchSize | None = None, rate: LearningRate | None = LearningRate()) -> SearchSpace:  # noqa: B008
+def space(batch_size: BatchSize | None = None, rate: LearningRate | None = LearningRate()) -> SearchSpace:
     return SearchSpace(batch_size or BatchSize(1, 1024), rate, optimizer="Adam", model_rate=0.001)
 
 
