@@ -9,38 +9,15 @@ from typing import Any
 from tuning.answer import Answer
 from tuning.selection.recommendation import recommend
 from tuning.tracking.layout import TARGET, THROUGHPUT
-from tuning.tracking.reading import StudyRecord, latest_study, read_foreign, read_study
-
-
-def pick_from_study(tracking_uri: str | None, study: str | None, **rule: Any) -> Answer:
-    """Recommend from a study that this package recorded.
-
-    Args:
-        tracking_uri: MLflow's store; None for the default.
-        study: Its name; None for the one written to last.
-        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
-
-    Raises:
-        TrackingError: If the store or the study does not exist.
-        NothingToRecommend: If no trial completed.
-    """
-    return recommend_from(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
-
-
-def pick_from_experiment(
-    tracking_uri: str | None, experiment: str, *, param: str, metric: str, mode: str | None, **rule: Any
-) -> Answer:
-    """Recommend from an MLflow experiment that any program logged; arguments as in `read_foreign`.
-
-    Raises:
-        TrackingError: If the store or the experiment does not exist, or no run has the parameter or the metric.
-        NothingToRecommend: If no run completed with the metric.
-    """
-    return recommend_from(read_foreign(tracking_uri, experiment, param=param, metric=metric, mode=mode), rule)
+from tuning.tracking.reading import StudyRecord
 
 
 def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
-    """Recommend from what MLflow holds of a search.
+    """Recommend from what MLflow holds of a search, ours or another program's.
+
+    Args:
+        record: What was read.
+        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
 
     Raises:
         NothingToRecommend: If no trial completed.

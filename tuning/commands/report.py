@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.commands.options import read_rule, telling_options
-from tuning.commands.pick import add_runs, check_runs
+from tuning.commands.runs import add_runs, read_runs
 
 
 def add(commands: Any) -> None:
@@ -23,24 +23,13 @@ def add(commands: Any) -> None:
 
 def report(asked: argparse.Namespace) -> int:
     """`batch-size report`: write the page; with `--json`, also print the recommendation."""
-    from tuning.reporting.evidence import evidence_of_experiment, evidence_of_study
+    from tuning.reporting.evidence import evidence_from
     from tuning.reporting.page import render_report
 
     path = Path(asked.output)
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"--output must name a file in a folder that exists; got {asked.output!r}.")
-    check_runs(asked)
-    if asked.experiment is not None:
-        evidence = evidence_of_experiment(
-            asked.tracking_uri,
-            asked.experiment,
-            param=asked.param,
-            metric=asked.metric,
-            mode=asked.mode,
-            **read_rule(asked),
-        )
-    else:
-        evidence = evidence_of_study(asked.tracking_uri, asked.study, **read_rule(asked))
+    evidence = evidence_from(read_runs(asked), read_rule(asked))
     path.write_text(render_report(evidence), encoding="utf-8")
     print(f"Wrote {path}.", file=sys.stderr)
     if asked.json:

@@ -12,7 +12,7 @@ from tuning.picking import judged_by, recommend_from, rule_in_force
 from tuning.searching.training_advice import TrainingAdvice
 from tuning.selection.results import TrialResult
 from tuning.tracking.measurements import Measurements, read_measurements
-from tuning.tracking.reading import StudyRecord, latest_study, read_foreign, read_study
+from tuning.tracking.reading import StudyRecord, latest_study, read_study
 from tuning.tracking.store import TrackingError
 
 
@@ -40,25 +40,18 @@ class Evidence:
 
 
 def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) -> Evidence:
-    """Gather what MLflow holds of a study of this package; arguments as in `picking.pick_from_study`.
+    """Gather what MLflow holds of a study of this package.
+
+    Args:
+        tracking_uri: MLflow's store; None for the default.
+        study: Its name; None for the one written to last.
+        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
 
     Raises:
         TrackingError: If the store or the study does not exist.
         NothingToRecommend: If no trial completed.
     """
-    return _evidence(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
-
-
-def evidence_of_experiment(
-    tracking_uri: str | None, experiment: str, *, param: str, metric: str, mode: str | None, **rule: Any
-) -> Evidence:
-    """Gather what MLflow holds of runs that any program logged; arguments as in `picking.pick_from_experiment`.
-
-    Raises:
-        TrackingError: If the store or the experiment does not exist, or no run has the parameter or the metric.
-        NothingToRecommend: If no run completed with the metric.
-    """
-    return _evidence(read_foreign(tracking_uri, experiment, param=param, metric=metric, mode=mode), rule)
+    return evidence_from(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
 
 
 def evidence_of_search(
@@ -75,7 +68,12 @@ def evidence_of_search(
     return Evidence(answer, results, maximize, target, settings, measurements, judged.get("throughput"))
 
 
-def _evidence(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
+def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
+    """Gather what MLflow holds of a search, ours or another program's; arguments as in `picking.recommend_from`.
+
+    Raises:
+        NothingToRecommend: If no trial completed.
+    """
     rule = rule_in_force(record, rule)
     answer = recommend_from(record, rule)
     measurements = read_measurements(record.tracking_uri, record.experiment_id)

@@ -17,11 +17,12 @@ from mlflow import MlflowClient
 from search_spaces import BatchSize
 from search_spaces.data import Data
 from tuning.cli import main
-from tuning.reporting.evidence import evidence_of_experiment, evidence_of_search, evidence_of_study
+from tuning.reporting.evidence import evidence_from, evidence_of_search, evidence_of_study
 from tuning.reporting.page import render_report
 from tuning.search_arguments import SearchArguments
 from tuning.tracking import layout
 from tuning.tracking.mlflow_tracker import MlflowTracker
+from tuning.tracking.reading import read_foreign
 from tuning.tracking.store import TrackingError
 from tuning.tuners import GridSearch
 
@@ -99,7 +100,7 @@ def test_foreign_runs_have_a_report(store: str) -> None:
         client.log_param(run.info.run_id, "bs", size)
         client.log_metric(run.info.run_id, "val_accuracy", score)
         client.set_terminated(run.info.run_id)
-    found = evidence_of_experiment(store, "foreign", param="bs", metric="val_accuracy", mode=None)
+    found = evidence_from(read_foreign(store, "foreign", param="bs", metric="val_accuracy"), {})
     told = render_report(found)
     assert "batch size of 64" in told
     assert "Learning curves by examples seen: No training logged" in told
