@@ -20,9 +20,9 @@ from tuning.execution.data_files import write_data
 from tuning.execution.executor import WorkerSetup
 from tuning.execution.local import LocalExecutor
 from tuning.execution.memory_limit import MemoryLimit
+from tuning.probes import DescribeRequest, MemoryProbe, MemoryProbeRequest, ModelDescription
 from tuning.probing.asking import ask
 from tuning.probing.memory import margin_for, probe_memory
-from tuning.trial import DescribeRequest, MemoryProbe, MemoryProbeRequest, ModelDescription
 
 _RESOLUTION = 1.01
 _CLASSES = 10

@@ -17,6 +17,7 @@ from pathlib import Path
 import keras_tuner
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.probes import Event, Request
 from tuning.searching.loop import SearchLoop
 from tuning.searching.progress import SearchProgress
 from tuning.studies.oracle import OptunaOracle
@@ -24,7 +25,7 @@ from tuning.studies.plans import GridPlan
 from tuning.studies.sampler import quiet_optuna
 from tuning.studies.study import journal_of, open_study
 from tuning.tracking.mlflow_tracker import MlflowTracker
-from tuning.trial import EpochReport, Event, Request, Status, TrialOutcome, TrialRequest
+from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 METRICS = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
 

@@ -25,10 +25,11 @@ from search_spaces.workload import load_workload
 from tuning.execution.executor import Executor
 from tuning.execution.starting import running_executor
 from tuning.options import SearchOptions
+from tuning.probes import Throughput, ThroughputRequest
 from tuning.probing.asking import ask
 from tuning.search_arguments import SearchArguments
 from tuning.selection.target import crossing
-from tuning.trial import EpochReport, Goal, Status, Throughput, ThroughputRequest, TrialOutcome, TrialRequest
+from tuning.trial import EpochReport, Goal, Status, TrialOutcome, TrialRequest
 
 ROUNDS, EPOCHS, FRESH = 3, 60, 500_000
 

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tuning.execution.executor import Executor
-from tuning.trial import DescribeRequest, EpochReport, Event, ModelDescription, Status, TrialOutcome, TrialRequest
+from tuning.probes import DescribeRequest, Event, ModelDescription
+from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 
 def await_end(executor: Executor, trial_id: str, patience_s: float = 120.0) -> list[Event]:

@@ -6,17 +6,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tuning.probes import DescribeRequest, Event, ModelDescription, Request
 from tuning.studies.records import TrialRecord
-from tuning.trial import (
-    DescribeRequest,
-    EpochReport,
-    Event,
-    ModelDescription,
-    Request,
-    Status,
-    TrialOutcome,
-    TrialRequest,
-)
+from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 Script = Callable[[TrialRequest], TrialOutcome | list[float]]
 

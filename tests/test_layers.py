@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = {
     "tuning.trial": 0,
+    "tuning.probes": 0,
     "tuning.figures": 0,
     "tuning.options": 0,
     "tuning.selection": 1,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tuning.trial import Event, Request
+from tuning.probes import Event, Request
 
 
 @dataclass(frozen=True)

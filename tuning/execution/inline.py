@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tuning.trial import DescribeRequest, EpochReport, Event, Request, TrialRequest
+from tuning.probes import DescribeRequest, Event, Request
+from tuning.trial import EpochReport, TrialRequest
 
 
 class InlineExecutor:

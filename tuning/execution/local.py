@@ -21,8 +21,9 @@ from tuning.execution.devices import worker_environment
 from tuning.execution.executor import WorkerSetup
 from tuning.execution.oom_killer import count_kills, may_have_killed
 from tuning.execution.worker import READY, STOP, Hello
+from tuning.probes import Event, Request
 from tuning.training.failures import status_of_exit
-from tuning.trial import EpochReport, Event, Request, Status, TrialOutcome
+from tuning.trial import EpochReport, Status, TrialOutcome
 
 _TAIL_BYTES = 4000
 _GRACE_S = 5.0

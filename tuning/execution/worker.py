@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tuning.execution.memory_limit import watch_memory
-from tuning.trial import DescribeRequest, EpochReport, Request, TrialRequest
+from tuning.probes import DescribeRequest, Request
+from tuning.trial import EpochReport, TrialRequest
 
 STOP = "stop"
 READY = "ready"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from tuning.execution.executor import Executor
 from tuning.execution.memory_limit import EXIT_CODE
-from tuning.trial import Answer, EpochReport, Request, Status, TrialOutcome
+from tuning.probes import Answer, Request
+from tuning.trial import EpochReport, Status, TrialOutcome
 
 PATIENCE_S = 300.0
 _POLL_S = 1.0

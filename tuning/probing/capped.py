@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tuning.execution.executor import Executor
+from tuning.probes import Event, Request
 from tuning.probing.memory import MemoryFindings
-from tuning.trial import Event, Request, Status, TrialOutcome, TrialRequest
+from tuning.trial import Status, TrialOutcome, TrialRequest
 
 PREDICTED = "predicted_peak_memory_bytes"
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from tuning.execution.executor import Executor
 from tuning.execution.memory_limit import MemoryLimit
+from tuning.probes import MemoryProbe, MemoryProbeRequest
 from tuning.probing.asking import ask_again
 from tuning.probing.memory_ladder import Tried, fitting, line_through, next_of, next_probe
 from tuning.selection.memory_line import LARGEST_RESIDUAL, MemoryLine
-from tuning.trial import HyperparameterValue, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
+from tuning.trial import HyperparameterValue, Status, TrialOutcome
 
 ENFORCED_MARGIN = 0.005
 MARGIN = 0.10

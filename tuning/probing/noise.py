@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
+from tuning.probes import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.probing.asking import ask_again
-from tuning.trial import HyperparameterValue, NoiseScalePoint, NoiseScaleRequest, NoiseScales, TrialOutcome
+from tuning.trial import HyperparameterValue, TrialOutcome
 
 BATCH_SIZE = 32
 """Of the training along which it is measured: Keras's own, at which the model's learning rate is taken to be right."""

@@ -10,13 +10,14 @@ from tuning.execution.executor import Executor
 from tuning.execution.memory_limit import MemoryLimit, find_memory_limit
 from tuning.execution.starting import running_executor
 from tuning.options import SearchOptions
+from tuning.probes import DescribeRequest, ModelDescription
 from tuning.probing.asking import ask_again
 from tuning.probing.memory import margin_for, probe_memory
 from tuning.probing.noise import NoiseFindings, probe_noise
 from tuning.probing.probe import Probe
 from tuning.probing.throughput import KERAS, ThroughputFindings, probe_throughput, sizes_to_time
 from tuning.search_arguments import SearchArguments
-from tuning.trial import DescribeRequest, ModelDescription, TrialOutcome
+from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
 

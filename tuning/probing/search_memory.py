@@ -8,8 +8,9 @@ from dataclasses import replace
 from search_spaces.data import Data, leaves
 from tuning.execution.executor import Executor
 from tuning.execution.memory_limit import MemoryLimit, find_memory_limit
+from tuning.probes import ModelDescription
 from tuning.probing.memory import MemoryFindings, margin_for, probe_memory
-from tuning.trial import HyperparameterValue, ModelDescription, Status, TrialOutcome
+from tuning.trial import HyperparameterValue, Status, TrialOutcome
 
 _RUNTIME_BYTES = 2 * 2**30  # TensorFlow, Keras and the workspaces of a small model come to 0.8 to 1.2 GiB (measured)
 _BYTES_PER_PARAMETER = 64  # weight, gradient and slots in float32 are 16 to 20

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
+from tuning.probes import Throughput, ThroughputRequest
 from tuning.probing.asking import ask_again
 from tuning.selection.throughput import ThroughputLine, fit_throughput, knee
-from tuning.trial import HyperparameterValue, Throughput, ThroughputRequest, TrialOutcome
+from tuning.trial import HyperparameterValue, TrialOutcome
 
 KERAS, CHOSEN = "keras", "chosen"
 CHUNKS = 5

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from tuning.execution.executor import Executor
+from tuning.probes import Event
 from tuning.searching.deadline import Deadline
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.records import TrialRecord
 from tuning.tracking.tracker import Tracker
-from tuning.trial import EpochReport, Event, HyperparameterValue, Status, TrialOutcome, TrialRequest
+from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome, TrialRequest
 
 _POLL_S = 0.5
 

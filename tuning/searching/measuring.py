@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 
 from tuning.execution.executor import Executor
+from tuning.probes import NoiseScaleRequest, NoiseScales
 from tuning.probing.asking import ask_again
 from tuning.probing.noise import NoiseFindings
 from tuning.probing.throughput import CHOSEN, CHUNK_SECONDS, CHUNKS, KERAS, probe_throughput, sizes_to_time
 from tuning.search_arguments import SearchArguments
 from tuning.studies.staged.facts import MachineFacts, NoiseFacts, Timings
 from tuning.studies.staged.reference import Reference
-from tuning.trial import HyperparameterValue, NoiseScaleRequest, NoiseScales, TrialOutcome
+from tuning.trial import HyperparameterValue, TrialOutcome
 
 _LONGEST_NOISE_TRAINING_S = 20.0
 

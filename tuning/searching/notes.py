@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tuning.options import SearchOptions
+from tuning.probes import ModelDescription
 from tuning.searching.outline import tell_noise
 from tuning.selection.wording import listing
 from tuning.studies.records import TrialRecord
 from tuning.studies.staged.plan import StagedPlan
 from tuning.studies.staged.reference import SEEDS, SHARE_OF_BUDGET
-from tuning.trial import ModelDescription
 
 
 def notes_of(

@@ -14,9 +14,10 @@ from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, resolve_learning_rate
 from tuning.execution.data_files import fingerprint
 from tuning.execution.executor import Executor
+from tuning.probes import DescribeRequest, ModelDescription
 from tuning.search_arguments import SearchArguments
 from tuning.tracking.direction import infer_mode
-from tuning.trial import DescribeRequest, ModelDescription, TrialOutcome
+from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
 

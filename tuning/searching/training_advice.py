@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.execution.executor import Executor
+from tuning.probes import Throughput, ThroughputRequest
 from tuning.probing.asking import ask
 from tuning.selection.recommendation import Recommendation
 from tuning.studies.records import TrialRecord
-from tuning.trial import Status, Throughput, ThroughputRequest
+from tuning.trial import Status
 
 _CHUNKS, _CHUNK_S = 3, 0.2
 

@@ -14,10 +14,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from tuning.probes import NoiseScalePoint
 from tuning.tracking import experiments, layout
 from tuning.tracking.foreign_runs import number_in
 from tuning.tracking.store import answers, connect
-from tuning.trial import NoiseScalePoint
 
 _RATE = "examples_per_second_"
 _SECONDS = re.compile(r"seconds_per_update_(?P<loop>\w+)_(?P<size>\d+)")

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 
+from tuning.probes import DescribeRequest, ModelDescription
 from tuning.training.arrays import TrainingArrays
 from tuning.training.failures import one_line, status_of_error
 from tuning.training.internals import every_layer
@@ -21,7 +22,7 @@ from tuning.training.model_builder import (
     optimizer_name,
 )
 from tuning.training.tensor_bytes import tensor_bytes_per_example
-from tuning.trial import DescribeRequest, ModelDescription, Status
+from tuning.trial import Status
 
 _EXAMPLES = 13  # a prime, so that batch dimensions show in the traced graph
 _SEED = 0

@@ -8,10 +8,11 @@ from typing import Any
 
 import keras
 
+from tuning.probes import MemoryProbe, MemoryProbeRequest
 from tuning.training.fit_plan import FitPlan
 from tuning.training.memory import MemoryMeter
 from tuning.training.order import ExampleOrder
-from tuning.trial import MemoryProbe, MemoryProbeRequest, TrialRequest
+from tuning.trial import TrialRequest
 
 MakePlan = Callable[[TrialRequest, ExampleOrder], FitPlan]
 

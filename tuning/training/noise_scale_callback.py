@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from search_spaces.data import Arrays
+from tuning.probes import NoiseScalePoint
 from tuning.training.frozen_gradients import FrozenGradients
-from tuning.trial import NoiseScalePoint
 
 FRACTIONS = (0.0, 0.25, 0.5, 1.0)
 

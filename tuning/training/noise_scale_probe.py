@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 
+from tuning.probes import NoiseScaleRequest, NoiseScales
 from tuning.training.arrays import TrainingArrays
 from tuning.training.fit_plan import FitPlan
 from tuning.training.noise_scale_callback import NoiseScaleCallback
 from tuning.training.order import ExampleOrder
-from tuning.trial import NoiseScaleRequest, NoiseScales, TrialRequest
+from tuning.trial import TrialRequest
 
 MakePlan = Callable[[TrialRequest, ExampleOrder], FitPlan]
 

@@ -12,6 +12,16 @@ from typing import Any
 import keras
 
 from search_spaces.data import Data
+from tuning.probes import (
+    DescribeRequest,
+    MemoryProbe,
+    MemoryProbeRequest,
+    ModelDescription,
+    NoiseScaleRequest,
+    NoiseScales,
+    Throughput,
+    ThroughputRequest,
+)
 from tuning.training.arrays import TrainingArrays, as_keras_sees_them
 from tuning.training.callbacks import copies_for_trial, hooks_batches
 from tuning.training.clock import TrainingClock
@@ -30,19 +40,7 @@ from tuning.training.noise_scale_probe import probe_noise_scale
 from tuning.training.order import ExampleOrder
 from tuning.training.planner import Planner
 from tuning.training.throughput import ChunkClock, input_seconds, measure
-from tuning.trial import (
-    DescribeRequest,
-    EpochReport,
-    MemoryProbe,
-    MemoryProbeRequest,
-    ModelDescription,
-    NoiseScaleRequest,
-    NoiseScales,
-    Throughput,
-    ThroughputRequest,
-    TrialOutcome,
-    TrialRequest,
-)
+from tuning.trial import EpochReport, TrialOutcome, TrialRequest
 
 _TRIALS_PER_COLLECTION = 10
 

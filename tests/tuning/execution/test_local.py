@@ -15,7 +15,8 @@ from search_spaces import load_workload
 from tuning.execution.data_files import write_data
 from tuning.execution.executor import Executor, WorkerSetup
 from tuning.execution.local import LocalExecutor
-from tuning.trial import DescribeRequest, EpochReport, Status, TrialOutcome, TrialRequest
+from tuning.probes import DescribeRequest
+from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 
 def local_executor(directory: Path, build: Any = None, **changes: Any) -> LocalExecutor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fakes import ScriptedExecutor
 
+from tuning.probes import Event, MemoryProbe, MemoryProbeRequest
 from tuning.probing.asking import ask
-from tuning.trial import Event, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 
 def test_the_answer_is_returned() -> None:

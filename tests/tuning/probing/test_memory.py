@@ -8,8 +8,9 @@ import pytest
 from fakes import ScriptedExecutor
 
 from tuning.execution.memory_limit import EXIT_CODE, MemoryLimit
+from tuning.probes import MemoryProbe, MemoryProbeRequest
 from tuning.probing.memory import ENFORCED_MARGIN, MemoryFindings, margin_for, probe_memory
-from tuning.trial import MemoryProbe, MemoryProbeRequest, Status, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 MIB, GIB = 2**20, 2**30
 Answerer = Callable[[MemoryProbeRequest], MemoryProbe | TrialOutcome]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from fakes import ScriptedExecutor
 
+from tuning.probes import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.probing.noise import NoiseFindings, probe_noise
-from tuning.trial import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Status, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 
 def point(at_examples: int, value: float | None) -> NoiseScalePoint:

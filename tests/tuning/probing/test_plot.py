@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from test_probe import run
 
+from tuning.probes import NoiseScalePoint
 from tuning.probing.memory import MemoryFindings
 from tuning.probing.noise import NoiseFindings
 from tuning.probing.plot import draw, render
 from tuning.probing.probe import Probe
 from tuning.probing.throughput import ThroughputFindings
-from tuning.trial import NoiseScalePoint
 
 
 def test_three_panels_show_line_limit_knees_and_intervals() -> None:

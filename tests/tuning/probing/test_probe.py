@@ -11,20 +11,19 @@ from fakes import ScriptedExecutor, description
 from rich.console import Console
 
 from tuning.execution.memory_limit import MemoryLimit
-from tuning.probing.probe import Probe
-from tuning.probing.running import ProbeError, run_probe
-from tuning.trial import (
+from tuning.probes import (
     Event,
     MemoryProbe,
     MemoryProbeRequest,
     NoiseScalePoint,
     NoiseScaleRequest,
     NoiseScales,
-    Status,
     Throughput,
     ThroughputRequest,
-    TrialOutcome,
 )
+from tuning.probing.probe import Probe
+from tuning.probing.running import ProbeError, run_probe
+from tuning.trial import Status, TrialOutcome
 
 MIB = 2**20
 LIMIT = MemoryLimit(3 * 2**30, "--memory-limit")

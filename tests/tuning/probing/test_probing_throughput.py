@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from fakes import ScriptedExecutor
 
+from tuning.probes import Throughput, ThroughputRequest
 from tuning.probing.throughput import CHOSEN, KERAS, ThroughputFindings, probe_throughput, sizes_to_time
-from tuning.trial import Status, Throughput, ThroughputRequest, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 
 def worker(

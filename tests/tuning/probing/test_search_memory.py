@@ -13,11 +13,12 @@ from fakes import ScriptedExecutor, description
 from search_spaces.data import Data
 from tuning.execution.memory_limit import MemoryLimit
 from tuning.options import SearchOptions
+from tuning.probes import Event, MemoryProbe, MemoryProbeRequest
 from tuning.probing.capped import PREDICTED, CappedExecutor
 from tuning.probing.memory import MemoryFindings
 from tuning.probing.memory_ladder import Tried, next_of
 from tuning.probing.search_memory import as_outcome, could_run_out, limit_of_search, memory_of_search
-from tuning.trial import Event, MemoryProbe, MemoryProbeRequest, Status, TrialOutcome, TrialRequest
+from tuning.trial import Status, TrialOutcome, TrialRequest
 
 MIB, GIB = 2**20, 2**30
 LIMIT = MemoryLimit(3 * GIB, "--memory-limit")

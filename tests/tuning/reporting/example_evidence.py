@@ -7,12 +7,13 @@ import random
 from typing import Any
 
 from tuning.answer import Answer
+from tuning.probes import NoiseScalePoint
 from tuning.reporting.evidence import Evidence
 from tuning.searching.training_advice import TrainingAdvice
 from tuning.selection.recommendation import recommend
 from tuning.selection.results import TrialResult
 from tuning.tracking.measurements import Measurements
-from tuning.trial import NoiseScalePoint, Status
+from tuning.trial import Status
 
 SIZES = (4, 16, 64, 256, 1024)
 _EXAMPLES = 6000

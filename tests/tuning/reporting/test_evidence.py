@@ -127,6 +127,6 @@ def test_a_report_needs_a_folder_a_study_and_a_metric(store: str, tmp_path: Path
 
 
 def _throughput(request: Any) -> Any:
-    from tuning.trial import Throughput
+    from tuning.probes import Throughput
 
     return Throughput(request.trial_id, request.batch_size, request.loop, 0.001)

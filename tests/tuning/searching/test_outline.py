@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuning.probes import NoiseScalePoint
 from tuning.probing.noise import NoiseFindings
 from tuning.searching.measuring import read_noise
 from tuning.searching.outline import tell_noise, tell_plan, tell_search
@@ -9,7 +10,6 @@ from tuning.studies.staged.facts import NoiseFacts
 from tuning.studies.staged.forecast import Forecast
 from tuning.studies.staged.question import Question
 from tuning.studies.staged.reference import Reference
-from tuning.trial import NoiseScalePoint
 
 QUESTION = Question("val_accuracy", maximize=True, epochs=5, n_train=1000)
 FORECAST = Forecast(64, 7, 15, 18, (4, 8, 16, 32, 64, 128), 300.0)

@@ -7,8 +7,9 @@ import pytest
 from training_helpers import CLASSES, FEATURES, dense_model, make_data
 
 from search_spaces.data import Data
+from tuning.probes import DescribeRequest, ModelDescription
 from tuning.training.session import TrainingSession
-from tuning.trial import DescribeRequest, ModelDescription, Status, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 
 def describe(build, *, data=None, hyperparameters=None, **options):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from training_helpers import N_TRAIN, Recorder, dense_model, make_data
 
+from tuning.probes import NoiseScaleRequest, NoiseScales
 from tuning.training.noise_scale_callback import NoiseScaleCallback
 from tuning.training.session import TrainingSession
-from tuning.trial import NoiseScaleRequest, NoiseScales, Status, TrialRequest
+from tuning.trial import Status, TrialRequest
 
 
 def test_it_measures_at_the_fractions_and_adds_to_the_epoch_s_logs():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from training_helpers import N_TRAIN, dense_model, make_data
 
+from tuning.probes import MemoryProbe, MemoryProbeRequest, Throughput, ThroughputRequest
 from tuning.training.input_pipeline import EpochPipeline
 from tuning.training.order import ExampleOrder
 from tuning.training.session import TrainingSession
 from tuning.training.throughput import input_seconds
-from tuning.trial import MemoryProbe, MemoryProbeRequest, Status, Throughput, ThroughputRequest, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,222 @@
+"""What a worker is asked to measure apart from any trial, and what it answers; and all that passes between the two.
+
+As in `trial`, everything is frozen, small and picklable, and imports nothing of TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuning.trial import EpochReport, HyperparameterValue, TrialOutcome, TrialRequest
+
+
+@dataclass(frozen=True)
+class DescribeRequest:
+    """Ask a worker what the build function builds, before any trial; answered by a `ModelDescription`, or by a
+    `TrialOutcome` with status FAILED and this `trial_id` if it builds nothing usable.
+
+    Args:
+        trial_id: Names the request.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()`: entries that the user declared or overrode.
+        activate_all: Build repeatedly until every conditional scope has been entered once, as KerasTuner does.
+    """
+
+    trial_id: str
+    hyperparameters: Mapping[str, Any]
+    activate_all: bool = True
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What the build function builds, learnt by building it and training it on a few examples.
+
+    Args:
+        trial_id: The `DescribeRequest` that this answers.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()` with every entry that the builds declared.
+        optimizer: Class name, without the loss-scaling wrapper of mixed precision.
+        learning_rate: The compiled learning rate; None for a schedule.
+        learning_rate_name: The entry of `hp` that sets it ("learning_rate" or "lr"), or None.
+        metrics: Names that training logs, such as `loss` and `accuracy`; validation logs them as `val_` + name.
+        parameters: Number of scalars in the weights.
+        has_batch_normalization: Whether the batch size also changes what is normalised.
+        tensor_bytes_per_example: What a training step could need for each example at most, workspaces of kernels aside;
+            None where that cannot be told.
+    """
+
+    trial_id: str
+    hyperparameters: Mapping[str, Any]
+    optimizer: str
+    learning_rate: float | None
+    learning_rate_name: str | None
+    metrics: tuple[str, ...]
+    parameters: int
+    has_batch_normalization: bool
+    tensor_bytes_per_example: int | None = None
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Every name that may be an objective: the training metrics and the validation metrics."""
+        return self.metrics + tuple(f"val_{name}" for name in self.metrics)
+
+
+@dataclass(frozen=True)
+class MemoryProbeRequest:
+    """Ask a worker for the peak memory of training at one batch size: a few updates, optimizer slots included, and
+    one validation. Answered by a `MemoryProbe`, or by a `TrialOutcome` that says why there is none.
+
+    Args:
+        trial_id: Names the request.
+        batch_size: Examples per optimizer update, at least 1.
+        loop: "keras", "device" or "xla".
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+        updates: Optimizer updates, at least 1; slots appear at the first.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    trial_id: str
+    batch_size: int
+    loop: str = "keras"
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    evaluation_batch_size: int = 256
+    updates: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "evaluation_batch_size", "updates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class MemoryProbe:
+    """The peak memory of training at one batch size.
+
+    Args:
+        trial_id: The `MemoryProbeRequest` that this answers.
+        batch_size: Its batch size.
+        peak_memory_bytes: Peak of device memory (GPU) or of the worker's resident memory (CPU), everything included.
+        baseline_memory_bytes: What was in use before, with the data in place.
+    """
+
+    trial_id: str
+    batch_size: int
+    peak_memory_bytes: int
+    baseline_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class ThroughputRequest:
+    """Ask a worker for the steady seconds of one optimizer update. Answered by a `Throughput`, or by a
+    `TrialOutcome` that says why there is none.
+
+    Args:
+        trial_id: Names the request.
+        batch_size: Examples per optimizer update, at least 1.
+        loop: "auto", "keras", "device" or "xla".
+        epochs: Of the training that "auto" chooses its loop for.
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+        chunks: How many to time.
+        chunk_seconds: The least duration of one.
+    """
+
+    trial_id: str
+    batch_size: int
+    loop: str = "auto"
+    epochs: int = 1
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    evaluation_batch_size: int = 256
+    chunks: int = 5
+    chunk_seconds: float = 0.3
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Steady seconds of one optimizer update, compiling and warm-up excluded.
+
+    Args:
+        trial_id: The `ThroughputRequest` that this answers.
+        batch_size: Its batch size.
+        loop: The loop that trained: "keras", "device" or "xla".
+        seconds_per_update: Median of the timed chunks.
+        input_seconds_per_update: What the input pipeline alone takes for a batch; None where the loop has none.
+    """
+
+    trial_id: str
+    batch_size: int
+    loop: str
+    seconds_per_update: float
+    input_seconds_per_update: float | None = None
+
+
+@dataclass(frozen=True)
+class NoiseScaleRequest:
+    """Ask a worker for the gradient noise scale by training progress. Answered by a `NoiseScales`, or by a
+    `TrialOutcome` that says why there is none.
+
+    Args:
+        trial_id: Names the request.
+        batch_size: Of the training along which it is measured.
+        updates: Of that training, at least 1.
+        fractions: Of that training, ascending from 0 to 1, at which the weights are frozen and measured.
+        examples: n, drawn without replacement for each measurement; all of them where there are fewer.
+        micro_batch_size: b, the examples of one gradient.
+        seed: Fixes the training and what is drawn.
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+        learning_rate: Of that training; None for the model's own.
+    """
+
+    trial_id: str
+    batch_size: int
+    updates: int
+    fractions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
+    examples: int = 4096
+    micro_batch_size: int = 32
+    seed: int = 0
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    evaluation_batch_size: int = 256
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class NoiseScalePoint:
+    """The gradient noise scale of the weights at one moment of a training.
+
+    Args:
+        at_examples: Training examples seen until then.
+        value: B_simple = tr(Sigma)/|G|^2 in examples; None if |G|^2 is not distinguishable from 0.
+        low: Lower end of the 90 % interval; also known where `value` is not.
+        high: Upper end; None where `value` is.
+        trace_of_covariance: tr(Sigma), of one example's gradient.
+        squared_gradient_norm: |G|^2; its unbiased estimate may be negative.
+    """
+
+    at_examples: int
+    value: float | None
+    low: float | None
+    high: float | None
+    trace_of_covariance: float
+    squared_gradient_norm: float
+
+
+@dataclass(frozen=True)
+class NoiseScales:
+    """The gradient noise scale by training progress.
+
+    Args:
+        trial_id: The `NoiseScaleRequest` that this answers.
+        points: One per fraction, by examples seen.
+    """
+
+    trial_id: str
+    points: tuple[NoiseScalePoint, ...]
+
+
+Request = TrialRequest | DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
+Answer = ModelDescription | MemoryProbe | Throughput | NoiseScales
+Event = EpochReport | TrialOutcome | Answer
