@@ -133,3 +133,21 @@ def test_a_build_that_raises_is_told_with_its_log(tmp_path: Path) -> None:
     assert outcome.status is Status.FAILED
     assert "no model today" in outcome.reason
     assert "Traceback" in outcome.log_tail
+
+
+def test_what_is_registered_for_the_exit_of_a_worker_still_runs(tmp_path: Path) -> None:
+    def build() -> Any:
+        import atexit
+        import threading
+        import time
+
+        atexit.register(lambda: (tmp_path / "exit").touch())
+        threading.Thread(target=lambda: (time.sleep(0.5), (tmp_path / "thread").touch())).start()
+        raise RuntimeError("this will do")
+
+    executor = local_executor(tmp_path, build)
+    executor.submit(DescribeRequest("d", {}), "cpu:0")
+    await_end(executor, "d")
+    executor.shutdown()
+    assert (tmp_path / "exit").exists()
+    assert (tmp_path / "thread").exists()
