@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -147,8 +148,8 @@ class BatchSizeTuner(WorkerBuiltTuner):
             ValueError: As `search`; likewise the others.
         """
         self._deadline = Deadline.after(self.options.timeout_s)
-        space = self._resolve(arguments, executor)
         tracker = self._tracker or MlflowTracker(self.options.tracking_uri)  # refused before anything is written
+        space = self._resolve(arguments, executor, meanwhile=tracker.prepare)
         lock = StudyLock(Path(self.project_dir))
         try:
             self._open(arguments, space, tracker)
@@ -212,8 +213,8 @@ class BatchSizeTuner(WorkerBuiltTuner):
         """What proposes; None for a queue."""
         raise NotImplementedError
 
-    def _resolve(self, arguments: SearchArguments, executor: Executor) -> SearchSpace:
-        description = describe_model(executor, self.oracle.get_space().get_config())
+    def _resolve(self, arguments: SearchArguments, executor: Executor, meanwhile: Callable[[], None]) -> SearchSpace:
+        description = describe_model(executor, self.oracle.get_space().get_config(), meanwhile)
         self._description = description
         self._input_shape = (None, *next(leaves(arguments.data.x_train)).shape[1:])
         self.oracle.update_space(keras_tuner.HyperParameters.from_config(description.hyperparameters))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -111,9 +112,9 @@ class StagedSearch(BatchSizeTuner):
         assert isinstance(plan, StagedPlan)
         return plan
 
-    def _resolve(self, arguments: SearchArguments, executor: Executor) -> SearchSpace:
+    def _resolve(self, arguments: SearchArguments, executor: Executor, meanwhile: Callable[[], None]) -> SearchSpace:
         self._arguments = arguments
-        return super()._resolve(arguments, executor)
+        return super()._resolve(arguments, executor, meanwhile)
 
     def _within_memory(
         self, arguments: SearchArguments, executor: Executor, space: SearchSpace, tracker: Tracker

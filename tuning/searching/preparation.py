@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras_tuner
@@ -30,13 +30,21 @@ class ModelError(ValueError):
         self.log_tail = log_tail
 
 
-def describe_model(executor: Executor, hyperparameters: Mapping[str, Any]) -> ModelDescription:
+def describe_model(
+    executor: Executor, hyperparameters: Mapping[str, Any], meanwhile: Callable[[], None] = lambda: None
+) -> ModelDescription:
     """Have a worker build the model and try it on a few examples.
+
+    Args:
+        executor: Perhaps still starting.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()`.
+        meanwhile: What this process may do while it waits.
 
     Raises:
         ModelError: If the build function raises, returns no compiled model, or its model does not take the data.
     """
     executor.submit(DescribeRequest(_DESCRIBE_ID, hyperparameters), executor.devices[0])
+    meanwhile()
     while True:
         for event in executor.events(timeout_s=1.0):
             if isinstance(event, ModelDescription):

@@ -17,7 +17,9 @@ from mlflow.entities import Metric
 
 from tuning.tracking import experiments, layout
 from tuning.tracking.outbox import Outbox, Write
+from tuning.tracking.patience import patience
 from tuning.tracking.saved_view import view_tag
+from tuning.tracking.sqlite_file import prepare_file
 from tuning.tracking.store import (
     TrackingWarning,
     answers,
@@ -25,7 +27,6 @@ from tuning.tracking.store import (
     connect,
     is_transient,
     one_line,
-    patience,
     resolve_tracking_uri,
     sqlite_path,
 )
@@ -86,6 +87,11 @@ class MlflowTracker:
             self._connected = connect(self.tracking_uri)
         else:
             check_store(self.tracking_uri)
+
+    def prepare(self) -> None:
+        path = sqlite_path(self.tracking_uri)
+        if path is not None and not path.exists():
+            prepare_file()
 
     def fresh(self, study: str) -> None:
         """Rename the study's experiment to "STUDY (until DATE TIME)", so that the name is free and nothing is lost."""

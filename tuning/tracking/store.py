@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sqlite3
 import tempfile
-import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +13,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError, RetryError, Timeout
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SADeprecationWarning, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from tuning.tracking.patience import patience
+from tuning.tracking.sqlite_file import create_file, is_mlflow_store
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked database, a refusal for now
@@ -113,42 +113,6 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
 
 
 @contextmanager
-def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
-    """Bound what MLflow's client waits for a server inside the block; it reads its limits from the environment.
-
-    By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays.
-
-    The client is also kept quiet: it prints links and progress bars, which would end up amid the output of `--json`; it
-    logs failed requests and database errors, with tracebacks, that it raises, too; and mlflow 3.17 uses what sqlalchemy
-    2.1 has deprecated (`noload`).
-    """
-    levels = {name: logging.getLogger(name).level for name in ("mlflow.store.db.utils", "urllib3.connectionpool")}
-    set_here = {
-        name: value
-        for name, value in {
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s),
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
-            "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        }.items()
-        if name not in os.environ
-    }
-    os.environ.update(set_here)
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SADeprecationWarning)
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        for name in set_here:
-            os.environ.pop(name, None)
-
-
-@contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
     """Ask MLflow something that cannot be done without: whatever fails in the block becomes one line.
 
@@ -193,7 +157,7 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
         raise TrackingError(
             f"There is no MLflow store at {path}. Run a search first, or name another with --tracking-uri."
         )
-    if path.exists() and not _is_mlflow(path):
+    if path.exists() and not is_mlflow_store(path):
         # MLflow would add its own tables to it.
         raise TrackingError(f"{path} is not an MLflow store. Name another file with --tracking-uri.")
 
@@ -209,34 +173,8 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def _is_mlflow(path: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.DatabaseError:
-        return False
-    return "experiments" in tables or not tables
-
-
 def _create_sqlite(path: Path) -> None:
-    # Under another name, then linked into place: two searches that start at once would meet in MLflow's migrations
-    # (mlflow #6490), and one that is killed meanwhile would leave half a schema behind.
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            draft = Path(folder, path.name)
-            with patience(timeout_s=4, retries=1):
-                MlflowClient(f"sqlite:///{draft}")
-            with closing(sqlite3.connect(draft)) as connection:
-                # Measured: a third less time per write, and the UI can read while the search writes.
-                connection.execute("PRAGMA journal_mode = WAL")
-            _link(draft, path)
+        create_file(path)
     except OSError as error:
         raise TrackingError(f"The MLflow store {path} cannot be made: {one_line(error)}.") from None
-
-
-def _link(draft: Path, path: Path) -> None:
-    if not path.exists():
-        for orphan in ("-wal", "-shm"):  # of a store that was removed without them; sqlite would replay them
-            path.with_name(path.name + orphan).unlink(missing_ok=True)
-    with suppress(FileExistsError):  # another search was first
-        os.link(draft, path)

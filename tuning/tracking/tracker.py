@@ -27,6 +27,10 @@ class Tracker(Protocol):
         """The study's experiment; empty before `start_study`."""
         ...
 
+    def prepare(self) -> None:
+        """Do ahead what beginning takes time for and what leaves no trace; called while the workers start."""
+        ...
+
     def fresh(self, study: str) -> None:
         """Set what an earlier search of this name recorded aside; nothing is destroyed."""
         ...
@@ -92,6 +96,9 @@ class NullTracker:
 
     tracking_uri = ""
     experiment_id = ""
+
+    def prepare(self) -> None:
+        """Nothing."""
 
     def fresh(self, study: str) -> None:
         """Nothing."""

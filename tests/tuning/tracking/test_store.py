@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import sqlite3
@@ -10,14 +9,12 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
-from tuning.tracking import store
 from tuning.tracking.store import (
     TrackingError,
     check_store,
     connect,
     is_transient,
     one_line,
-    patience,
     resolve_tracking_uri,
     sqlite_path,
 )
@@ -99,13 +96,6 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         check_store(f"sqlite:///{tmp_path}/notes.txt")
 
 
-def test_a_new_store_is_complete_and_leaves_no_draft(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    client = connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
-    assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db-wal", "mlflow.db-shm"}
-    assert client.create_experiment("first") == "1"
-    assert capfd.readouterr() == ("", "")
-
-
 def test_a_server_that_is_not_there_is_one_line() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -123,17 +113,6 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
-def test_patience_is_bounded_only_inside_and_yields_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    level = logging.getLogger("mlflow.store.db.utils").level
-    with patience(timeout_s=4, retries=1):
-        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
-    assert logging.getLogger("mlflow.store.db.utils").level == level
-
-
 def test_only_what_may_pass_is_transient() -> None:
     assert is_transient(MlflowException("locked", error_code=TEMPORARILY_UNAVAILABLE))
     assert not is_transient(MlflowException("bad", error_code=INVALID_PARAMETER_VALUE))
@@ -144,22 +123,3 @@ def test_an_error_is_told_in_one_line() -> None:
     assert one_line(ValueError("a\n  b")) == "a b"
     assert one_line(ValueError()) == "ValueError"
     assert one_line(ValueError("x" * 400), limit=10) == "x" * 9 + "…"
-
-
-def test_a_removed_stores_leftovers_do_not_enter_the_new_one(tmp_path: Path) -> None:
-    old = sqlite3.connect(tmp_path / "mlflow.db")
-    old.execute("PRAGMA journal_mode = WAL")
-    old.execute("CREATE TABLE experiments (name TEXT)")
-    (tmp_path / "mlflow.db").unlink()
-    assert (tmp_path / "mlflow.db-wal").stat().st_size > 0
-    client = connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
-    old.close()
-    assert client.create_experiment("first") == "1"
-
-
-def test_the_store_that_was_there_first_stays(tmp_path: Path, migrated_store: Path) -> None:
-    path = tmp_path / "mlflow.db"
-    path.write_bytes(migrated_store.read_bytes())
-    connect(f"sqlite:///{path}").create_experiment("precious")
-    store._create_sqlite(path)
-    assert connect(f"sqlite:///{path}").get_experiment_by_name("precious") is not None
