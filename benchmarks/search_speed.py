@@ -185,7 +185,7 @@ def by_batch_size(
 
 def run_peer(peer: str, model: str, examples: int, sizes: list[int], epochs: int) -> None:
     """In a process and a directory of its own; prints one JSON line."""
-    for module in ("keras", "keras_tuner"):  # imports are held out of every peer's time
+    for module in ("keras", "keras_tuner", "optuna", "tuning"):  # imports are held out of every peer's time
         importlib.import_module(module)
     data = load_images(examples)
     search = {"keras_tuner": by_keras_tuner, "optuna": by_optuna, "batch_size": by_batch_size}[peer]

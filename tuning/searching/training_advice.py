@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,20 +58,27 @@ class TrainingAdvice:
 def advise(
     executor: Executor, recommendation: Recommendation, records: Sequence[TrialRecord], *, epochs: int
 ) -> TrainingAdvice | None:
-    """Measure the recommended setting with its own loop and with plain `fit`; None if either cannot be measured.
+    """Plain `fit` at the recommended setting, measured beside its trials; None if it cannot be measured.
 
     Args:
-        executor: Idle; its first device is used.
+        executor: Idle; its first device is used. If it has others, its trials ran beside one another, and their loop
+            is measured again, too.
         recommendation: Whose batch size and hyperparameters are measured.
-        records: The study's trials, one of which trained that setting.
+        records: The study's trials.
         epochs: Of a trial.
     """
-    record = next((r for r in records if r.status is Status.COMPLETED and _matches(r, recommendation)), None)
-    if record is None or record.outcome is None or not record.outcome.loop:
+    trials = [record.outcome for record in records if record.outcome is not None and _matches(record, recommendation)]
+    rates = [trial.examples_per_second for trial in trials if trial.examples_per_second is not None]
+    if not rates:
         return None
-    ours, settings = record.outcome.loop, record.outcome.settings
-    found = {loop: _measure(executor, recommendation, loop, epochs) for loop in dict.fromkeys(("keras", ours))}
-    plain, own = found["keras"], found[ours]
+    ours, settings = trials[0].loop, trials[0].settings
+    plain = _measure(executor, recommendation, "keras", epochs)
+    if ours == "keras":
+        own = plain
+    elif len(executor.devices) == 1:
+        own = statistics.median(rates)
+    else:
+        own = _measure(executor, recommendation, ours, epochs)
     if plain is None or own is None:
         return None
     return TrainingAdvice(
@@ -85,8 +93,10 @@ def advise(
 
 def _matches(record: TrialRecord, recommendation: Recommendation) -> bool:
     setting = record.setting
-    return setting.batch_size == recommendation.batch_size and dict(setting.hyperparameters) == dict(
-        recommendation.hyperparameters
+    return (
+        record.status is Status.COMPLETED
+        and setting.batch_size == recommendation.batch_size
+        and dict(setting.hyperparameters) == dict(recommendation.hyperparameters)
     )
 
 
