@@ -17,7 +17,7 @@ from tuning.reporting.evidence import Evidence
 from tuning.reporting.machine_sections import memory_section, noise_section, throughput_section
 from tuning.reporting.score_sections import curves_section, quality_section, rates_section, trade_off_section
 from tuning.reporting.section import Section
-from tuning.selection.recommendation import TableRow
+from tuning.selection.table import TableRow
 from tuning.tracking.layout import THROUGHPUT
 from tuning.trial import Status
 

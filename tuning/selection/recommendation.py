@@ -19,39 +19,12 @@ from tuning.selection.findings import Findings
 from tuning.selection.reasons import reasons_of
 from tuning.selection.results import Hyperparameters, TrialResult, count_by_status
 from tuning.selection.rules import FASTEST, check_rule
+from tuning.selection.table import TableRow
 from tuning.selection.verdicts import verdict_of
 
 
 class NothingToRecommend(ValueError):  # noqa: N818 (the name is the message)
     """No trial completed with a score; the message is one line that says what happened instead."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One batch size at its best setting; None where unknown.
-
-    Args:
-        batch_size: The batch size.
-        learning_rate: Its best one.
-        seeds: Completed trials at that setting, by different seeds.
-        objective_mean: Mean final score over the seeds; adjusted for missing seeds.
-        objective_se: Standard error of that mean, after the seeds' common effect is taken out.
-        verdict: recommended, tied, worse, learning rate at edge, not reached, not confirmed, pruned, diverged,
-            out_of_memory or failed.
-        examples_per_second: Training throughput.
-        peak_memory_bytes: The largest of its trials.
-        seconds_to_target: Geometric mean over the seeds.
-    """
-
-    batch_size: int
-    learning_rate: float | None
-    seeds: int
-    objective_mean: float | None
-    objective_se: float | None
-    verdict: str
-    examples_per_second: float | None
-    peak_memory_bytes: float | None
-    seconds_to_target: float | None
 
 
 @dataclass(frozen=True)

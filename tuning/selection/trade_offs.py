@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuning.selection.pareto import pareto_front
+from tuning.selection.table import TableRow
 from tuning.selection.verdicts import NOT_CONFIRMED
 from tuning.selection.wording import listing
 from tuning.trial import Status
-
-if TYPE_CHECKING:
-    from tuning.selection.recommendation import TableRow
 
 MEASURES: Mapping[str, int] = {"seconds_to_target": 1, "peak_memory_bytes": 1, "examples_per_second": -1}
 """What may be named after the metric that decides; 1 where less is better, -1 where more is."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tuning.selection.recommendation import TableRow
+from tuning.selection.table import TableRow
 from tuning.selection.trade_offs import split_objectives, trade_offs
 
 
