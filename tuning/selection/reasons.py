@@ -123,7 +123,9 @@ def _how_sure(findings: Findings) -> str:
     tied = findings.tied
     if not tied:
         return "Every other batch size compared is worse by more than the noise (90 % confidence for all at once)."
-    seeds = plural(min(judged.seeds), "seed")
+    compared = {findings.decision.chosen, *tied}
+    repeats = zip(judged.batch_sizes, judged.seeds, strict=True)
+    seeds = plural(min(count for size, count in repeats if size in compared), "seed")
     needed = sorted(n for s in tied if (n := judged.seeds_to_separate(s)) is not None)
     more = f"; about {needed[0]} would begin to separate them, if the gaps are real" if needed else ""
     return f"It cannot be told apart from {listing(tied)} with {seeds}{more}."

@@ -223,3 +223,13 @@ def test_stated_chance_and_margin_are_in_the_words():
     assert re.match(
         r"The chance that it is in truth more than .* val_accuracy behind the best is \d+ %", found.reasons[4]
     )
+
+
+def test_a_tie_names_the_seeds_of_those_that_tie_not_of_those_clearly_worse():
+    results = [
+        *study({32: 0.9502, 128: 0.9500}, noise=(0.0, 0.001, -0.001, 0.0005, -0.0005), rates=RATES),
+        *study({8: 0.80}, noise=(0.0, 0.001, -0.001), rates=RATES),
+    ]
+    found = recommend(results, maximize=True)
+    assert verdicts(found) == {8: "worse", 32: "tied", 128: "recommended"}
+    assert any("cannot be told apart from 32 with 5 seeds" in reason for reason in found.reasons)
