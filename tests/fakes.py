@@ -128,6 +128,9 @@ class RecordingTracker:
         self.recommendation: Mapping[str, Any] = {}
         self.reconciled: tuple[set[str], set[str]] = (set(), set())
 
+    def prepare(self) -> None:
+        """Nothing takes time here."""
+
     def fresh(self, study: str) -> None:
         self.__init__()  # starting over is what it means
 
