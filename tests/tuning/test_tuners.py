@@ -107,9 +107,9 @@ def test_every_batch_size_starts_from_the_same_weights(tmp_path: Path, tracker: 
 
 
 def throughput(request: Any) -> Throughput:
-    """Ten thousand examples a second by plain fit, forty thousand otherwise."""
-    rate = 10_000 if request.loop == "keras" else 40_000
-    return Throughput(request.trial_id, request.batch_size, request.loop, request.batch_size / rate)
+    """Two hundred examples a second by plain fit; the trials of the fake executor show a hundred per batch size."""
+    assert request.loop == "keras"
+    return Throughput(request.trial_id, request.batch_size, request.loop, request.batch_size / 200)
 
 
 def test_the_answer_says_how_to_train_the_final_model(tmp_path: Path, tracker: RecordingTracker) -> None:
@@ -121,10 +121,10 @@ def test_the_answer_says_how_to_train_the_final_model(tmp_path: Path, tracker: R
         "loop": "device",
         "steps_per_execution": 45,
         "jit_compile": False,
-        "examples_per_second": pytest.approx(40_000),
-        "plain_fit_examples_per_second": pytest.approx(10_000),
+        "examples_per_second": pytest.approx(800),
+        "plain_fit_examples_per_second": pytest.approx(200),
     }
-    assert "trains 10,000 examples per second" in tuner.answer.to_markdown()
+    assert "trains 200 examples per second" in tuner.answer.to_markdown()
     assert "4.0 times as many" in tuner.answer.to_markdown()
 
 
