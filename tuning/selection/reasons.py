@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from tuning.selection import costs as cost_kinds
 from tuning.selection.arms import Arm
@@ -11,6 +12,8 @@ from tuning.selection.findings import Findings
 from tuning.selection.rules import QUALITY
 from tuning.selection.wording import duration, listing, number, percent, plural, score
 from tuning.trial import Status
+
+_MOST_SEEDS = 100
 
 
 def reasons_of(findings: Findings) -> tuple[str, ...]:
@@ -127,8 +130,15 @@ def _how_sure(findings: Findings) -> str:
     repeats = zip(judged.batch_sizes, judged.seeds, strict=True)
     seeds = plural(min(count for size, count in repeats if size in compared), "seed")
     needed = sorted(n for s in tied if (n := judged.seeds_to_separate(s)) is not None)
-    more = f"; about {needed[0]} would begin to separate them, if the gaps are real" if needed else ""
-    return f"It cannot be told apart from {listing(tied)} with {seeds}{more}."
+    return f"It cannot be told apart from {listing(tied)} with {seeds}{_what_would_separate(needed)}."
+
+
+def _what_would_separate(seeds_needed: Sequence[int]) -> str:
+    if not seeds_needed:
+        return ""
+    if seeds_needed[0] > _MOST_SEEDS:
+        return f"; more than {_MOST_SEEDS} would be needed to separate them"
+    return f"; about {seeds_needed[0]} would begin to separate them, if the gaps are real"
 
 
 def _cost_of_being_wrong(findings: Findings) -> str:
