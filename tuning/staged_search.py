@@ -103,8 +103,7 @@ class StagedSearch(BatchSizeTuner):
 
     @property
     def target(self) -> float | None:
-        reference = self._plan.reference(self.oracle.records)
-        return self.options.target if reference is None else reference.target
+        return self._plan.target(self.oracle.records)
 
     @property
     def _plan(self) -> StagedPlan:
@@ -156,7 +155,7 @@ class StagedSearch(BatchSizeTuner):
             ahead = plan.forecast(self.oracle.records)
             self._tell(tell_search(ahead, plan.question, reference, plan.noise))
             super()._run(arguments, executor, tracker)
-        self._conclude(reference, arguments, executor, tracker)
+        self._conclude(arguments, executor, tracker)
 
     def _learn_machine(self, machine: MachineFacts, tracker: Tracker) -> None:
         self._plan.learn(machine=machine)
@@ -175,7 +174,7 @@ class StagedSearch(BatchSizeTuner):
         self.oracle.remember(_NOISE, noise.to_json())
         _log_noise(tracker, found, reference)
 
-    def _conclude(self, reference: Reference, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
+    def _conclude(self, arguments: SearchArguments, executor: Executor, tracker: Tracker) -> None:
         """Time the batch sizes once more, if that has not been done, and leave with the study what it is judged by."""
         timings = self._timings
         assert timings is not None
@@ -186,7 +185,7 @@ class StagedSearch(BatchSizeTuner):
             )
             self.oracle.remember(_TIMINGS, timings.to_json())
         self._settings |= {
-            TARGET: str(reference.target),
+            TARGET: str(self.target),
             THROUGHPUT: json.dumps(timings.examples_per_second(self._tried)),
             "notes": "\n".join(self._notes()),
         }

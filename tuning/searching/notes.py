@@ -10,7 +10,8 @@ from tuning.searching.outline import tell_noise
 from tuning.selection.wording import listing
 from tuning.studies.records import TrialRecord
 from tuning.studies.staged.plan import StagedPlan
-from tuning.studies.staged.reference import SEEDS, SHARE_OF_BUDGET
+from tuning.studies.staged.question import Question
+from tuning.studies.staged.reference import SEEDS, SHARE_OF_BUDGET, Reference
 
 
 def notes_of(
@@ -53,14 +54,24 @@ def notes_of_stages(plan: StagedPlan, records: Sequence[TrialRecord], *, loop: s
     notes = [f"Seconds and throughput are those of {timed}, timed with nothing else running."]
     question, reference = plan.question, plan.reference(records)
     if reference is not None and question.target is None:
-        notes.append(
-            f"The target, {question.objective} {reference.target:.4g}, is what batch size {reference.batch_size} "
-            f"reached on {SEEDS} seeds by {100 * SHARE_OF_BUDGET:.0f} % of {question.epochs} epochs; name another one "
-            "by --target."
-        )
+        notes.append(_tell_target(question, reference, plan.target(records)))
     if plan.noise is not None and plan.noise.noise_scale is None:
         notes.append(tell_noise(plan.noise))
     if plan.hyperparameters:
         held = listing([f"{name} = {value}" for name, value in plan.hyperparameters.items()])
         notes.append(f"The model's own hyperparameters were held at their defaults: {held}.")
     return notes
+
+
+def _tell_target(question: Question, reference: Reference, judged: float | None) -> str:
+    """Where the target comes from that nobody named."""
+    size, share = f"batch size {reference.batch_size}", f"{100 * SHARE_OF_BUDGET:.0f} %"
+    if judged is None or judged == reference.target:
+        return (
+            f"The target, {question.objective} {reference.target:.4g}, is what {size} reached on {SEEDS} seeds by "
+            f"{share} of {question.epochs} epochs; name another one by --target."
+        )
+    return (
+        f"What {size} reached on its first {SEEDS} seeds, {question.objective} {reference.target:.4g}, no batch size "
+        f"reached on all fresh ones; the target, {judged:.4g}, is what {size} had on these at {share} of the budget."
+    )

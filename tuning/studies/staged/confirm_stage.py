@@ -10,7 +10,7 @@ from tuning.selection.arms import Arm
 from tuning.selection.results import CONFIRM, SEARCH
 from tuning.studies.plans import Planned
 from tuning.studies.staged.facts import NoiseFacts
-from tuning.studies.staged.reference import SEEDS, Reference, confirm_budget, has_reached
+from tuning.studies.staged.reference import SEEDS, Reference, confirm_budget, has_reached, judged_target
 from tuning.studies.staged.reference_stage import REFERENCE
 from tuning.studies.staged.seen import Seen
 
@@ -66,7 +66,7 @@ def _worth_another(seen: Seen, reference: Reference) -> tuple[int, ...]:
         maximize=question.maximize,
         rule=question.rule,
         tolerance=question.tolerance,
-        target=reference.target,
+        target=judged_target(reference, seen.results(CONFIRM), question),
         throughput=seen.machine.user.examples_per_second(seen.space.batch_size.values()),
         most_seeds=question.seeds + MORE_SEEDS,
     )

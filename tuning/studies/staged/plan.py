@@ -17,7 +17,7 @@ from tuning.studies.staged.facts import MachineFacts, NoiseFacts
 from tuning.studies.staged.forecast import Forecast, forecast
 from tuning.studies.staged.question import Question
 from tuning.studies.staged.rates import WINDOW
-from tuning.studies.staged.reference import Reference
+from tuning.studies.staged.reference import Reference, judged_target
 from tuning.studies.staged.reference_stage import REFERENCE
 from tuning.studies.staged.seen import Seen, defaults_of
 from tuning.studies.staged.sizes import MOST_SIZES
@@ -96,6 +96,13 @@ class StagedPlan:
         """What the reference taught, once it is complete; None before, or if none of its trainings gave a score."""
         seen = self._seen(records)
         return None if seen is None else reference_stage.outcome(seen)
+
+    def target(self, records: Sequence[TrialRecord]) -> float | None:
+        """The score by the time to which an answer is judged; None before the reference has set one."""
+        seen, reference = self._seen(records), self.reference(records)
+        if seen is None or reference is None:
+            return self.question.target
+        return judged_target(reference, seen.results(CONFIRM), self.question)
 
     def sizes(self, records: Sequence[TrialRecord]) -> tuple[int, ...]:
         """The batch sizes to search, ascending, the reference among them; empty before they are known."""

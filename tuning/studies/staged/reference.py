@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,13 +50,35 @@ def read_reference(trials: Sequence[TrialResult], question: Question) -> Referen
         trials: Completed trainings of the reference batch size at that rate, with their curves; at least one.
         question: The user's target, if any.
     """
-    target = question.target
-    if target is None:
-        scores = [np.interp(SHARE_OF_BUDGET * t.examples_seen[-1], t.examples_seen, t.objective_curve) for t in trials]
-        target = float(f"{(min if question.maximize else max)(scores):.4g}")
+    target = _common_score(trials, maximize=question.maximize) if question.target is None else question.target
     found = [crossing(t.examples_seen, t.objective_curve, target, maximize=question.maximize) for t in trials]
     examples = geometric_mean([each.examples for each in found if each is not None])
     return Reference(trials[0].batch_size, trials[0].learning_rate, target, examples)
+
+
+def judged_target(reference: Reference, confirmed: Sequence[TrialResult], question: Question) -> float:
+    """The target by the time to which an answer is judged: the reference's, or an easier one where that was luck.
+
+    Where no batch size has come to the reference's own target on all its fresh seeds, nearly every time to it is
+    censored and says little. The target is then what all fresh trainings of the reference batch size had at 90 % of
+    their budgets.
+
+    Args:
+        reference: With the target that its seeds set.
+        confirmed: The trainings on fresh seeds so far, with their curves.
+        question: The user's target, which is never replaced.
+    """
+    scored: dict[int, list[TrialResult]] = defaultdict(list)
+    for trial in confirmed:
+        if trial.scored:
+            scored[trial.batch_size].append(trial)
+    own = scored.get(reference.batch_size, [])
+    if question.target is not None or not own:
+        return reference.target
+    maximize = question.maximize
+    if any(all(has_reached([t], reference.target, maximize=maximize) for t in trials) for trials in scored.values()):
+        return reference.target
+    return _common_score(own, maximize=maximize)
 
 
 def reference_budget(question: Question) -> Budget:
@@ -91,6 +114,12 @@ def has_reached(trials: Sequence[TrialResult], target: float, *, maximize: bool)
     """Whether any training's curve came to the target."""
     found = (crossing(t.examples_seen, t.objective_curve, target, maximize=maximize) for t in trials if t.scored)
     return any(each is not None and each.reached for each in found)
+
+
+def _common_score(trials: Sequence[TrialResult], *, maximize: bool) -> float:
+    """What all of them had at 90 % of their budgets, to four digits."""
+    scores = [np.interp(SHARE_OF_BUDGET * t.examples_seen[-1], t.examples_seen, t.objective_curve) for t in trials]
+    return float(f"{(min if maximize else max)(scores):.4g}")
 
 
 def _goal(target: float, question: Question, *, least_epochs: int) -> Goal:

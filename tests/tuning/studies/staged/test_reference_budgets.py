@@ -11,6 +11,7 @@ from tuning.studies.staged.reference import (
     Reference,
     confirm_budget,
     expected_examples,
+    judged_target,
     read_reference,
     reference_budget,
     search_budget,
@@ -20,9 +21,11 @@ from tuning.trial import Goal, Status
 REFERENCE = Reference(batch_size=64, learning_rate=0.001, target=0.9, examples=10_000.0)
 
 
-def result(*scores: float, seed: int = 0) -> TrialResult:
+def result(*scores: float, seed: int = 0, batch_size: int = 64) -> TrialResult:
     seen = tuple(1000 * epoch for epoch in range(1, len(scores) + 1))
-    return TrialResult(64, seed, Status.COMPLETED, 0.001, scores[-1], examples_seen=seen, objective_curve=scores)
+    return TrialResult(
+        batch_size, seed, Status.COMPLETED, 0.001, scores[-1], examples_seen=seen, objective_curve=scores
+    )
 
 
 def test_budgets_follow_the_law_of_updates() -> None:
@@ -59,3 +62,23 @@ def test_the_largest_loss_of_the_seeds_is_the_target_where_less_is_better() -> N
 def test_a_target_of_the_user_is_taken_as_it_is_and_counts_as_the_whole_run_where_missed() -> None:
     found = read_reference([result(0.1, 0.2)], question(target=0.7))
     assert (found.target, found.examples) == (0.7, pytest.approx(2000))
+
+
+def test_a_target_that_some_size_reached_on_all_its_fresh_seeds_stays() -> None:
+    confirmed = [result(0.5, 0.92, 0.91, batch_size=16), result(0.9, batch_size=16, seed=1), result(0.8), result(0.7)]
+    assert judged_target(REFERENCE, confirmed, question()) == REFERENCE.target
+
+
+def test_a_target_that_was_luck_gives_way_to_what_the_reference_reaches_on_fresh_seeds() -> None:
+    curve = [0.08 * i for i in range(1, 11)]
+    confirmed = [result(*curve), result(*curve[:-1], 0.95, seed=1), result(0.95, batch_size=16)]
+    confirmed += [result(0.2, 0.3, batch_size=16, seed=1)]
+    assert judged_target(REFERENCE, confirmed, question()) == pytest.approx(0.72)
+    losses = [result(*[1 - score for score in curve])]
+    low = Reference(64, 0.001, target=0.1, examples=10_000.0)
+    assert judged_target(low, losses, question(maximize=False)) == pytest.approx(0.28)
+
+
+def test_a_target_of_the_user_or_without_fresh_trainings_of_the_reference_stays() -> None:
+    assert judged_target(REFERENCE, [result(0.1, 0.2)], question(target=0.9)) == REFERENCE.target
+    assert judged_target(REFERENCE, [result(0.2, batch_size=16)], question()) == REFERENCE.target
