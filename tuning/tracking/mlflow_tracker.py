@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -18,6 +15,8 @@ from mlflow.entities import Metric
 from tuning.tracking import experiments, layout
 from tuning.tracking.outbox import Outbox, Write
 from tuning.tracking.patience import patience
+from tuning.tracking.recommendation_run import write_recommendation
+from tuning.tracking.recorded_runs import RecordedRuns
 from tuning.tracking.saved_view import view_tag
 from tuning.tracking.sqlite_file import prepare_file
 from tuning.tracking.store import (
@@ -48,12 +47,6 @@ class _Trial:
     sent_at: float = float("-inf")
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    run_id: str
-    complete: bool  # ended, and says how
-
-
 class MlflowTracker:
     """Records a study in MLflow, as a `Tracker`.
 
@@ -81,7 +74,7 @@ class MlflowTracker:
         self._outbox = Outbox(is_transient, clock=clock)
         self._warned = False
         self._trials: dict[str, _Trial] = {}
-        self._recorded: dict[str, list[_Recorded]] = {}
+        self._recorded = RecordedRuns()
         self._connected: MlflowClient | None = None
         if sqlite_path(self.tracking_uri) is None:
             self._connected = connect(self.tracking_uri)
@@ -112,28 +105,20 @@ class MlflowTracker:
             tags |= view_tag(settings["objective"])
         with answers(self.tracking_uri):
             self.experiment_id = experiments.open_experiment(self._client, study, tags)
-            self._learn_runs()
+            self._recorded = RecordedRuns.of(self._client, self.experiment_id)
 
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
-        """End the runs that a killed driver left running, and leave one run per trial.
-
-        A run whose trial the search calls interrupted becomes interrupted whatever the run says: the driver may have
-        died between recording the end here and there. So does any run that claims to be running and whose trial has
-        not finished, for this process has started none yet.
+        """As `RecordedRuns.reconcile`.
 
         Raises:
             TrackingError: If MLflow does not answer.
         """
         with answers(self.tracking_uri):
-            for trial_id, runs in self._recorded.items():
-                kept = self._keep_one(runs)
-                if trial_id in interrupted or not (kept.complete or trial_id in finished):
-                    self._interrupt(kept)
-                self._recorded[trial_id] = [kept]
+            self._recorded.reconcile(self._client, finished, interrupted)
 
     def missing(self, finished: Collection[str]) -> set[str]:
         """Those of the ended trials without a run that ended; log them again, which replaces what there is."""
-        return {trial_id for trial_id in finished if not any(run.complete for run in self._recorded.get(trial_id, ()))}
+        return {trial_id for trial_id in finished if not self._recorded.holds(trial_id)}
 
     def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
         """Make the trial's run; an earlier one of the same trial goes to MLflow's trash.
@@ -177,7 +162,7 @@ class MlflowTracker:
             "report.md": markdown,
             **(files or {}),
         }
-        self._send(lambda: self._recommend(markdown, contents))
+        self._send(lambda: write_recommendation(self._client, self.experiment_id, markdown, contents))
 
     def flush(self) -> None:
         """Send what still waits; warns (`TrackingWarning`) if it cannot be sent or was refused."""
@@ -212,32 +197,11 @@ class MlflowTracker:
     def _warn(self, message: str) -> None:
         warnings.warn(message, TrackingWarning, stacklevel=3)
 
-    def _learn_runs(self) -> None:
-        found: dict[str, list[_Recorded]] = defaultdict(list)
-        for run in experiments.all_runs(self._client, self.experiment_id):
-            if trial_id := run.data.tags.get(layout.TRIAL_ID):
-                ended = run.info.status != "RUNNING" and layout.STATUS in run.data.tags
-                found[trial_id].append(_Recorded(run.info.run_id, ended))
-        self._recorded = dict(found)
-
-    def _keep_one(self, runs: list[_Recorded]) -> _Recorded:
-        kept = next((run for run in reversed(runs) if run.complete), runs[-1])
-        for run in runs:
-            if run is not kept:
-                self._client.delete_run(run.run_id)
-        return kept
-
-    def _interrupt(self, run: _Recorded) -> None:
-        outcome = TrialOutcome("", Status.INTERRUPTED, "the search was stopped while this trial ran")
-        self._client.log_batch(run.run_id, tags=layout.as_tags(layout.outcome_tags(outcome)))
-        self._client.set_terminated(run.run_id, layout.run_status(outcome.status))
-
     def _open(self, trial: _Trial, stage: str, started_ms: int) -> None:
-        if trial.tried:
-            self._learn_runs()  # the run may have been made although the answer was lost
+        if trial.tried:  # the run may have been made although the answer was lost
+            self._recorded = RecordedRuns.of(self._client, self.experiment_id)
         trial.tried = True
-        for run in self._recorded.pop(trial.trial_id, ()):
-            self._client.delete_run(run.run_id)
+        self._recorded.delete(self._client, trial.trial_id)
         made = self._client.create_run(
             self.experiment_id,
             start_time=started_ms,
@@ -257,26 +221,7 @@ class MlflowTracker:
     def _close(self, trial: _Trial, status: Status, ended_ms: int) -> None:
         if trial.run_id:
             self._client.set_terminated(trial.run_id, layout.run_status(status), ended_ms)
-            self._recorded[trial.trial_id] = [_Recorded(trial.run_id, complete=True)]
-
-    def _recommend(self, markdown: str, contents: Files) -> None:
-        earlier = self._client.search_runs([self.experiment_id], f"tags.`{layout.STAGE}` = '{layout.RECOMMENDATION}'")
-        made = self._client.create_run(
-            self.experiment_id, tags={layout.STAGE: layout.RECOMMENDATION}, run_name=layout.RECOMMENDATION
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in contents.items():
-                path = Path(folder, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content.encode() if isinstance(content, str) else content)
-            self._client.log_artifacts(made.info.run_id, folder)
-        self._client.log_batch(made.info.run_id, tags=layout.as_tags({layout.NOTE: markdown}))
-        self._client.set_terminated(made.info.run_id)
-        link = f"#/experiments/{self.experiment_id}/runs/{made.info.run_id}/artifacts"
-        self._client.set_experiment_tag(self.experiment_id, layout.NOTE, layout.note(markdown, link))
-        for run in earlier:
-            self._client.delete_run(run.info.run_id)
-        experiments.touch(self._client, self.experiment_id)
+            self._recorded.add(trial.trial_id, trial.run_id)
 
 
 def _now_ms() -> int:
