@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tuning.probes import DescribeRequest, Event, ModelDescription, Request
@@ -54,9 +54,13 @@ class ScriptedExecutor:
         self.requests: list[TrialRequest] = []
         self.probed: list[Request] = []
         self.shutdowns = 0
+        self.provided: set[int | None] = {None}
         self._probes = probes
         self._script, self._described = script, described or description()
         self._running: dict[str, deque[Event]] = {}
+
+    def provide(self, threads: Collection[int | None]) -> None:
+        self.provided = set(threads)
 
     def submit(self, request: Request, device: str) -> None:
         assert device in self.devices

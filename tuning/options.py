@@ -18,6 +18,7 @@ class SearchOptions:
         tracking_uri: MLflow's store; None for `sqlite:///mlflow.db` in the working directory.
         storage: Optuna storage URL; None for a journal file in the study's directory.
         workers: Worker processes; None for one per visible GPU, or one on the CPU.
+        threads: CPU threads of a worker; None for an equal share of the cores.
         loop: How models are trained: "auto", "keras", "device" or "xla".
         rule: How the recommendation picks: "fastest", "balanced" or "quality".
         tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.
@@ -41,6 +42,7 @@ class SearchOptions:
     tracking_uri: str | None = None
     storage: str | None = None
     workers: int | None = None
+    threads: int | None = None
     loop: str = "auto"
     rule: str = "fastest"
     tolerance: float | None = None
@@ -58,8 +60,11 @@ class SearchOptions:
     def __post_init__(self) -> None:
         if self.loop not in LOOPS:
             raise ValueError(f"loop must be one of {', '.join(LOOPS)}; got {self.loop!r}.")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1; got {self.workers}.")
+        for name in ("workers", "threads"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1; got {number}.")
+        if self.in_process and self.threads is not None:
+            raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
         if self.timeout_s is not None and not self.timeout_s > 0:
             raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
         if self.accumulate and not self.probe:

@@ -122,6 +122,7 @@ class ThroughputRequest:
         evaluation_batch_size: Examples per validation step.
         chunks: How many to time.
         chunk_seconds: The least duration of one.
+        threads: Of the CPU that is timed, as of a `TrialRequest`.
     """
 
     trial_id: str
@@ -132,6 +133,7 @@ class ThroughputRequest:
     evaluation_batch_size: int = 256
     chunks: int = 5
     chunk_seconds: float = 0.3
+    threads: int | None = None
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class TrialRequest:
         goal: Ends the training, completed, before the budget is spent; None trains for all of it.
         betas_at: The batch size at which the optimizer's decay constants (beta_2 and its kin) are right, from which
             they follow to this one; None leaves them alone.
+        threads: Of the CPU that trains it; None for those of any worker. Ignored on a GPU and in-process.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -84,6 +85,7 @@ class TrialRequest:
     micro_batch_size: int | None = None
     goal: Goal | None = None
     betas_at: int | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "epochs", "evaluation_batch_size"):

@@ -78,7 +78,7 @@ def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Pat
     measured = {"loss", "val_loss", "val_accuracy", "peak_memory_bytes", "examples_per_second"}
     for run in runs:
         assert run.info.status == "FINISHED"
-        assert {"learning_rate", "epochs", "loop"} <= run.data.params.keys()
+        assert {"learning_rate", "epochs", "loop", "intra_op_threads"} <= run.data.params.keys()
         assert measured <= run.data.metrics.keys()
         assert len(client.get_metric_history(run.info.run_id, "val_accuracy")) == 5
 
@@ -202,6 +202,8 @@ BAD = [
     (("grid", "digits", "--epochs", "0"), "epochs must be at least 1"),
     (("grid", "digits", "--seeds", "0"), "seeds must be at least 1"),
     (("grid", "digits", "--workers", "some"), "whole number or 'auto'"),
+    (("grid", "digits", "--threads", "many"), "--threads must be a whole number or 'auto'; got 'many'"),
+    (("grid", "digits", "--threads", "0"), "threads must be at least 1; got 0"),
     (("grid", "digits", "--tracking-uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
     (("pick",), "store"),
     (("frobnicate",), "invalid choice"),

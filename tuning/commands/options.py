@@ -58,6 +58,7 @@ def search_options() -> Parser:
     how.add_argument("--study", metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
     how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
+    how.add_argument("--threads", default="auto", metavar="N", help="of a worker on the CPU; auto shares the cores")
     how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
     add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
@@ -95,7 +96,8 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
     return SearchOptions(
         tracking_uri=asked.tracking_uri,
         storage=asked.storage,
-        workers=read_workers(asked.workers),
+        workers=read_count("--workers", asked.workers),
+        threads=read_count("--threads", asked.threads),
         loop=asked.loop,
         timeout_s=asked.timeout,
         memory_limit_bytes=read_memory_limit(asked),
@@ -128,12 +130,12 @@ def read_learning_rate(asked: argparse.Namespace) -> LearningRate | None:
     return None if asked.scaling is None else LearningRate(rule=asked.scaling)
 
 
-def read_workers(text: str) -> int | None:
-    """How many workers; None for one a device."""
+def read_count(option: str, text: str) -> int | None:
+    """How many; None for "auto"."""
     if text == "auto":
         return None
     if not text.isdigit():
-        raise ValueError(f"--workers must be a whole number or 'auto'; got {text!r}.")
+        raise ValueError(f"{option} must be a whole number or 'auto'; got {text!r}.")
     return int(text)
 
 

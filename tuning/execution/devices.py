@@ -42,18 +42,23 @@ def device_names(workers: int | None, gpus: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"gpu:{name}" for name in gpus[:workers])
 
 
-def worker_environment(device: str, n_devices: int) -> dict[str, str]:
-    """The variables that place a worker on its device; they must be set before TensorFlow is imported."""
+def share_of_threads(n_devices: int) -> int:
+    """The CPU threads of each of so many workers on the CPU: an equal share of the cores."""
+    return max(1, (os.cpu_count() or 1) // n_devices)
+
+
+def worker_environment(device: str, threads: int) -> dict[str, str]:
+    """The variables that place a worker on its device; they must be set before TensorFlow is imported.
+
+    Args:
+        device: From `device_names`.
+        threads: CPU threads of a worker on the CPU; one on a GPU is left to TensorFlow.
+    """
     kind, _, name = device.partition(":")
     if kind == "gpu":
         return {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    threads = str(max(1, (os.cpu_count() or 1) // n_devices))
-    return {
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "OMP_NUM_THREADS": threads,
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": threads,
-    }
+    variables = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(variables, str(threads))}
 
 
 def gpu_free_bytes(name: str) -> tuple[int, ...]:

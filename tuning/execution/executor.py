@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ class WorkerSetup:
         callbacks: The user's Keras callbacks, copied for every trial.
         fit_options: Further arguments for Keras's `fit`.
         memory_limit_bytes: Resident memory that a CPU worker may use, None for no limit.
+        threads: CPU threads of a worker on the CPU, None for an equal share of the cores.
     """
 
     hypermodel: Any
@@ -29,6 +30,7 @@ class WorkerSetup:
     callbacks: Sequence[Any] = ()
     fit_options: dict[str, Any] = field(default_factory=dict)
     memory_limit_bytes: int | None = None
+    threads: int | None = None
 
 
 class Executor(Protocol):
@@ -38,8 +40,13 @@ class Executor(Protocol):
     def devices(self) -> tuple[str, ...]:
         """Names of the devices, such as "gpu:0" or "cpu:0"."""
 
+    def provide(self, threads: Collection[int | None]) -> None:
+        """Have workers with these numbers of CPU threads on every CPU, None being the setup's, and no others: start
+        what is missing, end what is idle. It saves time and memory; `submit` starts what it needs by itself.
+        """
+
     def submit(self, request: Request, device: str) -> None:
-        """Start a request on an idle device.
+        """Start a request on an idle device; trainings and timings on a CPU with the threads that they ask for.
 
         Raises:
             ValueError: If the device is busy or unknown.

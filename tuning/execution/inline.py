@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from tuning.probes import DescribeRequest, Event, Request
@@ -23,6 +24,9 @@ class InlineExecutor:
     @property
     def devices(self) -> tuple[str, ...]:
         return ("inline",)
+
+    def provide(self, threads: Collection[int | None]) -> None:
+        """Nothing: this process has the threads it has."""
 
     def submit(self, request: Request, device: str) -> None:
         if device != "inline" or self._waiting is not None:

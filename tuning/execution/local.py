@@ -1,4 +1,4 @@
-"""LocalExecutor: one persistent worker process per device of this machine."""
+"""LocalExecutor: persistent worker processes, one per device of this machine and number of CPU threads."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
 from tuning.execution import memory_limit
-from tuning.execution.devices import worker_environment
+from tuning.execution.devices import share_of_threads, worker_environment
 from tuning.execution.executor import WorkerSetup
 from tuning.execution.oom_killer import count_kills, may_have_killed
 from tuning.execution.worker import READY, STOP, Hello
-from tuning.probes import Event, Request
+from tuning.probes import Event, Request, ThroughputRequest
 from tuning.training.failures import status_of_exit
-from tuning.trial import EpochReport, Status, TrialOutcome
+from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 _TAIL_BYTES = 4000
 _GRACE_S = 5.0
+
+
+class _Place(NamedTuple):
+    """Where a worker runs: TensorFlow's threads are fixed when it starts, so that other threads are another process."""
+
+    device: str
+    threads: int
 
 
 @dataclass
@@ -35,12 +43,15 @@ class _Worker:
     connection: Connection[Any, Any]
     log_path: Path
     request: Request | None = None
+    has_worked: bool = False
     log_start: int = 0
     kills_before: int | None = None
 
 
 class LocalExecutor:
     """Runs each device's requests in a process of its own, which outlives them and is replaced when it dies.
+
+    Requests that ask a CPU for other threads than the setup's run in a second process, of which one at a time works.
 
     Args:
         setup: What every worker needs once.
@@ -50,27 +61,32 @@ class LocalExecutor:
     def __init__(self, setup: WorkerSetup, devices: tuple[str, ...]) -> None:
         self._setup = setup
         self._devices = devices
-        self._workers: dict[str, _Worker] = {}
+        self._threads = setup.threads or share_of_threads(len(devices))
+        self._workers: dict[_Place, _Worker] = {}
         self._payload = _pickle(setup)
         self._started = 0
         setup.log_directory.mkdir(parents=True, exist_ok=True)
-        for device in devices:  # at once, since each takes seconds to import TensorFlow
-            self._workers[device] = self._start(device)
+        self.provide({None})  # at once, since each takes seconds to import TensorFlow
 
     @property
     def devices(self) -> tuple[str, ...]:
         return self._devices
 
+    def provide(self, threads: Collection[int | None]) -> None:
+        wanted = {self._place(device, number) for device in self._devices for number in threads}
+        for place in [place for place, worker in self._workers.items() if place not in wanted and not worker.request]:
+            self._discard(place)
+        for place in sorted(wanted - self._workers.keys()):
+            self._workers[place] = self._start(place)
+
     def submit(self, request: Request, device: str) -> None:
         if device not in self._devices:
             raise ValueError(f"The device must be one of {', '.join(self._devices)}; got {device!r}.")
-        worker = self._workers.get(device)
-        if worker is None or worker.process.poll() is not None:
-            self._discard(device)
-            worker = self._workers[device] = self._start(device)
-        if worker.request is not None:
-            raise ValueError(f"{device} must be idle; it runs {worker.request.trial_id}. Wait for its outcome.")
-        worker.request = request
+        for place, worker in self._workers.items():
+            if place.device == device and worker.request is not None:
+                raise ValueError(f"{device} must be idle; it runs {worker.request.trial_id}. Wait for its outcome.")
+        worker = self._worker(self._place(device, _threads_of(request)))
+        worker.request, worker.has_worked = request, True
         worker.log_start = worker.log_path.stat().st_size
         worker.kills_before = count_kills()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -80,7 +96,7 @@ class LocalExecutor:
         deadline = time.monotonic() + timeout_s
         found: list[Event] = []
         while not found:
-            busy = {worker.connection: name for name, worker in self._workers.items() if worker.request is not None}
+            busy = {worker.connection: place for place, worker in self._workers.items() if worker.request is not None}
             ready = wait(list(busy), max(0.0, deadline - time.monotonic()))
             for connection in ready:
                 assert isinstance(connection, Connection)
@@ -99,19 +115,32 @@ class LocalExecutor:
         for worker in self._workers.values():
             if worker.request is not None:
                 worker.process.kill()
-            worker.connection.close()
+            _dismiss(worker)
         for worker in self._workers.values():
             _end(worker.process)
         self._workers.clear()
 
-    def process_id(self, device: str) -> int | None:
-        """The process id of a device's worker, None while it has none."""
-        return self._workers[device].process.pid if device in self._workers else None
+    def process_id(self, device: str, threads: int | None = None) -> int | None:
+        """The process id of a device's worker with so many CPU threads, None while it has none."""
+        worker = self._workers.get(self._place(device, threads))
+        return None if worker is None else worker.process.pid
 
-    def _start(self, device: str) -> _Worker:
+    def _place(self, device: str, threads: int | None) -> _Place:
+        is_cpu = device.startswith("cpu")
+        return _Place(device, threads if threads is not None and is_cpu else self._threads)
+
+    def _worker(self, place: _Place) -> _Worker:
+        """One that lives."""
+        worker = self._workers.get(place)
+        if worker is None or worker.process.poll() is not None:
+            self._discard(place)
+            worker = self._workers[place] = self._start(place)
+        return worker
+
+    def _start(self, place: _Place) -> _Worker:
         ours, theirs = Pipe()
         self._started += 1
-        log_path = self._setup.log_directory / f"worker-{self._started}-{device.replace(':', '-')}.log"
+        log_path = self._setup.log_directory / f"worker-{self._started}-{place.device.replace(':', '-')}.log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", f"from tuning.execution.worker import main; main({theirs.fileno()})"],
@@ -119,7 +148,7 @@ class LocalExecutor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **worker_environment(device, len(self._devices))},
+                env={**os.environ, **worker_environment(*place)},
             )
         theirs.close()
         hello = Hello(sys.path, self._payload, self._setup.data_directory, self._setup.memory_limit_bytes)
@@ -127,35 +156,39 @@ class LocalExecutor:
             ours.send(hello)
         return _Worker(process, ours, log_path)
 
-    def _receive(self, device: str) -> list[Event]:
-        worker = self._workers[device]
+    def _receive(self, place: _Place) -> list[Event]:
+        worker = self._workers[place]
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionResetError):
-            return [self._bury(device)]
+            return [self._bury(place)]
         if message == READY:
             return []
         if not isinstance(message, EpochReport):
             worker.request = None
         if isinstance(message, TrialOutcome) and message.status is Status.OUT_OF_MEMORY:
-            self._discard(device)  # TensorFlow keeps what it allocated; only a new process starts clean
+            self._discard(place)  # TensorFlow keeps what it allocated; only a new process starts clean
         return [message]
 
-    def _bury(self, device: str) -> TrialOutcome:
-        worker = self._workers[device]
+    def _bury(self, place: _Place) -> TrialOutcome:
+        worker = self._workers[place]
         assert worker.request is not None
         exit_code = _end(worker.process)
         tail = _tail(worker.log_path, worker.log_start)
         status, reason = _explain(exit_code, tail, may_have_killed(worker.kills_before, count_kills()))
         outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail, exit_code=exit_code)
-        self._discard(device)
+        self._discard(place)
         return outcome
 
-    def _discard(self, device: str) -> None:
-        worker = self._workers.pop(device, None)
+    def _discard(self, place: _Place) -> None:
+        worker = self._workers.pop(place, None)
         if worker is not None:
-            worker.connection.close()
+            _dismiss(worker)
             _end(worker.process)
+
+
+def _threads_of(request: Request) -> int | None:
+    return request.threads if isinstance(request, (TrialRequest, ThroughputRequest)) else None
 
 
 def _pickle(setup: WorkerSetup) -> bytes:
@@ -182,6 +215,13 @@ def _explain(exit_code: int, tail: str, killer_was_at_work: bool) -> tuple[Statu
     status, reason = status_of_exit(exit_code, tail)
     last = tail.splitlines()[-1] if tail else ""
     return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
+
+
+def _dismiss(worker: _Worker) -> None:
+    """Have an idle worker end; one that may still be starting, which takes seconds, has nothing to put in order."""
+    if not worker.has_worked:
+        worker.process.kill()
+    worker.connection.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -52,5 +52,6 @@ def _start(hypermodel: Any, arguments: SearchArguments, options: SearchOptions, 
         callbacks=callbacks,
         fit_options=fit_options,
         memory_limit_bytes=options.memory_limit_bytes,
+        threads=options.threads,
     )
     return LocalExecutor(setup, devices)

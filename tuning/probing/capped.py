@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from tuning.execution.executor import Executor
@@ -31,6 +32,9 @@ class CappedExecutor:
     @property
     def devices(self) -> tuple[str, ...]:
         return self._executor.devices
+
+    def provide(self, threads: Collection[int | None]) -> None:
+        self._executor.provide(threads)
 
     def submit(self, request: Request, device: str) -> None:
         if not isinstance(request, TrialRequest):

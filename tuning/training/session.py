@@ -25,6 +25,7 @@ from tuning.probes import (
 from tuning.training.arrays import TrainingArrays, as_keras_sees_them
 from tuning.training.callbacks import copies_for_trial, hooks_batches
 from tuning.training.clock import TrainingClock
+from tuning.training.cpu_threads import intra_op_threads
 from tuning.training.decay_constants import decay_constants
 from tuning.training.description import describe_model
 from tuning.training.epoch_reporter import EpochReporter
@@ -231,6 +232,7 @@ def _outcome(
             **plan.settings,
             **(decay_constants(unwrapped_optimizer(plan.model)) if request.betas_at else {}),
             "epochs_trained": reporter.epochs,
+            "intra_op_threads": intra_op_threads(),
             "micro_batch_size": micro,
         },
     )

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tuning.execution.devices import device_names, visible_gpus, worker_environment
+from tuning.execution.devices import device_names, share_of_threads, visible_gpus, worker_environment
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,10 @@ def test_a_gpu_worker_sees_only_its_own_gpu() -> None:
 
 def test_cpu_workers_divide_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
-    assert worker_environment("cpu:0", 2)["TF_NUM_INTRAOP_THREADS"] == "4"
-    assert worker_environment("cpu:0", 16)["TF_NUM_INTRAOP_THREADS"] == "1"
+    assert [share_of_threads(workers) for workers in (1, 2, 16)] == [8, 4, 1]
+
+
+def test_a_cpu_worker_has_its_threads_and_no_gpu() -> None:
+    environment = worker_environment("cpu:0", 3)
+    assert environment.pop("CUDA_VISIBLE_DEVICES") == "-1"
+    assert environment == dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "3")

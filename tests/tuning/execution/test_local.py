@@ -15,7 +15,7 @@ from search_spaces import load_workload
 from tuning.execution.data_files import write_data
 from tuning.execution.executor import Executor, WorkerSetup
 from tuning.execution.local import LocalExecutor
-from tuning.probes import DescribeRequest
+from tuning.probes import DescribeRequest, Throughput, ThroughputRequest
 from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 
@@ -68,6 +68,32 @@ class TestLocalExecutor(ExecutorContract):
         assert "9" in outcome.reason or "kill" in outcome.reason.lower()
         assert outcome_of(executor, TrialRequest("next", batch_size=64, seed=0, epochs=1)).status is Status.COMPLETED
         assert executor.process_id("cpu:0") != process_id
+
+
+def test_threads_have_processes_of_their_own_one_of_which_works_at_a_time(tmp_path: Path) -> None:
+    executor = local_executor(tmp_path, threads=2)
+    try:
+        executor.provide({None, 1})
+        every, one = executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)
+        assert executor.process_id("cpu:0", threads=2) == every != one
+        executor.submit(ThroughputRequest("p", 64, chunks=1, chunk_seconds=0.01, threads=1), "cpu:0")
+        with pytest.raises(ValueError, match="must be idle; it runs p"):
+            executor.submit(TrialRequest("t", batch_size=64, seed=0, epochs=1), "cpu:0")
+        assert isinstance(await_end(executor, "p")[-1], Throughput)
+        trained = {n: outcome_of(executor, TrialRequest(f"t{n}", 64, 0, epochs=1, threads=n)) for n in (None, 1)}
+        assert {n: outcome.settings["intra_op_threads"] for n, outcome in trained.items()} == {None: 2, 1: 1}
+        assert (executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)) == (every, one)
+        executor.provide({None})
+        assert (executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)) == (every, None)
+        executor.submit(TrialRequest("killed", 64, 0, epochs=500, threads=1), "cpu:0")
+        again = executor.process_id("cpu:0", threads=1)
+        assert again is not None
+        os.kill(again, signal.SIGKILL)
+        assert isinstance(await_end(executor, "killed")[-1], TrialOutcome)
+        assert (executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)) == (every, None)
+    finally:
+        executor.shutdown()
+    assert executor.process_id("cpu:0") is None
 
 
 def wide_model() -> Any:
