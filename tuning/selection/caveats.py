@@ -22,6 +22,7 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
         _unpaired(findings.decision.quality),
         _unstable(findings),
         _edge(findings),
+        _outermost(findings),
         _optimism(findings),
         _not_confirmed(findings),
         _stopped_early(findings),
@@ -83,6 +84,16 @@ def _edge(findings: Findings) -> str:
     if not edges:
         return ""
     return f"The best learning rate is at an end of those tried for {listing(edges)}; try further out."
+
+
+def _outermost(findings: Findings) -> str:
+    """Whether the pick has neighbours on one side only; a batch size that ran and failed is a neighbour, too."""
+    sizes, size = [arm.batch_size for arm in findings.arms], findings.decision.chosen
+    one_update = any(trial.examples_seen and trial.examples_seen[0] <= size for trial in findings.chosen.trials)
+    if len(sizes) == 1 or min(sizes) < size < max(sizes) or size == 1 or (size == max(sizes) and one_update):
+        return ""  # nothing lies beyond a single example, or an epoch of one update
+    end, beyond = ("smallest", "smaller") if size == min(sizes) else ("largest", "larger")
+    return f"{size} is the {end} batch size tried; {beyond} ones may be better still."
 
 
 def _optimism(findings: Findings) -> str:

@@ -225,6 +225,19 @@ def test_stated_chance_and_margin_are_in_the_words():
     )
 
 
+def test_a_pick_at_an_end_of_the_batch_sizes_says_so_unless_nothing_lies_beyond():
+    smallest, largest = "8 is the smallest batch size tried", "32 is the largest batch size tried; larger ones may be"
+
+    def caveats(means, *more, **fields):
+        return " ".join(recommend([*study(means, **fields), *more], maximize=True, rule="quality").caveats)
+
+    assert smallest in caveats({8: 0.95, 32: 0.9})
+    assert largest in caveats({8: 0.9, 32: 0.95})
+    assert largest not in caveats({8: 0.9, 32: 0.95}, TrialResult(64, 0, Status.OUT_OF_MEMORY))
+    assert "batch size tried" not in caveats({1: 0.95, 32: 0.9})
+    assert "batch size tried" not in caveats({8: 0.9, 32: 0.95}, examples_seen=(32,), objective_curve=(0.9,))
+
+
 def test_a_tie_names_the_seeds_of_those_that_tie_not_of_those_clearly_worse():
     results = [
         *study({32: 0.9502, 128: 0.9500}, noise=(0.0, 0.001, -0.001, 0.0005, -0.0005), rates=RATES),
