@@ -36,11 +36,12 @@ class BayesianOptimization(BatchSizeTuner):
     Args:
         sampler: What proposes: "gp", a Gaussian process that knows noise, cost and memory; "tpe", Optuna's default;
             "random"; or an `optuna.samplers.BaseSampler` made for this study.
+        start_batch_size: One that "gp" tries early, such as a forecast; the nearest one of the space is taken.
         seed: Of the sampler; the further arguments are those of `BatchSizeTuner`.
 
     Raises:
         TypeError: If the sampler is of another type.
-        ValueError: If there is no sampler of this name.
+        ValueError: If there is no sampler of this name, or it takes no batch size to start with.
     """
 
     kind = "bayes"
@@ -52,11 +53,12 @@ class BayesianOptimization(BatchSizeTuner):
         max_trials: int | None = 30,
         *,
         sampler: str | optuna.samplers.BaseSampler = "gp",
+        start_batch_size: int | None = None,
         seed: int = 0,
         **rest: Any,
     ) -> None:
-        check_sampler(sampler)
-        self.sampler, self.sampler_seed = sampler, seed
+        check_sampler(sampler, start_batch_size)
+        self.sampler, self.sampler_seed, self.start_batch_size = sampler, seed, start_batch_size
         super().__init__(hypermodel, objective, max_trials, **rest)
 
     def make_plan(self, space: SearchSpace) -> Plan:
@@ -76,6 +78,7 @@ class BayesianOptimization(BatchSizeTuner):
             maximize=self.oracle.maximize,
             seed=self.sampler_seed,
             largest_fitting=lambda: None if self.options.accumulate else self._largest_fitting,
+            start_batch_size=self.start_batch_size,
         )
 
     @property

@@ -131,3 +131,10 @@ def test_an_unknown_sampler_is_refused(tmp_path: Path) -> None:
         tuning.BayesianOptimization(build, sampler="gaussian", directory=tmp_path)
     with pytest.raises(TypeError, match="BaseSampler; got 7"):
         tuning.BayesianOptimization(build, sampler=7, directory=tmp_path)
+
+
+def test_a_batch_size_to_start_with_is_refused_where_it_cannot_be_tried(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="start_batch_size must be at least 1; got 0"):
+        tuning.BayesianOptimization(build, start_batch_size=0, directory=tmp_path)
+    with pytest.raises(ValueError, match="start_batch_size is for the sampler 'gp'; got 'tpe'"):
+        tuning.BayesianOptimization(build, sampler="tpe", start_batch_size=32, directory=tmp_path)

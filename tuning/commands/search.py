@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
     found = commands.add_parser("bayes", parents=parents, help="propose settings from what has been seen")
     found.add_argument("--trials", type=int, default=30, metavar="N", help="proposals (30)")
     found.add_argument("--sampler", choices=SAMPLERS, default="gp", help="what proposes (gp)")
+    found.add_argument("--start-batch-size", type=int, metavar="N", help="one to try early, such as a probe's forecast")
     found.set_defaults(run=bayes)
 
 
@@ -49,7 +50,9 @@ def grid(asked: argparse.Namespace) -> int:
 
 def bayes(asked: argparse.Namespace) -> int:
     """`batch-size bayes`: proposals from what has been seen, the leaders confirmed."""
-    return _search("bayes", asked, max_trials=asked.trials, sampler=asked.sampler)
+    return _search(
+        "bayes", asked, max_trials=asked.trials, sampler=asked.sampler, start_batch_size=asked.start_batch_size
+    )
 
 
 def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:

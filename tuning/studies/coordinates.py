@@ -63,6 +63,10 @@ class Coordinates:
         """(n,) the batch sizes of (n, axes) points."""
         return np.asarray(self._sizes[points[:, self.batch_axis].astype(int)])
 
+    def nearest_size(self, batch_size: float) -> int:
+        """The level of the space's batch size with the least ratio to this one."""
+        return int(np.abs(np.log(self._sizes / batch_size)).argmin())
+
     def features_of_cost(self, points: Array) -> Array:
         """(n, columns) what may change a trial's seconds beside the batch size."""
         return self.space.features(points)[:, self.space.groups != self.batch_axis]

@@ -42,6 +42,7 @@ class GaussianProcessSampler(BaseSampler):
         maximize: Whether a larger objective is better.
         seed: Of the design and of the candidates.
         largest_fitting: Tells the largest batch size that a probe found to fit; None where nobody measured.
+        start_batch_size: One to try early, such as a forecast; the nearest one of the space is. None for none.
 
     Source: Lee et al. 2020, arXiv 2003.10870, for dividing improvement by a power of cost. They let the power fall to 0
     as the budget is spent.
@@ -55,12 +56,19 @@ class GaussianProcessSampler(BaseSampler):
         maximize: bool,
         seed: int,
         largest_fitting: Callable[[], int | None] = lambda: None,
+        start_batch_size: int | None = None,
     ) -> None:
         self._encoding = encoding
         self._coordinates = Coordinates(encoding)
         self._reader = ExperienceReader(self._coordinates, maximize=maximize)
         self._proposer = Proposer(self._coordinates.space, seed)
-        self._design = StartDesign(self._coordinates.space, self._coordinates.batch_axis, budget=budget, seed=seed)
+        self._design = StartDesign(
+            self._coordinates.space,
+            self._coordinates.batch_axis,
+            budget=budget,
+            seed=seed,
+            favourite=None if start_batch_size is None else self._coordinates.nearest_size(start_batch_size),
+        )
         self._chance = np.random.default_rng(seed)
         self._largest_fitting = largest_fitting
         self._random = RandomSampler(seed=seed)

@@ -19,17 +19,23 @@ from tuning.studies.sampler import DistinctSampler
 _TPE_STARTUP = 6
 
 
-def check_sampler(sampler: str | BaseSampler) -> None:
-    """Make sure that `make_sampler` knows a sampler.
+def check_sampler(sampler: str | BaseSampler, start_batch_size: int | None = None) -> None:
+    """Make sure that `make_sampler` knows a sampler, and that it can start where it is asked to.
 
     Raises:
         TypeError: If it is neither a name nor an Optuna sampler.
-        ValueError: If there is none of this name.
+        ValueError: If there is none of this name, or it takes no batch size to start with, or that is none.
     """
     if not isinstance(sampler, str | BaseSampler):
         raise TypeError(f"sampler must be a name or an optuna.samplers.BaseSampler; got {sampler!r}.")
     if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, or an Optuna sampler; got {sampler!r}.")
+    if start_batch_size is None:
+        return
+    if start_batch_size < 1:
+        raise ValueError(f"start_batch_size must be at least 1; got {start_batch_size}.")
+    if sampler != "gp":
+        raise ValueError(f"start_batch_size is for the sampler 'gp'; got {sampler!r}. Leave one of the two out.")
 
 
 def make_sampler(
@@ -40,6 +46,7 @@ def make_sampler(
     maximize: bool,
     seed: int,
     largest_fitting: Callable[[], int | None],
+    start_batch_size: int | None = None,
 ) -> BaseSampler:
     """The sampler of a study.
 
@@ -50,10 +57,16 @@ def make_sampler(
         maximize: Whether a larger objective is better.
         seed: Of its random numbers.
         largest_fitting: Tells the largest batch size that a probe found to fit; None where nobody measured.
+        start_batch_size: One to try early; of "gp" alone.
     """
     if sampler == "gp":
         return GaussianProcessSampler(
-            encoding, budget=budget, maximize=maximize, seed=seed, largest_fitting=largest_fitting
+            encoding,
+            budget=budget,
+            maximize=maximize,
+            seed=seed,
+            largest_fitting=largest_fitting,
+            start_batch_size=start_batch_size,
         )
     if isinstance(sampler, BaseSampler):
         inner = sampler

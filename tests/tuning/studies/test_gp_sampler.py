@@ -22,11 +22,17 @@ class Search:
     """A study with its sampler, whose trials end as a function of their setting says."""
 
     def __init__(
-        self, space: SearchSpace, ending: Callable[[Setting], Ending], *, budget: int = 20, limit: int | None = None
+        self,
+        space: SearchSpace,
+        ending: Callable[[Setting], Ending],
+        *,
+        budget: int = 20,
+        limit: int | None = None,
+        start: int | None = None,
     ) -> None:
         encoding = Encoding(space, search_rates=True)
         self.sampler = GaussianProcessSampler(
-            encoding, budget=budget, maximize=True, seed=0, largest_fitting=lambda: limit
+            encoding, budget=budget, maximize=True, seed=0, largest_fitting=lambda: limit, start_batch_size=start
         )
         self.study = optuna.create_study(direction="maximize", sampler=self.sampler)
         self._plan = BayesianPlan(space, max_trials=budget, seeds=1, maximize=True)
@@ -66,6 +72,13 @@ def test_the_first_trials_are_the_middle_and_then_both_ends() -> None:
     first = Search(SPACE, flat).run(3)
     assert [setting.batch_size for setting in first] == [32, 256, 4]
     assert first[0].learning_rate == pytest.approx(0.001)  # the rule's centre at 32
+
+
+@pytest.mark.parametrize(("start", "second"), [(100, 128), (90, 64), (1, 4), (5_000, 256)])
+def test_a_batch_size_to_start_with_comes_second_as_the_nearest_of_the_space(start: int, second: int) -> None:
+    first = Search(SPACE, flat, start=start).run(2)
+    assert [setting.batch_size for setting in first] == [32, second]
+    assert first[1].learning_rate == pytest.approx(0.001 * math.sqrt(second / 32))  # the rule's centre there
 
 
 def test_a_probes_limit_is_never_exceeded() -> None:
