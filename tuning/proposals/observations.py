@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuning.proposals.axes import Array
 from tuning.proposals.likelihood import Pooled
@@ -23,17 +24,21 @@ class Observations:
     points: Array
     values: Array
 
+    def distinct(self) -> tuple[Array, NDArray[np.intp]]:
+        """The distinct points, and for each trial which of them it is of."""
+        _, first, where = np.unique(
+            np.nan_to_num(self.points, nan=-1.0), axis=0, return_index=True, return_inverse=True
+        )
+        return self.points[first], where.reshape(-1)
+
     def pooled(self) -> tuple[Array, Pooled]:
         """The distinct points, and their warped values taken together.
 
         A diverged training counts as the worst value there is; how bad infinity is would be anyone's guess.
         """
         values = warp(np.where(np.isnan(self.values), np.nanmin(self.values), self.values))
-        _, first, where = np.unique(
-            np.nan_to_num(self.points, nan=-1.0), axis=0, return_index=True, return_inverse=True
-        )
-        where = where.reshape(-1)
+        points, where = self.distinct()
         repeats = np.bincount(where).astype(float)
         means = np.bincount(where, weights=values) / repeats
         within = np.asarray(np.bincount(where, weights=(values - means[where]) ** 2), dtype=float)
-        return self.points[first], Pooled(means, repeats, within)
+        return points, Pooled(means, repeats, within)

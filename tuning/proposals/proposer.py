@@ -19,6 +19,7 @@ from tuning.proposals.observations import Observations
 
 _RANDOM, _MOVED = 600, 300
 _CLIMBERS, _MOVES, _ROUNDS = 5, 20, 5
+_OWN = 0.2  # share of the variance between single values that belongs to the point itself
 _FITTED = 150  # points whose likelihood is maximised; with more, a fit would take most of a proposal's time
 
 
@@ -82,11 +83,15 @@ class Proposer:
     def expect(self, seen: Observations) -> Array:
         """(n,) what is expected of the points seen, on a scale of its own.
 
-        A point that was lucky once is expected to be worse than it was, and one among good ones better.
+        A point that was lucky once is expected to be worse than it was, and one among good ones better. But a smooth
+        curve does not tell everything of each point: from the curve's value m and the mean y of the values seen there,
+        it is `m + own_share * (y - m)`.
         """
+        points, pooled = seen.pooled()
         with self._threads.limit(limits=1):
-            means, _ = self._process(*seen.pooled()).posterior(self._space.features(seen.points))
-        return means
+            means, _ = self._process(points, pooled).posterior(self._space.features(points))
+        expected = means + own_share(pooled.repeats) * (pooled.means - means)
+        return np.asarray(expected[seen.distinct()[1]])
 
     def _process(self, points: Array, pooled: Pooled) -> GaussianProcess:
         """Fitted anew where something was seen since the last time."""
@@ -129,3 +134,17 @@ class Proposer:
             leaders = np.where(higher[:, None], moved.reshape(len(leaders), _MOVES, -1)[rows, step], leaders)
             heights = np.where(higher, reached[rows, step], heights)
         return np.asarray(leaders[heights.argmax()])
+
+
+def own_share(repeats: Array) -> Array:
+    """(n,) how much of its distance from the curve is a point's own, and will be seen again, after (n,) values of it.
+
+        w = o / (o + (1 - o) / r)
+
+    with r the values and o the share of a single value's variance about the curve that all values of the point have in
+    common; the rest is noise between seeds. Too few points are repeated in a search to estimate o from them.
+
+    Source: Cressie 1993, Statistics for Spatial Data, section 2.3.1: a nugget is part error of measurement, part
+    variation on a scale smaller than the distances seen.
+    """
+    return np.asarray(_OWN / (_OWN + (1.0 - _OWN) / repeats))

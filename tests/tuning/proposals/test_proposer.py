@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tuning.proposals.axes import Array, Axis, Space
 from tuning.proposals.observations import Observations
-from tuning.proposals.proposer import Proposer, Wish
+from tuning.proposals.proposer import Proposer, Wish, own_share
 
 SPACE = Space([Axis(tuple(np.linspace(0, 1, 8))), Axis()])
 NOTHING = np.empty((0, 2))
@@ -47,6 +48,25 @@ def test_cost_pulls_towards_cheap_points_while_it_counts() -> None:
         for c in (0.0, 5.0)
     )
     assert cheap < dear
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 5])
+def test_the_share_that_is_a_points_own_is_what_normal_values_tell_of_it(repeats: int) -> None:
+    of_one = float(own_share(np.array([1.0]))[0])
+    values = of_one * np.ones((repeats, repeats)) + (1 - of_one) * np.eye(repeats)  # their covariance
+    told = of_one * np.ones(repeats) @ np.linalg.solve(values, np.ones(repeats))  # of the point, by values of mean 1
+    assert own_share(np.array([float(repeats)])) == pytest.approx(told)
+
+
+def test_what_is_expected_lies_between_a_points_values_and_its_neighbours() -> None:
+    line = np.column_stack([np.arange(8.0), np.full(8, 0.5)])
+    values = np.where(np.arange(8) == 4, 1.0, 0.1 * np.arange(8))
+    once = Proposer(SPACE, 0).expect(Observations(line, values))
+    assert once[5] < once[4] < 8 * once[5]
+    often = Observations(np.vstack([line, line, line]), np.tile(values, 3))
+    thrice = Proposer(SPACE, 0).expect(often)
+    assert thrice[4] == pytest.approx(thrice[12])
+    assert thrice[4] - thrice[5] > once[4] - once[5]
 
 
 def test_parallel_proposals_differ() -> None:
