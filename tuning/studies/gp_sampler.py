@@ -23,8 +23,8 @@ from tuning.studies.encoding import Encoding
 from tuning.studies.experience import Experience, ExperienceReader
 
 _CANDIDATES = 200
-_ORDINARY = 0.8  # share of trials whose costs count as equal; of 0, 0.5 and 0.8 the best per trial on HPOBench
-_THRIFT = 0.5  # there better than falling from 1 to 0 or to 0.5, both per trial and per second
+_FREE = 1 / 30  # of the seconds spent; 1/8, 1/15, 1/20 and quantiles of the trials took more seconds on HPOBench
+_THRIFT = 1.0  # there 0 and 0.5 take more seconds to the same regret, as does falling from 1 to 0
 
 
 class GaussianProcessSampler(BaseSampler):
@@ -44,8 +44,8 @@ class GaussianProcessSampler(BaseSampler):
         largest_fitting: Tells the largest batch size that a probe found to fit; None where nobody measured.
         start_batch_size: One to try early, such as a forecast; the nearest one of the space is. None for none.
 
-    Source: Lee et al. 2020, arXiv 2003.10870, for dividing improvement by a power of cost. They let the power fall to 0
-    as the budget is spent.
+    Source: Snoek, Larochelle and Adams 2012, arXiv 1206.2944, for improvement per second; Lee et al. 2020, arXiv
+    2003.10870, for letting cost count less as the budget is spent: here what counts as dear grows with what was spent.
     """
 
     def __init__(
@@ -139,16 +139,17 @@ class GaussianProcessSampler(BaseSampler):
         return MemoryEvidence(sizes(known.failed), models(known.failed), sizes(known.worked), models(known.worked))
 
     def _log_cost(self, known: Experience) -> Callable[[Array], Array]:
-        """Of points; nothing is gained by being cheaper than what is dear among the trials so far.
+        """Of points; nothing is gained by being cheaper than a small part of the seconds spent so far.
 
-        Without that floor a search spends its first trials on what costs next to nothing and teaches as much.
+        Without that floor a search spends its trials on what costs next to nothing and teaches as little. With it a
+        search begins with cheap trials and may afford dearer ones the longer it lasts, without being told a budget.
         """
         model = fit_cost(
             self._coordinates.batch_sizes(known.timed), self._coordinates.features_of_cost(known.timed), known.seconds
         )
         if model is None:
             return lambda points: np.zeros(len(points))
-        floor = float(np.log(np.quantile(known.seconds, _ORDINARY)))
+        floor = float(np.log(_FREE * known.seconds.sum()))
 
         def log_cost(points: Array) -> Array:
             sizes, features = self._coordinates.batch_sizes(points), self._coordinates.features_of_cost(points)

@@ -29,6 +29,7 @@ class Search:
         budget: int = 20,
         limit: int | None = None,
         start: int | None = None,
+        seconds: Callable[[Setting], float] = lambda _: 1.0,
     ) -> None:
         encoding = Encoding(space, search_rates=True)
         self.sampler = GaussianProcessSampler(
@@ -36,7 +37,7 @@ class Search:
         )
         self.study = optuna.create_study(direction="maximize", sampler=self.sampler)
         self._plan = BayesianPlan(space, max_trials=budget, seeds=1, maximize=True)
-        self._ending = ending
+        self._ending, self._seconds = ending, seconds
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -49,8 +50,10 @@ class Search:
         return trial
 
     def end(self, trial: optuna.Trial) -> None:
-        status, score = self._ending(self.records[-1].setting)
-        trial.set_user_attr(CLOSING, closing(TrialOutcome("t", status, seconds=1.0), (), score))
+        setting = self.records[-1].setting
+        status, score = self._ending(setting)
+        outcome = TrialOutcome("t", status, seconds=self._seconds(setting))
+        trial.set_user_attr(CLOSING, closing(outcome, (), score))
         told = {
             Status.COMPLETED: optuna.trial.TrialState.COMPLETE,
             Status.OUT_OF_MEMORY: optuna.trial.TrialState.PRUNED,
@@ -109,6 +112,15 @@ def test_parallel_trials_are_distinct() -> None:
         search.start()
     settings = [record.setting for record in search.records]
     assert len(set(settings[-4:])) == 4
+
+
+def test_dear_trials_wait_until_their_cost_is_small_beside_what_was_spent() -> None:
+    def seconds(setting: Setting) -> float:
+        return 2560 / setting.batch_size
+
+    after_the_start = [seconds(setting) for setting in Search(SPACE, flat, seconds=seconds).run(10)[3:]]
+    where_all_cost_the_same = [seconds(setting) for setting in Search(SPACE, flat).run(10)[3:]]
+    assert 2 * sum(after_the_start) < sum(where_all_cost_the_same)
 
 
 def test_a_resumed_study_is_learnt_from() -> None:
