@@ -205,6 +205,7 @@ BAD = [
     (("grid", "digits", "--threads", "many"), "--threads must be a whole number or 'auto'; got 'many'"),
     (("grid", "digits", "--threads", "0"), "threads must be at least 1; got 0"),
     (("grid", "digits", "--tracking-uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
+    (("bayes", "digits", "--start-batch-size", "0"), "start_batch_size must be at least 1; got 0"),
     (("pick",), "store"),
     (("frobnicate",), "invalid choice"),
 ]
