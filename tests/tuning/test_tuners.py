@@ -123,6 +123,7 @@ def test_the_answer_says_how_to_train_the_final_model(tmp_path: Path, tracker: R
         "jit_compile": False,
         "examples_per_second": pytest.approx(800),
         "plain_fit_examples_per_second": pytest.approx(200),
+        "threads": None,
     }
     assert "trains 200 examples per second" in tuner.answer.to_markdown()
     assert "4.0 times as many" in tuner.answer.to_markdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from tuning.probes import Throughput, ThroughputRequest
 from tuning.probing.asking import ask
 from tuning.selection.recommendation import Recommendation
 from tuning.studies.records import TrialRecord
-from tuning.trial import Status
+from tuning.trial import HyperparameterValue, Status
 
 _CHUNKS, _CHUNK_S = 3, 0.2
 
@@ -29,6 +30,7 @@ class TrainingAdvice:
         jit_compile: Whether XLA compiled it.
         examples_per_second: Steady training throughput of that loop.
         plain_fit_examples_per_second: The same of plain `model.fit`, compiled as the build function compiles.
+        threads: Of the CPU, for both; None for a thread per core.
     """
 
     batch_size: int
@@ -37,6 +39,7 @@ class TrainingAdvice:
     jit_compile: bool
     examples_per_second: float
     plain_fit_examples_per_second: float
+    threads: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -45,13 +48,25 @@ class TrainingAdvice:
     def tell(self) -> str:
         """Two sentences for people."""
         plain, ours = self.plain_fit_examples_per_second, self.examples_per_second
-        first = f"Plain model.fit(batch_size={self.batch_size}) trains {plain:,.0f} examples per second here."
+        first = (
+            f"Plain model.fit(batch_size={self.batch_size}) trains {plain:,.0f} examples per second "
+            f"here{self._tell_threads()}."
+        )
         if self.loop == "keras":
             return first
         return (
             f"{first} The trials used the {self.loop!r} loop, at {ours:,.0f} ({ours / plain:.1f} times as many); "
             f"the nearest that Keras itself offers is compile(steps_per_execution={self.steps_per_execution}, "
             f"jit_compile={self.jit_compile})."
+        )
+
+    def _tell_threads(self) -> str:
+        if self.threads is None:
+            return ""
+        number = "one CPU thread" if self.threads == 1 else f"{self.threads} CPU threads"
+        return (
+            f" with {number}, as in the trials: start Python with TF_NUM_INTRAOP_THREADS={self.threads} and "
+            f"TF_NUM_INTEROP_THREADS={self.threads}"
         )
 
 
@@ -72,13 +87,14 @@ def advise(
     if not rates:
         return None
     ours, settings = trials[0].loop, trials[0].settings
-    plain = _measure(executor, recommendation, "keras", epochs)
+    threads = _fewer_than_all(settings.get("intra_op_threads"))
+    plain = _measure(executor, recommendation, "keras", epochs, threads)
     if ours == "keras":
         own = plain
     elif len(executor.devices) == 1:
         own = statistics.median(rates)
     else:
-        own = _measure(executor, recommendation, ours, epochs)
+        own = _measure(executor, recommendation, ours, epochs, threads)
     if plain is None or own is None:
         return None
     return TrainingAdvice(
@@ -88,6 +104,7 @@ def advise(
         jit_compile=bool(settings.get("jit_compile")),
         examples_per_second=own,
         plain_fit_examples_per_second=plain,
+        threads=threads,
     )
 
 
@@ -100,7 +117,13 @@ def _matches(record: TrialRecord, recommendation: Recommendation) -> bool:
     )
 
 
-def _measure(executor: Executor, recommendation: Recommendation, loop: str, epochs: int) -> float | None:
+def _fewer_than_all(threads: HyperparameterValue) -> int | None:
+    return threads if isinstance(threads, int) and threads < (os.cpu_count() or 1) else None
+
+
+def _measure(
+    executor: Executor, recommendation: Recommendation, loop: str, epochs: int, threads: int | None
+) -> float | None:
     request = ThroughputRequest(
         f"throughput-{loop}",
         recommendation.batch_size,
@@ -109,6 +132,7 @@ def _measure(executor: Executor, recommendation: Recommendation, loop: str, epoc
         hyperparameters=dict(recommendation.hyperparameters),
         chunks=_CHUNKS,
         chunk_seconds=_CHUNK_S,
+        threads=threads,
     )
     answer = ask(executor, request)
     return answer.batch_size / answer.seconds_per_update if isinstance(answer, Throughput) else None

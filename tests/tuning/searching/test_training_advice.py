@@ -21,13 +21,13 @@ def recommendation() -> Recommendation:
     return recommend(results, maximize=True)
 
 
-def record(number: int, loop: str, rate: float | None, batch_size: int = 32) -> TrialRecord:
+def record(number: int, loop: str, rate: float | None, batch_size: int = 32, threads: int | None = None) -> TrialRecord:
     outcome = TrialOutcome(
         str(number),
         Status.COMPLETED,
         loop=loop,
         examples_per_second=rate,
-        settings={"steps_per_execution": 45, "jit_compile": False},
+        settings={"steps_per_execution": 45, "jit_compile": False, "intra_op_threads": threads},
     )
     return TrialRecord(str(number), number, Setting(batch_size, None), number, "search", outcome)
 
@@ -53,6 +53,31 @@ def test_workers_that_disturbed_one_another_are_measured_alone() -> None:
     advice = advise(executor(workers=2), recommendation(), [record(0, "device", 7000.0)], epochs=2)
     assert advice is not None
     assert advice.examples_per_second == pytest.approx(32 / MEASURED_S["device"])
+
+
+@pytest.mark.parametrize(("threads", "told"), [(1, "one CPU thread"), (3, "3 CPU threads")])
+def test_fewer_threads_than_cores_are_measured_and_told(
+    threads: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    measuring = executor(workers=2)
+    advice = advise(measuring, recommendation(), [record(0, "device", 7000.0, threads=threads)], epochs=2)
+    assert advice is not None
+    assert advice.threads == threads
+    assert [request.threads for request in measuring.probed if isinstance(request, ThroughputRequest)] == [threads] * 2
+    sentence, *_ = advice.tell().split(". ")
+    assert sentence.endswith(
+        f"examples per second here with {told}, as in the trials: start Python with "
+        f"TF_NUM_INTRAOP_THREADS={threads} and TF_NUM_INTEROP_THREADS={threads}"
+    )
+
+
+def test_a_thread_per_core_is_what_anyone_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    advice = advise(executor(), recommendation(), [record(0, "device", 7000.0, threads=4)], epochs=2)
+    assert advice is not None
+    assert advice.threads is None
+    assert "thread" not in advice.tell()
 
 
 def test_plain_fit_has_one_figure() -> None:
