@@ -18,7 +18,8 @@ class SearchOptions:
         tracking_uri: MLflow's store; None for `sqlite:///mlflow.db` in the working directory.
         storage: Optuna storage URL; None for a journal file in the study's directory.
         workers: Worker processes; None for one per visible GPU, or one on the CPU.
-        threads: CPU threads of a worker; None for an equal share of the cores.
+        threads: CPU threads of a worker; None for an equal share of the cores, but one for batch sizes that train
+            faster so, where that is worth timing.
         loop: How models are trained: "auto", "keras", "device" or "xla".
         rule: How the recommendation picks: "fastest", "balanced" or "quality".
         tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.

@@ -60,6 +60,7 @@ class StagedSearch(BatchSizeTuner):
 
     kind = "tune"
     prunes = True
+    chooses_threads = False  # it answers for plain fit, which it times with all threads
 
     def __init__(self, hypermodel: Any, objective: Any = None, *, first_seed: int = 0, **rest: Any) -> None:
         if "max_trials" in rest:

@@ -58,7 +58,7 @@ def search_options() -> Parser:
     how.add_argument("--study", metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
     how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
-    how.add_argument("--threads", default="auto", metavar="N", help="of a worker on the CPU; auto shares the cores")
+    how.add_argument("--threads", default="auto", metavar="N", help="of a worker on the CPU (auto: measured)")
     how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
     add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")

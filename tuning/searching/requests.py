@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tuning.search_arguments import SearchArguments
 from tuning.studies.kept_models import KeptModels
 from tuning.studies.oracle import OptunaOracle
@@ -18,6 +20,7 @@ class TrialRequests:
         loop: What was asked for; "auto" is asked of a worker once for each compiled program.
         kept: Where weights are saved.
         betas_at: The batch size from which the optimizer's decay constants follow; None leaves them alone.
+        threads: Of the CPU for a batch size, None for a worker's own.
     """
 
     def __init__(
@@ -28,12 +31,14 @@ class TrialRequests:
         loop: str,
         kept: KeptModels,
         betas_at: int | None = None,
+        threads: Callable[[int], int | None] = lambda _: None,
     ) -> None:
         self._oracle = oracle
         self._arguments = arguments
         self._loop = loop
         self._kept = kept
         self._betas_at = betas_at
+        self._threads = threads
 
     def make(self, record: TrialRecord) -> TrialRequest:
         """The request for a trial that is about to start."""
@@ -50,6 +55,7 @@ class TrialRequests:
             weights_path=self._kept.path_to_save(record.trial_id),
             goal=budget.goal,
             betas_at=self._betas_at,
+            threads=self._threads(record.setting.batch_size),
         )
 
     def _loop_for(self, record: TrialRecord) -> str:

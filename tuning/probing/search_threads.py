@@ -1,0 +1,98 @@
+"""Before a search: do its small batch sizes train faster with one CPU thread? Timed only where that can pay."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from tuning.execution.executor import Executor
+from tuning.probes import Throughput, ThroughputRequest
+from tuning.probing.asking import ask
+from tuning.probing.thread_choice import ThreadChoice
+from tuning.search_arguments import SearchArguments
+
+_CHUNKS, _CHUNK_S = 3, 0.1
+# What one thread is hoped to save. Measured on 2 cores at batch size 4: of an MLP's update under XLA 0.07 ms of 0.2, of
+# an LSTM's 0.25 of 0.65, of a CNN's without XLA 0.9 of 1.4.
+_HOPED_SHARE = {"xla": 0.35}
+_HOPED_SHARE_ELSE = 0.5
+_MOST_HOPED_S = 1e-3
+_LEAST_UPDATES = 7000  # 1 ms saved of each is what a second worker and the timings cost
+_START_S = 4.5  # of a second worker
+_TIMINGS_LOST = 1.5  # in terms of the first, whose program is made from nothing; the trials use what they can again
+
+
+def could_pay(executor: Executor, updates: Mapping[int, float]) -> bool:
+    """Whether a search has a CPU of several cores to itself, and so many updates that a choice may save time.
+
+    Args:
+        executor: Of the search.
+        updates: Of all its trials, by batch size.
+    """
+    is_alone = len(executor.devices) == 1 and executor.devices[0].startswith("cpu")
+    return is_alone and (os.cpu_count() or 1) > 1 and sum(updates.values()) >= _LEAST_UPDATES
+
+
+def choose_threads(
+    executor: Executor,
+    updates: Mapping[int, float],
+    *,
+    loop: str,
+    arguments: SearchArguments,
+    now: Callable[[], float] = time.monotonic,
+) -> ThreadChoice:
+    """Time all threads against one at the smallest batch size, then in the middle, then at the largest.
+
+    Ends after the first timing, whose program the trials use again, unless that lets hope for twice what a second
+    worker and the other timings cost. Larger sizes are timed only while one thread could save more there than the last
+    two timings took.
+    Nothing is chosen where a size cannot be timed: its trials will tell why.
+
+    The build function's hyperparameters are at their defaults.
+
+    Args:
+        executor: Idle.
+        updates: Of all the search's trials, by batch size, ascending.
+        loop: Of the trials.
+        arguments: Of the search.
+        now: The clock, in seconds.
+    """
+    sizes, found = list(updates), dict[int, tuple[float, float]]()
+    for size in dict.fromkeys((sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1])):
+        begin = now()
+        every = _timed(executor, size, None, loop, arguments)
+        if every is None or (not found and not _is_worth_more(every, sum(updates.values()), now() - begin)):
+            break
+        one = _timed(executor, size, 1, loop, arguments)
+        if one is None:
+            break
+        found[size] = (one.seconds_per_update, every.seconds_per_update)
+        gain = every.seconds_per_update - one.seconds_per_update
+        if gain * sum(updates[other] for other in sizes if other > size) <= now() - begin:
+            break
+    return ThreadChoice(found)
+
+
+def _is_worth_more(every: Throughput, updates: float, seconds: float) -> bool:
+    """Whether one thread may save twice what finding out costs, in so many updates and after so many seconds."""
+    share = _HOPED_SHARE.get(every.loop, _HOPED_SHARE_ELSE)
+    hoped = min(share * every.seconds_per_update, _MOST_HOPED_S)
+    return hoped * updates > 2 * (_START_S + _TIMINGS_LOST * seconds)
+
+
+def _timed(
+    executor: Executor, size: int, threads: int | None, loop: str, arguments: SearchArguments
+) -> Throughput | None:
+    request = ThroughputRequest(
+        f"threads-{threads or 'all'}-{size}",
+        size,
+        loop=loop,
+        epochs=arguments.epochs,
+        evaluation_batch_size=arguments.evaluation_batch_size,
+        chunks=_CHUNKS,
+        chunk_seconds=_CHUNK_S,
+        threads=threads,
+    )
+    answer = ask(executor, request)
+    return answer if isinstance(answer, Throughput) else None
