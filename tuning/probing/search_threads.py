@@ -45,8 +45,8 @@ def choose_threads(
     """Time all threads against one at the smallest batch size, then in the middle, then at the largest.
 
     Ends after the first timing, whose program the trials use again, unless that lets hope for twice what a second
-    worker and the other timings cost. Larger sizes are timed only while one thread could save more there than the last
-    two timings took.
+    worker and the other timings cost. Larger sizes are timed only while one thread could save more there than two such
+    timings take.
     Nothing is chosen where a size cannot be timed: its trials will tell why.
 
     The build function's hyperparameters are at their defaults.
@@ -62,14 +62,15 @@ def choose_threads(
     for size in dict.fromkeys((sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1])):
         begin = now()
         every = _timed(executor, size, None, loop, arguments)
-        if every is None or (not found and not _is_worth_more(every, sum(updates.values()), now() - begin)):
+        took = now() - begin
+        if every is None or (not found and not _is_worth_more(every, sum(updates.values()), took)):
             break
         one = _timed(executor, size, 1, loop, arguments)
         if one is None:
             break
         found[size] = (one.seconds_per_update, every.seconds_per_update)
         gain = every.seconds_per_update - one.seconds_per_update
-        if gain * sum(updates[other] for other in sizes if other > size) <= now() - begin:
+        if gain * sum(updates[other] for other in sizes if other > size) <= 2 * took:
             break
     return ThreadChoice(found)
 

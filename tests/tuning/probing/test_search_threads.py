@@ -87,6 +87,13 @@ def test_one_thread_is_not_timed_where_that_costs_more_than_it_may_save(
     assert Machine(lambda *_: 0.0012, timing_s=2.0).choose() != ThreadChoice()
 
 
+def test_larger_sizes_are_timed_only_for_what_they_could_gain() -> None:
+    machine = Machine(two_cores, timing_s=2.0)
+    choice = machine.choose({4: 20_000.0, 16: 3_000.0, 64: 1_000.0})  # 0.92 ms of 4,000 updates are less than 4 s
+    assert [size for size in UPDATES if choice.threads(size) == 1] == [4]
+    assert machine.asked == [(4, None), (4, 1)]
+
+
 def test_where_all_threads_are_faster_nothing_more_is_timed() -> None:
     machine = Machine(lambda _, threads: 0.003 if threads == 1 else 0.002)
     choice = machine.choose()
