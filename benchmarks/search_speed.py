@@ -2,6 +2,7 @@
 
     python benchmarks/search_speed.py                     # all three models, about half an hour on 2 cores
     python benchmarks/search_speed.py mlp --examples 6000 # one model, fewer examples
+    python benchmarks/search_speed.py cnn --seeds 3       # as many trainings of each batch size as `grid` makes
 
 Every peer trains the same models on the same arrays at the same learning rates, one trial after the other, for the
 same epochs. Images are MNIST (`../shared/data/mnist_60k_3k.npz`), or scikit-learn's digits, enlarged and repeated,
@@ -15,10 +16,12 @@ import argparse
 import importlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +85,9 @@ def compiled(layers: list[Any]) -> Any:
     return model
 
 
+Trials = dict[int, tuple[float, float]]
+"""By batch size the seconds of its trainings together, and the mean of their final validation accuracies."""
+
 MODELS: dict[str, Callable[[], Any]] = {"mlp": build_mlp, "cnn": build_cnn, "lstm": build_lstm}
 
 
@@ -90,8 +96,8 @@ def learning_rate(batch_size: int) -> float:
 
 
 def by_keras_tuner(
-    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int
-) -> dict[int, tuple[float, float]]:
+    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int, seeds: int
+) -> Trials:
     """The usual way: `fit` overridden with `batch_size=hp.Choice(...)`."""
     import keras
     import keras_tuner
@@ -104,9 +110,12 @@ def by_keras_tuner(
         def fit(self, hp: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
             size = hp.get("batch_size")
             model.optimizer.learning_rate = learning_rate(size)
-            return model.fit(*args, batch_size=size, **kwargs)
+            fitted = model.fit(*args, batch_size=size, **kwargs)
+            scores[size].append(fitted.history["val_accuracy"][-1])
+            return fitted
 
-    found: dict[int, tuple[float, float]] = {}
+    scores: dict[int, list[float]] = defaultdict(list)
+    seconds: dict[int, float] = {}
 
     class Tuner(keras_tuner.GridSearch):
         def _configure_tensorboard_dir(self, *_: Any) -> None:
@@ -114,50 +123,47 @@ def by_keras_tuner(
 
         def on_trial_begin(self, _trial: Any) -> None:
             self.began = time.perf_counter()
-            keras.utils.set_random_seed(0)
+            keras.utils.set_random_seed(0)  # once a trial: KerasTuner gives its executions no seeds of their own
 
         def on_trial_end(self, trial: Any) -> None:
             super().on_trial_end(trial)
-            history = trial.metrics.get_history("val_accuracy")
-            found[trial.hyperparameters.get("batch_size")] = (time.perf_counter() - self.began, history[-1].value[0])
+            seconds[trial.hyperparameters.get("batch_size")] = time.perf_counter() - self.began
 
     x, y, x_val, y_val = data
-    tuner = Tuner(Model(), objective="val_accuracy", directory=".", project_name="peer")
+    tuner = Tuner(Model(), objective="val_accuracy", directory=".", project_name="peer", executions_per_trial=seeds)
     tuner.search(x, y, validation_data=(x_val, y_val), epochs=epochs, verbose=0)
-    return found
+    return {size: (seconds[size], statistics.fmean(scores[size])) for size in sizes}
 
 
-def by_optuna(
-    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int
-) -> dict[int, tuple[float, float]]:
+def by_optuna(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int, seeds: int) -> Trials:
     """A study whose objective calls `model.fit`."""
     import keras
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     x, y, x_val, y_val = data
-    found: dict[int, tuple[float, float]] = {}
+    scores: dict[int, list[float]] = defaultdict(list)
+    seconds: dict[int, float] = defaultdict(float)
 
     def objective(trial: optuna.Trial) -> float:
         size, began = trial.suggest_categorical("batch_size", sizes), time.perf_counter()
         keras.backend.clear_session()
-        keras.utils.set_random_seed(0)
+        keras.utils.set_random_seed(len(scores[size]))
         model = build()
         model.optimizer.learning_rate = learning_rate(size)
         fitted = model.fit(x, y, batch_size=size, epochs=epochs, validation_data=(x_val, y_val), verbose=0)
-        found[size] = (time.perf_counter() - began, fitted.history["val_accuracy"][-1])
-        return found[size][1]
+        seconds[size] += time.perf_counter() - began
+        scores[size].append(fitted.history["val_accuracy"][-1])
+        return scores[size][-1]
 
     study = optuna.create_study(direction="maximize", storage="sqlite:///optuna.db")
-    for size in sizes:
+    for size in sizes * seeds:
         study.enqueue_trial({"batch_size": size})
-    study.optimize(objective, n_trials=len(sizes))
-    return found
+    study.optimize(objective, n_trials=len(sizes) * seeds)
+    return {size: (seconds[size], statistics.fmean(scores[size])) for size in sizes}
 
 
-def by_batch_size(
-    build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int
-) -> dict[int, tuple[float, float]]:
+def by_batch_size(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[int], epochs: int, seeds: int) -> Trials:
     """This project, as its users call it."""
     from search_spaces import BatchSize
     from tuning import GridSearch
@@ -175,28 +181,32 @@ def by_batch_size(
             super().end_trial(outcome)
 
     x, y, x_val, y_val = data
-    tuner = GridSearch(build, batch_size=BatchSize.of(*sizes), seeds=1, tracker=Timed(), keep_models=0)
+    tuner = GridSearch(build, batch_size=BatchSize.of(*sizes), seeds=seeds, tracker=Timed(), keep_models=0)
     tuner.search(x, y, validation_data=(x_val, y_val), epochs=epochs, verbose=0)
+    found: dict[int, list[Any]] = defaultdict(list)
+    for record in tuner.oracle.records:
+        began, ended = moments[record.trial_id]
+        found[record.setting.batch_size].append((ended - began, record.score))
     return {
-        record.setting.batch_size: (moments[record.trial_id][1] - moments[record.trial_id][0], record.score or 0.0)
-        for record in tuner.oracle.records
+        size: (sum(each for each, _ in runs), statistics.fmean(score for _, score in runs))
+        for size, runs in found.items()
     }
 
 
-def run_peer(peer: str, model: str, examples: int, sizes: list[int], epochs: int) -> None:
+def run_peer(peer: str, model: str, examples: int, sizes: list[int], epochs: int, seeds: int) -> None:
     """In a process and a directory of its own; prints one JSON line."""
     for module in ("keras", "keras_tuner", "optuna", "tuning"):  # imports are held out of every peer's time
         importlib.import_module(module)
     data = load_images(examples)
     search = {"keras_tuner": by_keras_tuner, "optuna": by_optuna, "batch_size": by_batch_size}[peer]
     began = time.perf_counter()
-    found = search(MODELS[model], data, sizes, epochs)
+    found = search(MODELS[model], data, sizes, epochs, seeds)
     wall = time.perf_counter() - began
     print("RESULT " + json.dumps({"wall": wall, "trials": {str(size): value for size, value in found.items()}}))
 
 
-def measure(peer: str, model: str, examples: int, sizes: list[int], epochs: int) -> dict[str, Any]:
-    arguments = [peer, model, str(examples), ",".join(map(str, sizes)), str(epochs)]
+def measure(peer: str, model: str, examples: int, sizes: list[int], epochs: int, seeds: int) -> dict[str, Any]:
+    arguments = [peer, model, str(examples), ",".join(map(str, sizes)), str(epochs), str(seeds)]
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
             [sys.executable, __file__, "--peer", *arguments],
@@ -215,22 +225,18 @@ def measure(peer: str, model: str, examples: int, sizes: list[int], epochs: int)
 
 def report(model: str, examples: int, sizes: list[int], epochs: int, results: dict[str, dict[str, Any]]) -> None:
     ours = results["batch_size"]
-    print(f"\n{model}: {examples:,} examples, {epochs} epochs, {len(sizes)} trials")
-    print(
-        f"{'':14s}{'wall s':>9s}{'trials/h':>10s}{'ratio':>8s}   speed-up of a trial at batch "
-        + ", ".join(map(str, sizes))
-    )
-    for peer in PEERS:
-        found = results[peer]
+    print(f"\n{model}: {examples:,} examples, {epochs} epochs")
+    print(f"{'':14s}{'wall s':>9s}{'ratio':>8s}   speed-up of the trials at batch " + ", ".join(map(str, sizes)))
+    for peer, found in results.items():
         each = [found["trials"][str(size)][0] / ours["trials"][str(size)][0] for size in sizes]
-        rate = 3600 * len(sizes) / found["wall"]
         told = "  ".join(f"{ratio:.2f}" for ratio in each)
-        print(f"{peer:14s}{found['wall']:9.1f}{rate:10.0f}{found['wall'] / ours['wall']:8.2f}   {told}")
-    for peer in PEERS[:2]:
-        gaps = {size: results[peer]["trials"][str(size)][1] - ours["trials"][str(size)][1] for size in sizes}
-        most = max(gaps, key=lambda size: abs(gaps[size]))
-        scores = f"{ours['trials'][str(most)][1]:.4f} and {results[peer]['trials'][str(most)][1]:.4f}"
-        print(f"final validation accuracies differ most from {peer} at batch {most}: {scores}")
+        print(f"{peer:14s}{found['wall']:9.1f}{found['wall'] / ours['wall']:8.2f}   {told}")
+    for peer, found in results.items():
+        if peer != "batch_size":
+            gaps = {size: found["trials"][str(size)][1] - ours["trials"][str(size)][1] for size in sizes}
+            most = max(gaps, key=lambda size: abs(gaps[size]))
+            scores = f"{ours['trials'][str(most)][1]:.4f} and {found['trials'][str(most)][1]:.4f}"
+            print(f"final validation accuracies differ most from {peer} at batch {most}: {scores}", flush=True)
 
 
 def main() -> None:
@@ -238,21 +244,21 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL", help="mlp, cnn, lstm")
     parser.add_argument("--examples", type=int)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each batch size (1)")
+    parser.add_argument("--peers", nargs="+", choices=PEERS[:2], default=PEERS[:2], metavar="PEER")
     parser.add_argument("--batch-sizes", default=",".join(map(str, BATCH_SIZES)))
     arguments = parser.parse_args()
     sizes = [int(word) for word in arguments.batch_sizes.split(",")]
     for model in arguments.models:
         examples = arguments.examples or EXAMPLES[model]
         usable = [size for size in sizes if size <= examples]
-        epochs = arguments.epochs
-        report(
-            model, examples, usable, epochs, {peer: measure(peer, model, examples, usable, epochs) for peer in PEERS}
-        )
+        plan = (model, examples, usable, arguments.epochs)
+        report(*plan, {peer: measure(peer, *plan, arguments.seeds) for peer in (*arguments.peers, PEERS[2])})
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--peer"]:
         sizes = [int(word) for word in sys.argv[5].split(",")]
-        run_peer(sys.argv[2], sys.argv[3], int(sys.argv[4]), sizes, int(sys.argv[6]))
+        run_peer(sys.argv[2], sys.argv[3], int(sys.argv[4]), sizes, int(sys.argv[6]), int(sys.argv[7]))
     else:
         main()
