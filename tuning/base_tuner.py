@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,28 +13,22 @@ from search_spaces.batch_size import BatchSize
 from search_spaces.data import leaves
 from search_spaces.learning_rate import KERAS_BATCH_SIZE, LearningRate
 from search_spaces.space import SearchSpace
-from tuning.answer import Answer
+from tuning.answering_tuner import AnsweringTuner
 from tuning.execution.executor import Executor
 from tuning.execution.starting import running_executor
 from tuning.options import SearchOptions, read_options
 from tuning.probing.capped import CappedExecutor
 from tuning.probing.search_memory import as_outcome, limit_of_search, memory_of_search
 from tuning.probing.thread_choice import ThreadChoice
-from tuning.reporting.evidence import evidence_of_search
-from tuning.reporting.page import FILE_NAME, ReportWarning, render_report
 from tuning.reporting.provenance import provenance
 from tuning.search_arguments import SearchArguments, read_search_arguments
 from tuning.searching.deadline import Deadline
 from tuning.searching.loop import SearchLoop, relog
-from tuning.searching.notes import notes_of
 from tuning.searching.preparation import describe_model, resolve_objective, resolve_space, settings_of
 from tuning.searching.progress import SearchProgress
 from tuning.searching.requests import TrialRequests
 from tuning.searching.threads import threads_of_study
 from tuning.searching.training_advice import advise
-from tuning.selection.recommendation import Recommendation, recommend
-from tuning.selection.results import TrialResult
-from tuning.selection.trade_offs import TradeOffs, split_objectives, trade_offs
 from tuning.studies.halving import Halving
 from tuning.studies.oracle import OptunaOracle
 from tuning.studies.plans import Plan
@@ -44,13 +37,12 @@ from tuning.studies.sampler import quiet_optuna
 from tuning.studies.study import StudyLock, check_settings, journal_of, open_study, set_aside
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
-from tuning.worker_built_tuner import WorkerBuiltTuner
 
 PROBE = "probe"
 _PROBE_ID = "probe"
 
 
-class BatchSizeTuner(WorkerBuiltTuner):
+class BatchSizeTuner(AnsweringTuner):
     """What both tuners share; use `GridSearch` or `BayesianOptimization`.
 
     Args:
@@ -104,25 +96,22 @@ class BatchSizeTuner(WorkerBuiltTuner):
         for name, value in (("seeds", seeds), ("max_trials", max_trials)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}.")
-        self.options = options or read_options(more_options)
-        self.asked_objective, self.further_objectives = split_objectives(objective)
-        self.max_trials, self.seeds = max_trials, seeds
+        self.max_trials = max_trials
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self._given_hypermodel, self._fresh, self._tracker = hypermodel, overwrite, tracker
-        self._largest_fitting: int | None = None
-        self._answer: Answer | None = None
         self._betas_at: int | None = None
         self._deadline = Deadline()
         self._threads = ThreadChoice()
-        self._settings: dict[str, str] = {}
         quiet_optuna()
         super().__init__(
             OptunaOracle(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
             hypermodel,
+            objective,
+            seeds=seeds,
+            options=options or read_options(more_options),
             directory=directory,
             project_name=project_name,
             kind=self.kind,
-            keep_models=self.options.keep_models,
         )
 
     def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
@@ -163,46 +152,9 @@ class BatchSizeTuner(WorkerBuiltTuner):
             self._run(arguments, within, tracker)
             found = self.recommend()
             advice = advise(executor, found, self.oracle.records, epochs=arguments.epochs)
-            where = (self.project_name, tracker.tracking_uri, tracker.experiment_id)
-            self._answer = Answer(found, *where, advice, self._trade_offs(found))
-            tracker.log_recommendation(self._answer.to_json(), self._answer.to_markdown(), self._report())
+            self._record_answer(found, advice, tracker)
         finally:
             lock.release()
-
-    def recommend(self, **rule: Any) -> Recommendation:
-        """Recommend a batch size from the trials so far.
-
-        Args:
-            rule: `rule`, `tolerance`, `target`: override the tuner's options; see `selection.recommend`.
-
-        Raises:
-            NothingToRecommend: If no trial completed.
-        """
-        chosen = {"rule": self.options.rule, "tolerance": self.options.tolerance, "target": self.target} | rule
-        return recommend(
-            self._results(),
-            maximize=self.oracle.maximize,
-            objective=self.oracle.objective.name,
-            notes=self._notes(),
-            planned_seeds=self.seeds,
-            **chosen,
-        )
-
-    @property
-    def target(self) -> float | None:
-        """The score by the time to which batch sizes are judged; None if there is none."""
-        return self.options.target
-
-    @property
-    def answer(self) -> Answer:
-        """The recommendation with which the last search ended, and where its trials are.
-
-        Raises:
-            ValueError: If nothing has been searched yet.
-        """
-        if self._answer is None:
-            raise ValueError("There is no answer yet; call search() first.")
-        return self._answer
 
     def default_batch_size(self, n_train: int) -> BatchSize | None:  # noqa: ARG002  (StagedSearch needs it)
         """Sizes to try where none were asked for; None for the default."""
@@ -296,13 +248,13 @@ class BatchSizeTuner(WorkerBuiltTuner):
         if self.options.threads is not None:
             return ThreadChoice()
         sizes = space.batch_size.values()
-        examples = arguments.epochs * arguments.data.n_train
-        trials_per_size = (self.max_trials or self.seeds * len(sizes)) / len(sizes)
+        trials_per_size = self.oracle.plan.total(self.oracle.records) / len(sizes)
+        examples = trials_per_size * arguments.epochs * arguments.data.n_train
         return threads_of_study(
             self.oracle,
             executor,
             tracker,
-            {size: trials_per_size * examples / size for size in sizes},
+            {size: examples / size for size in sizes},
             loop=self.options.loop,
             arguments=arguments,
             may_choose=self.chooses_threads and self._largest_fitting is None,
@@ -341,34 +293,3 @@ class BatchSizeTuner(WorkerBuiltTuner):
         running = {record.trial_id for record in self.oracle.records if record.outcome is None}
         best = {trial.trial_id for trial in self.oracle.get_best_trials(self._kept.limit)}
         self._kept.keep(best | running)
-
-    def _report(self) -> dict[str, str]:
-        """The page that goes with the recommendation, where there is a place for it and it can be drawn."""
-        if not self.answer.tracking_uri:
-            return {}
-        maximize = self.oracle.maximize
-        try:
-            evidence = evidence_of_search(
-                self.answer, self._results(), maximize=maximize, target=self.target, settings=self._settings
-            )
-            return {FILE_NAME: render_report(evidence)}
-        except Exception as error:  # whatever a drawing raises, the answer has been found
-            warnings.warn(
-                f"The report could not be drawn: {type(error).__name__}: {error}. The answer is complete without it.",
-                ReportWarning,
-                stacklevel=2,
-            )
-            return {}
-
-    def _results(self) -> list[TrialResult]:
-        """Every trial that has ended."""
-        name = self.oracle.objective.name
-        return [record.result(name) for record in self.oracle.records if record.outcome is not None]
-
-    def _trade_offs(self, found: Recommendation) -> TradeOffs | None:
-        if not self.further_objectives:
-            return None
-        return trade_offs(found.table, found.objective, self.further_objectives, maximize=self.oracle.maximize)
-
-    def _notes(self) -> list[str]:
-        return notes_of(self._description, self.options, self.oracle.records, self._largest_fitting)

@@ -147,7 +147,7 @@ def test_a_report_that_cannot_be_drawn_costs_no_answer(tmp_path: Path, monkeypat
     def fails(_: Any) -> str:
         raise ValueError("no such figure")
 
-    monkeypatch.setattr("tuning.base_tuner.render_report", fails)
+    monkeypatch.setattr("tuning.answering_tuner.render_report", fails)
     tracker = RecordingTracker()
     tracker.tracking_uri = f"sqlite:///{tmp_path / 'nothing.db'}"
     staged = tuner(tmp_path, tracker)
