@@ -102,6 +102,7 @@ class BatchSizeTuner(AnsweringTuner):
         self._betas_at: int | None = None
         self._deadline = Deadline()
         self._threads = ThreadChoice()
+        self._trainings = 1
         quiet_optuna()
         super().__init__(
             OptunaOracle(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
@@ -148,6 +149,7 @@ class BatchSizeTuner(AnsweringTuner):
         try:
             self._open(arguments, space, tracker)
             within = self._within_memory(arguments, executor, space, tracker)
+            self._trainings = self._trainings_per_size(space)
             self._threads = self._threads_of(arguments, within, space, tracker)
             self._run(arguments, within, tracker)
             found = self.recommend()
@@ -241,6 +243,11 @@ class BatchSizeTuner(AnsweringTuner):
         self._largest_fitting = memory.largest_batch_size
         return CappedExecutor(executor, memory, accumulate=self.options.accumulate)
 
+    def _trainings_per_size(self, space: SearchSpace) -> int:
+        """How many trainings the plan has for each batch size, on average, as far as can be said now."""
+        planned: int = self.oracle.plan.total(self.oracle.records)
+        return max(1, round(planned / len(space.batch_size.values())))
+
     def _threads_of(
         self, arguments: SearchArguments, executor: Executor, space: SearchSpace, tracker: Tracker
     ) -> ThreadChoice:
@@ -248,8 +255,7 @@ class BatchSizeTuner(AnsweringTuner):
         if self.options.threads is not None:
             return ThreadChoice()
         sizes = space.batch_size.values()
-        trials_per_size = self.oracle.plan.total(self.oracle.records) / len(sizes)
-        examples = trials_per_size * arguments.epochs * arguments.data.n_train
+        examples = self._trainings * arguments.epochs * arguments.data.n_train
         return threads_of_study(
             self.oracle,
             executor,
@@ -268,6 +274,7 @@ class BatchSizeTuner(AnsweringTuner):
             kept=self._kept,
             betas_at=self._betas_at,
             threads=self._threads.threads,
+            trainings=self._trainings,
         )
         with SearchProgress(
             self.oracle.plan.total(self.oracle.records),

@@ -68,6 +68,7 @@ class TrialRequest:
         betas_at: The batch size at which the optimizer's decay constants (beta_2 and its kin) are right, from which
             they follow to this one; None leaves them alone.
         threads: Of the CPU that trains it; None for those of any worker. Ignored on a GPU and in-process.
+        trainings: How many of this batch size the search plans; what "auto" chooses now serves them all.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -86,9 +87,10 @@ class TrialRequest:
     goal: Goal | None = None
     betas_at: int | None = None
     threads: int | None = None
+    trainings: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "evaluation_batch_size"):
+        for name in ("batch_size", "epochs", "evaluation_batch_size", "trainings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
         if self.learning_rate is not None and not self.learning_rate > 0:

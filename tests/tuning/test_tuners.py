@@ -134,6 +134,7 @@ def test_a_loop_is_chosen_once_for_all_seeds(tmp_path: Path, tracker: RecordingT
     tuner = tuning.GridSearch(small_model, batch_size=sizes, seeds=2, directory=tmp_path, tracker=tracker)
     tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
     assert [request.loop for request in executor.requests] == ["auto", "auto", "device", "device"]
+    assert {request.trainings for request in executor.requests} == {2}
 
 
 def test_bayes_searches_learning_rates_around_the_rule(tmp_path: Path, tracker: RecordingTracker) -> None:

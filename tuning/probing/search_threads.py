@@ -60,12 +60,13 @@ def choose_threads(
     """
     sizes, found = list(updates), dict[int, tuple[float, float]]()
     for size in dict.fromkeys((sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1])):
+        epochs = max(1, round(updates[size] * size / arguments.data.n_train))  # of all trainings together
         begin = now()
-        every = _timed(executor, size, None, loop, arguments)
+        every = _timed(executor, size, None, loop, epochs, arguments)
         took = now() - begin
         if every is None or (not found and not _is_worth_more(every, sum(updates.values()), took)):
             break
-        one = _timed(executor, size, 1, loop, arguments)
+        one = _timed(executor, size, 1, loop, epochs, arguments)
         if one is None:
             break
         found[size] = (one.seconds_per_update, every.seconds_per_update)
@@ -83,13 +84,13 @@ def _is_worth_more(every: Throughput, updates: float, seconds: float) -> bool:
 
 
 def _timed(
-    executor: Executor, size: int, threads: int | None, loop: str, arguments: SearchArguments
+    executor: Executor, size: int, threads: int | None, loop: str, epochs: int, arguments: SearchArguments
 ) -> Throughput | None:
     request = ThroughputRequest(
         f"threads-{threads or 'all'}-{size}",
         size,
         loop=loop,
-        epochs=arguments.epochs,
+        epochs=epochs,
         evaluation_batch_size=arguments.evaluation_batch_size,
         chunks=_CHUNKS,
         chunk_seconds=_CHUNK_S,

@@ -21,6 +21,7 @@ class TrialRequests:
         kept: Where weights are saved.
         betas_at: The batch size from which the optimizer's decay constants follow; None leaves them alone.
         threads: Of the CPU for a batch size, None for a worker's own.
+        trainings: Planned for each batch size, on average.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class TrialRequests:
         kept: KeptModels,
         betas_at: int | None = None,
         threads: Callable[[int], int | None] = lambda _: None,
+        trainings: int = 1,
     ) -> None:
         self._oracle = oracle
         self._arguments = arguments
@@ -39,6 +41,7 @@ class TrialRequests:
         self._kept = kept
         self._betas_at = betas_at
         self._threads = threads
+        self._trainings = trainings
 
     def make(self, record: TrialRecord) -> TrialRequest:
         """The request for a trial that is about to start."""
@@ -56,6 +59,7 @@ class TrialRequests:
             goal=budget.goal,
             betas_at=self._betas_at,
             threads=self._threads(record.setting.batch_size),
+            trainings=self._trainings,
         )
 
     def _loop_for(self, record: TrialRecord) -> str:

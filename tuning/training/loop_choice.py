@@ -67,7 +67,7 @@ class XlaForecast:
     Args:
         compile_seconds: Expected seconds of compiling.
         ratio: Expected time of an update relative to the device loop.
-        device_seconds: Predicted seconds of the whole trial under the device loop.
+        device_seconds: Predicted seconds of all trainings under the device loop.
     """
 
     compile_seconds: float
@@ -76,17 +76,17 @@ class XlaForecast:
 
     @property
     def saved_seconds(self) -> float:
-        """Training seconds that XLA would save in this trial, before its compile time."""
+        """Training seconds that XLA would save in these trainings, before its compile time."""
         return max(0.0, self.device_seconds * (1 - self.ratio))
 
     @property
     def limit_seconds(self) -> float:
-        """How long to wait for the compiler at most: what it can save, or a small share of the trial."""
+        """How long to wait for the compiler at most: what it can save, or a small share of the trainings."""
         return max(self.saved_seconds, _SHARE_OF_TRIAL * self.device_seconds)
 
     @property
     def is_worth_trying(self) -> bool:
-        """Whether the compile pays for itself in this trial, or costs a small share of it if it brings nothing."""
+        """Whether the compile pays for itself in these trainings, or costs a small share of it if it brings nothing."""
         return self.compile_seconds <= self.limit_seconds
 
 
@@ -95,7 +95,7 @@ def forecast(
 ) -> XlaForecast:
     """Predict what XLA would do, from the same model at other batch sizes, else from the size of its graph.
 
-        seconds of the trial  = updates * seconds_per_update
+        seconds of trainings  = updates * seconds_per_update
         expected ratio        = the nearest known batch size's, else max(1/4, 1 - operations * 2 us / update)
         expected compile time = the longest known, else operations * 3 ms
 
@@ -103,7 +103,7 @@ def forecast(
 
     Args:
         operations: In the traced graph.
-        updates: Optimizer updates of the whole trial.
+        updates: Optimizer updates of all trainings that the choice is for.
         seconds_per_update: Of the device loop, as timed.
         batch_size: Examples per update.
         known: Choices made for the same model.

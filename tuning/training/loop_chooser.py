@@ -29,9 +29,9 @@ class CompilerTimeoutError(RuntimeError):
 
 
 def choose_loop(
-    program: Program, signature: str, order: ExampleOrder, epochs: int, known: Iterable[LoopChoice]
+    program: Program, signature: str, order: ExampleOrder, updates: int, known: Iterable[LoopChoice]
 ) -> LoopChoice:
-    """Time the device loop and, if that is likely to pay within this trial, XLA; the program's state stays the same.
+    """Time the device loop and, if that is likely to pay in so many updates, XLA; the program's state stays the same.
 
     Convolutions are never given to XLA on a CPU, where they run 5 to 40 times slower (measured).
 
@@ -39,13 +39,12 @@ def choose_loop(
         program: In the trial's initial state.
         signature: Of its model.
         order: Of the trial.
-        epochs: Of the trial.
+        updates: Of all the trainings that the choice is for.
         known: What was chosen for the same model at other batch sizes.
 
     Raises:
         CompilerTimeoutError: If XLA took longer than it could save; choose again with a new program.
     """
-    updates = order.updates_after(epochs)
     device = _Candidate(program, order, updates, "device")
     device.compile()
     why_not = _why_device(program, updates)

@@ -158,11 +158,11 @@ class Planner:
         if request.loop != "auto":
             return program, request.loop, {}
         choice = self._choices.get((signature, request.batch_size))
-        updates = order.updates_after(request.epochs)
+        updates = request.trainings * order.updates_after(request.epochs)
         if choice is None or not choice.serves(updates):
             known = [other for other in self.loop_choices if other.signature == signature]
             try:
-                choice = choose_loop(program, signature, order, request.epochs, known)
+                choice = choose_loop(program, signature, order, updates, known)
             except CompilerTimeoutError as error:  # that program is still the compiler's
                 program = self._program(self._builder.build_for(request), signature, request)
                 choice = LoopChoice(
