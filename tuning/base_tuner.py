@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,14 +36,14 @@ from tuning.studies.plans import Plan
 from tuning.studies.records import TrialRecord
 from tuning.studies.sampler import quiet_optuna
 from tuning.studies.study import StudyLock, check_settings, journal_of, open_study, set_aside
+from tuning.tracking.layout import PROBE
 from tuning.tracking.mlflow_tracker import MlflowTracker
 from tuning.tracking.tracker import Tracker
 
-PROBE = "probe"
-_PROBE_ID = "probe"
+_MEMORY_ID = "probe-memory"
 
 
-class BatchSizeTuner(AnsweringTuner):
+class BatchSizeTuner(AnsweringTuner, ABC):
     """What both tuners share; use `GridSearch` or `BayesianOptimization`.
 
     Args:
@@ -166,13 +167,13 @@ class BatchSizeTuner(AnsweringTuner):
         """What else makes two searches of this kind the same."""
         return {}
 
+    @abstractmethod
     def make_plan(self, space: SearchSpace) -> Plan:
         """What the study tries."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_sampler(self, space: SearchSpace) -> optuna.samplers.BaseSampler | None:
         """What proposes; None for a queue."""
-        raise NotImplementedError
 
     def _resolve(self, arguments: SearchArguments, executor: Executor, meanwhile: Callable[[], None]) -> SearchSpace:
         description = describe_model(executor, self.oracle.get_space().get_config(), meanwhile)
@@ -238,8 +239,8 @@ class BatchSizeTuner(AnsweringTuner):
         )
         if memory is None:
             return executor
-        tracker.start_trial(_PROBE_ID, {"batch_size": memory.largest_batch_size}, PROBE)
-        tracker.end_trial(as_outcome(_PROBE_ID, memory))
+        tracker.start_trial(_MEMORY_ID, {"batch_size": memory.largest_batch_size}, PROBE)
+        tracker.end_trial(as_outcome(_MEMORY_ID, memory))
         self._largest_fitting = memory.largest_batch_size
         return CappedExecutor(executor, memory, accumulate=self.options.accumulate)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.space import SearchSpace
-from tuning.base_tuner import PROBE, BatchSizeTuner
+from tuning.base_tuner import BatchSizeTuner
 from tuning.execution.executor import Executor
 from tuning.probing.noise import NoiseFindings
 from tuning.search_arguments import SearchArguments
@@ -25,7 +25,7 @@ from tuning.studies.staged.facts import MachineFacts, NoiseFacts, Timings
 from tuning.studies.staged.plan import StagedPlan
 from tuning.studies.staged.question import Question
 from tuning.studies.staged.reference import Reference
-from tuning.tracking.layout import TARGET, THROUGHPUT
+from tuning.tracking.layout import PROBE, TARGET, THROUGHPUT
 from tuning.tracking.store import TrackingError
 from tuning.tracking.tracker import Tracker
 from tuning.trial import EpochReport, Status, TrialOutcome

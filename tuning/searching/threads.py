@@ -9,11 +9,12 @@ from tuning.probing.search_threads import choose_threads, could_pay
 from tuning.probing.thread_choice import ThreadChoice
 from tuning.search_arguments import SearchArguments
 from tuning.studies.oracle import OptunaOracle
+from tuning.tracking.layout import PROBE
 from tuning.tracking.tracker import Tracker
 from tuning.trial import Status, TrialOutcome
 
 _THREADS = "threads"
-_TRIAL_ID, _STAGE = "probe-threads", "probe"
+_TRIAL_ID = "probe-threads"
 
 
 def threads_of_study(
@@ -45,7 +46,7 @@ def threads_of_study(
         choice = choose_threads(executor, updates, loop=loop, arguments=arguments)
         oracle.remember(_THREADS, choice.to_json())
         if choice.seconds:
-            tracker.start_trial(_TRIAL_ID, {}, _STAGE)
+            tracker.start_trial(_TRIAL_ID, {}, PROBE)
             tracker.end_trial(TrialOutcome(_TRIAL_ID, Status.COMPLETED, measurements=choice.measurements))
     executor.provide({choice.threads(size) for size in updates})
     return choice

@@ -52,8 +52,10 @@ def run_status(status: Status) -> str:
     return _RUN_STATUS[status]
 
 
-def run_name(params: Mapping[str, HyperparameterValue]) -> str:
-    """What the UI calls the run, for example "batch 32, lr 0.001, seed 0"."""
+def run_name(trial_id: str, params: Mapping[str, HyperparameterValue]) -> str:
+    """What the UI calls the run, for example "batch 32, lr 0.001, seed 0"; one that trains with no seed by its id."""
+    if params.get("seed") is None:
+        return trial_id
     parts = [f"batch {params.get('batch_size')}"]
     if isinstance(rate := params.get("learning_rate"), float):
         parts.append(f"lr {rate:.3g}")

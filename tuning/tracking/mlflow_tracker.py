@@ -206,7 +206,7 @@ class MlflowTracker:
             self.experiment_id,
             start_time=started_ms,
             tags=layout.start_tags(trial.trial_id, trial.params, stage),
-            run_name=layout.run_name(trial.params),
+            run_name=layout.run_name(trial.trial_id, trial.params),
         )
         trial.run_id = made.info.run_id
 

@@ -92,3 +92,9 @@ def test_what_is_measured_once_is_drawn_as_bars_and_the_steady_throughput_comes_
         "loss": (0.5, 2000),
     }
     assert {metric.step for metric in layout.outcome_metrics(outcome, None, 7)} == {0}
+
+
+def test_a_run_that_measured_apart_from_any_trial_is_called_by_its_id() -> None:
+    assert layout.run_name("probe-memory", {"batch_size": 512}) == "probe-memory"
+    assert layout.run_name("probe-threads", {}) == "probe-threads"
+    assert layout.run_name("7", {"batch_size": 8, "learning_rate": 0.001, "seed": 0}) == "batch 8, lr 0.001, seed 0"
