@@ -26,13 +26,12 @@ import numpy as np
 from search_spaces import BatchSize, LearningRate, Setting
 from search_spaces.workload import Workload, load_workload
 from tuning import BayesianOptimization, GridSearch
-from tuning.execution.executor import Executor
-from tuning.execution.starting import running_executor
-from tuning.options import SearchOptions
-from tuning.search_arguments import SearchArguments
-from tuning.selection.results import CONFIRM, SEARCH
-from tuning.studies.records import TrialRecord
-from tuning.tracking.tracker import NullTracker
+from tuning.record.tracker import NullTracker
+from tuning.run.executor import Executor
+from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.starting import running_executor
+from tuning.stats.results import CONFIRM, SEARCH
+from tuning.study.records import TrialRecord
 from tuning.trial import EpochReport, TrialOutcome, TrialRequest
 
 BATCH_SIZES = {"digits": (8, 16, 32, 64, 128, 256, 512), "mnist": (16, 32, 64, 128, 256, 512, 1024)}

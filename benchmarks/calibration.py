@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tuning.selection.recommendation import recommend
-from tuning.selection.results import TrialResult
+from tuning.stats.recommendation import recommend
+from tuning.stats.results import TrialResult
 from tuning.trial import Status
 
 SIZES = (8, 16, 32, 64, 128, 256)

@@ -25,9 +25,9 @@ from chromium import EXECUTABLE, Chromium
 from example_study import BATCH_SIZES, record_example
 from ui_process import UiProcess
 
-from tuning.reporting.evidence import evidence_of_study
-from tuning.reporting.page import FILE_NAME, render_report
-from tuning.tracking.mlflow_tracker import MlflowTracker
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.show.evidence import evidence_of_study
+from tuning.show.page import FILE_NAME, render_report
 
 LARGEST_BYTES = 2_000_000
 WINDOWS = ((1280, 800), (1920, 1080))

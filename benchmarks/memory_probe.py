@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from search_spaces.data import Data
-from tuning.execution.data_files import write_data
-from tuning.execution.executor import WorkerSetup
-from tuning.execution.local import LocalExecutor
-from tuning.execution.memory_limit import MemoryLimit
-from tuning.probes import DescribeRequest, MemoryProbe, MemoryProbeRequest, ModelDescription
-from tuning.probing.asking import ask
-from tuning.probing.memory import margin_for, probe_memory
+from tuning.machine.asking import ask
+from tuning.machine.memory import margin_for, probe_memory
+from tuning.messages import DescribeRequest, MemoryProbe, MemoryProbeRequest, ModelDescription
+from tuning.run.executor import WorkerSetup
+from tuning.run.local import LocalExecutor
+from tuning.run.memory_limit import MemoryLimit
+from tuning.worker import write_data
 
 _RESOLUTION = 1.01
 _CLASSES = 10

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from tuning.training.frozen_gradients import FrozenGradients
+from tuning.loops.noise_scale import FrozenGradients
 
 _DATA = Path(__file__).parents[2] / "shared" / "data" / "mnist_60k_3k.npz"
 _HIDDEN, _CLASSES, _BATCH, _RATE = 128, 10, 64, 0.1

@@ -17,14 +17,14 @@ from pathlib import Path
 import keras_tuner
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
-from tuning.probes import Event, Request
-from tuning.searching.loop import SearchLoop
-from tuning.searching.progress import SearchProgress
-from tuning.studies.oracle import OptunaOracle
-from tuning.studies.plans import GridPlan
-from tuning.studies.sampler import quiet_optuna
-from tuning.studies.study import journal_of, open_study
-from tuning.tracking.mlflow_tracker import MlflowTracker
+from tuning.messages import Event, Request
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.search.loop import SearchLoop
+from tuning.show.progress import SearchProgress
+from tuning.study.oracle import OptunaOracle
+from tuning.study.plans import GridPlan
+from tuning.study.samplers import quiet_optuna
+from tuning.study.storage import journal_of, open_study
 from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 METRICS = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}

@@ -15,7 +15,7 @@ held-out seed.
               geometric mean over studies and data sets
     runs      trained before the pick
 
-The rows of this project pass TrialResults to `tuning.selection`, as a search does. Learning rates are then chosen by
+The rows of this project pass TrialResults to `tuning.stats`, as a search does. Learning rates are then chosen by
 `group_into_arms` from one seed, and the pick is `recommend`'s on three fresh ones. "windows" searches 10 rates at one
 batch size only and 3 around the rescaled best one elsewhere, moved outward while the best is at an edge.
 """
@@ -31,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from tuning.selection.arms import group_into_arms
-from tuning.selection.comparison import compare
-from tuning.selection.recommendation import recommend
-from tuning.selection.results import CONFIRM, SEARCH, TrialResult
-from tuning.selection.rules import RULES
+from tuning.stats.arms import group_into_arms
+from tuning.stats.comparison import compare
+from tuning.stats.recommendation import recommend
+from tuning.stats.results import CONFIRM, SEARCH, TrialResult
+from tuning.stats.rules import RULES
 from tuning.trial import Status
 
 DATA_SETS = ("australian", "car", "kc1", "vehicle")

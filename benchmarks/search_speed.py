@@ -167,7 +167,7 @@ def by_batch_size(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[i
     """This project, as its users call it."""
     from search_spaces import BatchSize
     from tuning import GridSearch
-    from tuning.tracking.mlflow_tracker import MlflowTracker
+    from tuning.record.mlflow_tracker import MlflowTracker
 
     moments: dict[str, list[float]] = {}
 

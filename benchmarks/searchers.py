@@ -17,10 +17,10 @@ from search_problems import BATCH_SIZE, LEARNING_RATE, Cell, Problem
 
 from search_spaces import BatchSize, SearchSpace, Setting
 from search_spaces.learning_rate import LearningRate
-from tuning.studies.encoding import Encoding
-from tuning.studies.plans import BayesianPlan, Pause
-from tuning.studies.records import CLOSING, TrialRecord, closing, read_record
-from tuning.studies.samplers import make_sampler
+from tuning.study.encoding import Encoding
+from tuning.study.plans import BayesianPlan, Pause
+from tuning.study.records import CLOSING, TrialRecord, closing, read_record
+from tuning.study.samplers import make_sampler
 from tuning.trial import Status, TrialOutcome
 
 

@@ -22,13 +22,12 @@ import time
 from typing import Any
 
 from search_spaces.workload import load_workload
-from tuning.execution.executor import Executor
-from tuning.execution.starting import running_executor
-from tuning.options import SearchOptions
-from tuning.probes import Throughput, ThroughputRequest
-from tuning.probing.asking import ask
-from tuning.search_arguments import SearchArguments
-from tuning.selection.target import crossing
+from tuning.machine.asking import ask
+from tuning.messages import Throughput, ThroughputRequest
+from tuning.run.executor import Executor
+from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.starting import running_executor
+from tuning.stats.target import crossing
 from tuning.trial import EpochReport, Goal, Status, TrialOutcome, TrialRequest
 
 ROUNDS, EPOCHS, FRESH = 3, 60, 500_000

@@ -17,7 +17,7 @@ import psutil
 from rich.progress import track
 
 from search_spaces import load_workload
-from tuning.training.session import TrainingSession
+from tuning.loops.session import TrainingSession
 from tuning.trial import Status, TrialRequest
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)

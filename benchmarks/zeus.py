@@ -28,8 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tuning.selection.recommendation import recommend
-from tuning.selection.results import TrialResult
+from tuning.stats.recommendation import recommend
+from tuning.stats.results import TrialResult
 from tuning.trial import Status
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"

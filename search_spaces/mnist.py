@@ -6,7 +6,7 @@ from typing import Any
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.data import Data
-from search_spaces.images import read_images, scaled
+from search_spaces.files import read_images, scaled
 from search_spaces.workload import Description, Workload
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.data import Data, DataError
+from search_spaces.files import numbers_of, read_table
 from search_spaces.learning_rate import LearningRate
-from search_spaces.table import numbers_of, read_table
 from search_spaces.workload import Description, Workload
 
 MAX_CLASSES = 100

@@ -17,7 +17,7 @@ from search_spaces.learning_rate import LearningRate
 
 BUILT_IN = {
     "digits": "search_spaces.digits:workload",
-    "digits-cnn": "search_spaces.digits_cnn:workload",
+    "digits-cnn": "search_spaces.digits:cnn_workload",
     "mnist": "search_spaces.mnist:workload",
     "series": "search_spaces.series:workload",
     "tabular": "search_spaces.tabular:workload",

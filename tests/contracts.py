@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tuning.execution.executor import Executor
-from tuning.probes import DescribeRequest, Event, ModelDescription
+from tuning.messages import DescribeRequest, Event, ModelDescription
+from tuning.run.executor import Executor
 from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from tuning.probes import DescribeRequest, Event, ModelDescription, Request
-from tuning.studies.records import TrialRecord
+from tuning.messages import DescribeRequest, Event, ModelDescription, Request
+from tuning.study.records import TrialRecord
 from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 
 Script = Callable[[TrialRequest], TrialOutcome | list[float]]

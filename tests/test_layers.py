@@ -11,21 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = {
     "tuning.trial": 0,
-    "tuning.probes": 0,
-    "tuning.figures": 0,
-    "tuning.options": 0,
-    "tuning.selection": 1,
-    "tuning.training": 1,
-    "tuning.search_arguments": 2,
-    "tuning.execution": 2,
-    "tuning.tracking": 2,
+    "tuning.messages": 0,
+    "tuning.stats": 1,
+    "tuning.loops": 1,
+    "tuning.worker": 2,
+    "tuning.run": 2,
     "tuning.proposals": 2,
-    "tuning.studies": 2,
-    "tuning.probing": 3,
-    "tuning.searching": 3,
-    "tuning.answer": 3,
-    "tuning.picking": 3,
-    "tuning.reporting": 3,
+    "tuning.record": 2,
+    "tuning.study": 3,
+    "tuning.machine": 3,
+    "tuning.search": 3,
+    "tuning.show": 3,
     "tuning.worker_built_tuner": 3,
     "tuning.answering_tuner": 3,
     "tuning.base_tuner": 3,
@@ -36,10 +32,10 @@ LAYERS = {
 }
 HEAVY = ("tensorflow", "keras", "keras_tuner")
 MAY_LOAD_TENSORFLOW = (
-    "tuning.training",
-    "tuning.execution.worker",
-    "tuning.studies.oracle",
-    "tuning.searching.preparation",
+    "tuning.loops",
+    "tuning.worker",
+    "tuning.study.oracle",
+    "tuning.search.preparation",
     "tuning.answering_tuner",
     "tuning.base_tuner",
     "tuning.worker_built_tuner",
@@ -86,8 +82,8 @@ def test_imports_go_down_the_layers(path: Path) -> None:
             assert layer_of(imported) <= own, imported
 
 
-def test_selection_and_training_do_not_know_each_other() -> None:
-    for first, second in (("selection", "training"), ("training", "selection")):
+def test_stats_and_loops_do_not_know_each_other() -> None:
+    for first, second in (("stats", "loops"), ("loops", "stats")):
         for path in (ROOT / "tuning" / first).rglob("*.py"):
             assert not any(name.startswith(f"tuning.{second}") for name in imports_of(path)), path
 

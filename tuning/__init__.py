@@ -6,21 +6,22 @@ What is named here is imported on first use, so that the command line starts wit
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.selection.recommendation import Recommendation, recommend
     from tuning.staged_search import StagedSearch
+    from tuning.stats.recommendation import Recommendation, recommend
     from tuning.trial import Status
     from tuning.tuners import BayesianOptimization, GridSearch
 
 _HOMES = {
     "BayesianOptimization": "tuning.tuners",
     "GridSearch": "tuning.tuners",
-    "Recommendation": "tuning.selection.recommendation",
+    "Recommendation": "tuning.stats.recommendation",
     "StagedSearch": "tuning.staged_search",
     "Status": "tuning.trial",
-    "recommend": "tuning.selection.recommendation",
+    "recommend": "tuning.stats.recommendation",
 }
 
 __all__ = ["BayesianOptimization", "GridSearch", "Recommendation", "StagedSearch", "Status", "recommend"]
@@ -30,3 +31,22 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tuning' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def _draw_recommendations_in_notebooks() -> None:
+    """Statistics know nothing of pictures, so IPython is told here how a `Recommendation` draws itself."""
+    if "IPython" not in sys.modules:
+        return
+    shell = sys.modules["IPython"].get_ipython()
+    if shell is not None:
+        formatter = shell.display_formatter.formatters["text/html"]
+        formatter.for_type_by_name("tuning.stats.recommendation", "Recommendation", _to_html)
+
+
+def _to_html(recommendation: Any) -> str:
+    from tuning.show.answer import to_html  # draws, which takes a second to load
+
+    return to_html(recommendation)
+
+
+_draw_recommendations_in_notebooks()

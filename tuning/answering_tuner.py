@@ -6,16 +6,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from tuning.answer import Answer
-from tuning.options import SearchOptions
-from tuning.reporting.evidence import evidence_of_search
-from tuning.reporting.page import FILE_NAME, ReportWarning, render_report
-from tuning.searching.notes import notes_of
-from tuning.searching.training_advice import TrainingAdvice
-from tuning.selection.recommendation import Recommendation, recommend
-from tuning.selection.results import TrialResult
-from tuning.selection.trade_offs import TradeOffs, split_objectives, trade_offs
-from tuning.tracking.tracker import Tracker
+from tuning.record.tracker import Tracker
+from tuning.search.advice import TrainingAdvice
+from tuning.search.options import SearchOptions
+from tuning.show.answer import Answer
+from tuning.show.evidence import evidence_of_search
+from tuning.show.notes import notes_of
+from tuning.show.page import FILE_NAME, ReportWarning, render_report
+from tuning.stats.recommendation import Recommendation, recommend
+from tuning.stats.results import TrialResult
+from tuning.stats.trade_offs import TradeOffs, split_objectives, trade_offs
 from tuning.worker_built_tuner import WorkerBuiltTuner
 
 

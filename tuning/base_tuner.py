@@ -15,30 +15,26 @@ from search_spaces.data import leaves
 from search_spaces.learning_rate import KERAS_BATCH_SIZE, LearningRate
 from search_spaces.space import SearchSpace
 from tuning.answering_tuner import AnsweringTuner
-from tuning.execution.executor import Executor
-from tuning.execution.starting import running_executor
-from tuning.options import SearchOptions, read_options
-from tuning.probing.capped import CappedExecutor
-from tuning.probing.search_memory import as_outcome, limit_of_search, memory_of_search
-from tuning.probing.thread_choice import ThreadChoice
-from tuning.reporting.provenance import provenance
-from tuning.search_arguments import SearchArguments, read_search_arguments
-from tuning.searching.deadline import Deadline
-from tuning.searching.loop import SearchLoop, relog
-from tuning.searching.preparation import describe_model, resolve_objective, resolve_space, settings_of
-from tuning.searching.progress import SearchProgress
-from tuning.searching.requests import TrialRequests
-from tuning.searching.threads import threads_of_study
-from tuning.searching.training_advice import advise
-from tuning.studies.halving import Halving
-from tuning.studies.oracle import OptunaOracle
-from tuning.studies.plans import Plan
-from tuning.studies.records import TrialRecord
-from tuning.studies.sampler import quiet_optuna
-from tuning.studies.study import StudyLock, check_settings, journal_of, open_study, set_aside
-from tuning.tracking.layout import PROBE
-from tuning.tracking.mlflow_tracker import MlflowTracker
-from tuning.tracking.tracker import Tracker
+from tuning.machine.capped import CappedExecutor
+from tuning.machine.memory import as_outcome, limit_of_search, memory_of_search
+from tuning.machine.thread_choice import ThreadChoice
+from tuning.record.layout import PROBE
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.tracker import Tracker
+from tuning.run.executor import Executor
+from tuning.search.advice import advise
+from tuning.search.loop import Deadline, SearchLoop, relog
+from tuning.search.options import SearchArguments, SearchOptions, read_options, read_search_arguments
+from tuning.search.preparation import describe_model, provenance, resolve_objective, resolve_space, settings_of
+from tuning.search.requests import TrialRequests, threads_of_study
+from tuning.search.starting import running_executor
+from tuning.show.progress import SearchProgress
+from tuning.study.halving import Halving
+from tuning.study.oracle import OptunaOracle
+from tuning.study.plans import Plan
+from tuning.study.records import TrialRecord
+from tuning.study.samplers import quiet_optuna
+from tuning.study.storage import StudyLock, check_settings, journal_of, open_study, set_aside
 
 _MEMORY_ID = "probe-memory"
 
@@ -120,7 +116,7 @@ class BatchSizeTuner(AnsweringTuner, ABC):
         """Search, or go on with a search of the same name and settings.
 
         Args:
-            fit_args: As `tuning.search_arguments.read_search_arguments` takes them: `x, y, epochs=...,
+            fit_args: As `tuning.search.options.read_search_arguments` takes them: `x, y, epochs=...,
                 validation_data=(x_val, y_val), callbacks=[...]`.
             fit_kwargs: Likewise.
 

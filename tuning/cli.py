@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from tuning.commands import pick, probe, report, search, ui, workloads
+from tuning.commands import answering, browsing, probe, search
 from tuning.commands.options import BAD_INPUT, Parser
 
 NOTHING, INTERRUPTED = 1, 130
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(error: ValueError) -> int:
-    from tuning.selection.recommendation import NothingToRecommend
+    from tuning.stats.recommendation import NothingToRecommend
 
     print(f"batch-size: {' '.join(str(error).split())}", file=sys.stderr)
     return NOTHING if isinstance(error, NothingToRecommend) else BAD_INPUT
@@ -51,8 +51,15 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 def _parser() -> Parser:
     parser = Parser(prog="batch-size", description="Which batch size should I train with, and why?")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (search, probe, pick, report, ui, workloads):
-        module.add(commands)
+    for add in (
+        search.add,
+        probe.add,
+        answering.add_pick,
+        answering.add_report,
+        browsing.add_ui,
+        browsing.add_workloads,
+    ):
+        add(commands)
     return parser
 
 

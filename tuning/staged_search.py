@@ -13,21 +13,20 @@ from rich.console import Console
 from search_spaces.batch_size import BatchSize
 from search_spaces.space import SearchSpace
 from tuning.base_tuner import BatchSizeTuner
-from tuning.execution.executor import Executor
-from tuning.probing.noise import NoiseFindings
-from tuning.search_arguments import SearchArguments
-from tuning.searching.measuring import measure_again, measure_machine, measure_noise, read_noise
-from tuning.searching.notes import notes_of, notes_of_stages
-from tuning.searching.outline import tell_plan, tell_search
-from tuning.selection.recommendation import Recommendation
-from tuning.studies.plans import Plan
-from tuning.studies.staged.facts import MachineFacts, NoiseFacts, Timings
-from tuning.studies.staged.plan import StagedPlan
-from tuning.studies.staged.question import Question
-from tuning.studies.staged.reference import Reference
-from tuning.tracking.layout import PROBE, TARGET, THROUGHPUT
-from tuning.tracking.store import TrackingError
-from tuning.tracking.tracker import Tracker
+from tuning.machine.facts import MachineFacts, NoiseFacts, Timings
+from tuning.machine.noise import NoiseFindings
+from tuning.record.layout import PROBE, TARGET, THROUGHPUT
+from tuning.record.store import TrackingError
+from tuning.record.tracker import Tracker
+from tuning.run.executor import Executor
+from tuning.search.measuring import measure_again, measure_machine, measure_noise, read_noise
+from tuning.search.options import SearchArguments
+from tuning.show.notes import notes_of, notes_of_stages, tell_plan, tell_search
+from tuning.stats.recommendation import Recommendation
+from tuning.study.plans import Plan
+from tuning.study.staged.plan import StagedPlan
+from tuning.study.staged.question import Question
+from tuning.study.staged.reference import Reference
 from tuning.trial import EpochReport, Status, TrialOutcome
 
 _LARGEST = 4096

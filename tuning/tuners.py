@@ -8,9 +8,9 @@ import optuna
 
 from search_spaces.space import SearchSpace
 from tuning.base_tuner import BatchSizeTuner
-from tuning.studies.encoding import Encoding
-from tuning.studies.plans import BayesianPlan, GridPlan, Plan
-from tuning.studies.samplers import check_sampler, expected_gains, make_sampler
+from tuning.study.encoding import Encoding
+from tuning.study.plans import BayesianPlan, GridPlan, Plan
+from tuning.study.samplers import check_sampler, expected_gains, make_sampler
 
 
 class GridSearch(BatchSizeTuner):

@@ -8,8 +8,8 @@ from typing import Any
 
 import keras_tuner
 
-from tuning.probes import ModelDescription
-from tuning.studies.kept_models import KeptModels
+from tuning.messages import ModelDescription
+from tuning.study.checkpoints import KeptModels
 
 
 class WorkerBuiltTuner(keras_tuner.Tuner):

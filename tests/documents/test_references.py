@@ -13,9 +13,9 @@ from documents import ROOT
 import search_spaces
 import tuning
 from tuning.cli import main
-from tuning.options import SearchOptions
-from tuning.selection.recommendation import Recommendation
-from tuning.tracking import layout
+from tuning.record import layout
+from tuning.search.options import SearchOptions
+from tuning.stats.recommendation import Recommendation
 from tuning.trial import Status
 
 DOCS = ROOT / "docs"

@@ -13,7 +13,7 @@ from fakes import RecordingTracker, ScriptedExecutor, description
 
 import tuning
 from search_spaces import BatchSize, Data
-from tuning.search_arguments import SearchArguments
+from tuning.search.options import SearchArguments
 from tuning.trial import TrialRequest
 
 

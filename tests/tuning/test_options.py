@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuning.options import SearchOptions
+from tuning.search.options import SearchOptions
 
 
 @pytest.mark.parametrize("name", ["workers", "threads"])

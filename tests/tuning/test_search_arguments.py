@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tuning.search_arguments import read_search_arguments
+from tuning.search.options import read_search_arguments
 
 X, Y = np.arange(10.0).reshape(10, 1), np.arange(10)
 

@@ -12,9 +12,9 @@ from fakes import RecordingTracker, ScriptedExecutor
 
 import tuning
 from search_spaces import Data
-from tuning.probes import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput
-from tuning.reporting.page import ReportWarning
-from tuning.search_arguments import SearchArguments
+from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput
+from tuning.search.options import SearchArguments
+from tuning.show.page import ReportWarning
 from tuning.trial import TrialOutcome, TrialRequest
 
 N = 1000  # examples that the scripted executor reports by epoch

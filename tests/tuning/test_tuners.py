@@ -14,8 +14,8 @@ from fakes import RecordingTracker, ScriptedExecutor
 
 import tuning
 from search_spaces import BatchSize, Data, LearningRate, load_workload
-from tuning.probes import Throughput
-from tuning.search_arguments import SearchArguments
+from tuning.messages import Throughput
+from tuning.search.options import SearchArguments
 
 SCRIPT = """
 import keras

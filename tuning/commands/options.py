@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import Workload, load_workload
-from tuning.execution.memory_limit import parse_bytes
-from tuning.options import LOOPS, SearchOptions
+from tuning.run.memory_limit import parse_bytes
+from tuning.search.options import LOOPS, SearchOptions
 
 BAD_INPUT = 2
 PICK_RULES = ("fastest", "balanced", "quality")
@@ -147,3 +152,41 @@ def read_memory_limit(asked: argparse.Namespace) -> int | None:
 def read_rule(asked: argparse.Namespace) -> dict[str, Any]:
     """How the recommendation is made."""
     return {"rule": asked.rule, "tolerance": asked.tolerance, "target": asked.target}
+
+
+@contextlib.contextmanager
+def silent_start() -> Iterator[None]:
+    """Keep TensorFlow's start-up messages, which it writes past Python, off the terminal unless it cannot start."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except ValueError:  # bad input, told in one line
+            raise
+        except BaseException:
+            kept.seek(0)
+            os.write(terminal, kept.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def tell(answer: Any, asked: argparse.Namespace) -> int:
+    """Show the answer as asked, and say how to browse its trials."""
+    if asked.json:
+        print(json.dumps(answer.to_json()))
+    else:
+        answer.show(console())
+        where = f" --tracking-uri {answer.tracking_uri}" if asked.tracking_uri else ""
+        print(f"\nBrowse the trials: batch-size ui {answer.study}{where}")
+    return 0
+
+
+def console() -> Any:
+    """The terminal; 80 columns wide where it is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 80)

@@ -9,9 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tuning.commands.options import add_memory_limit, add_workload, read_memory_limit, read_workload
-from tuning.commands.terminal import console, silent_start
-from tuning.options import LOOPS
+from tuning.commands.options import (
+    add_memory_limit,
+    add_workload,
+    console,
+    read_memory_limit,
+    read_workload,
+    silent_start,
+)
+from tuning.search.options import LOOPS
 
 
 def add(commands: Any) -> None:
@@ -30,10 +36,10 @@ def add(commands: Any) -> None:
 
 def probe(asked: argparse.Namespace) -> int:
     """`batch-size probe`: what fits, how fast, how noisy; no search."""
-    from tuning.probing.plot import FORMATS, render
-    from tuning.probing.running import probe_workload
-    from tuning.tracking.probe_run import log_probe
-    from tuning.tracking.store import TrackingError, check_store, resolve_tracking_uri
+    from tuning.record.runs import log_probe
+    from tuning.record.store import TrackingError, check_store, resolve_tracking_uri
+    from tuning.search.probing import probe_workload
+    from tuning.show.probe_page import FORMATS, render
 
     file_format = "png" if asked.plot is None else Path(asked.plot).suffix.lstrip(".").lower()
     if file_format not in FORMATS:

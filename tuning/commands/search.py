@@ -12,12 +12,12 @@ from tuning.commands.options import (
     read_options,
     read_workload,
     search_options,
+    silent_start,
+    tell,
     telling_options,
 )
-from tuning.commands.terminal import silent_start, tell
-from tuning.execution.starting import running_executor
-from tuning.options import SAMPLERS
-from tuning.search_arguments import SearchArguments
+from tuning.search.options import SAMPLERS, SearchArguments
+from tuning.search.starting import running_executor
 
 STUDIES = "batch_size_studies"
 

@@ -1,1 +1,1 @@
-"""Layer 2: where to look next, as numbers: a Gaussian process, expected improvement, and what a trial costs."""
+"""Layer 2: where to look next, as numbers: a Gaussian process, what a trial costs and what fits."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erfcx, ndtr
+from scipy.stats import qmc
 from threadpoolctl import ThreadpoolController
 
-from tuning.proposals.acquisition import log_expected_improvement
 from tuning.proposals.axes import Array, Mask, Space
-from tuning.proposals.fitting import fit
-from tuning.proposals.gaussian_process import GaussianProcess
-from tuning.proposals.kernel import group_distances
-from tuning.proposals.likelihood import Pooled
-from tuning.proposals.observations import Observations
+from tuning.proposals.evidence import Observations
+from tuning.proposals.gaussian_process import GaussianProcess, Pooled, fit, group_distances
 
 _RANDOM, _MOVED = 600, 300
 _CLIMBERS, _MOVES, _ROUNDS = 5, 20, 5
@@ -148,3 +147,83 @@ def own_share(repeats: Array) -> Array:
     variation on a scale smaller than the distances seen.
     """
     return np.asarray(_OWN / (_OWN + (1.0 - _OWN) / repeats))
+
+
+_FAR = -1e3
+
+
+def log_expected_improvement(means: Array, variances: Array, incumbent: float, noise_variance: float) -> Array:
+    """(n,) logarithms of the augmented expected improvement.
+
+        EI = s * (phi(z) + z * Phi(z)),  z = (mean - incumbent) / s
+        augmented: EI * (1 - sigma / (s**2 + sigma**2)**0.5)
+
+    The second factor is what one noisy value is worth, so that a point may be tried again, but is not where nothing
+    more can be learnt of it.
+
+    Args:
+        means: (n,) posterior means; larger is better.
+        variances: (n,) their variances s**2, without noise.
+        incumbent: The best posterior mean of the points tried.
+        noise_variance: sigma**2, of a single value.
+
+    Source: Huang, Allen, Notz and Zeng 2006, J. Global Optimization 34; Ament et al. 2023, arXiv 2310.20708, for the
+    logarithm.
+    """
+    deviations = np.sqrt(variances)
+    improvement = np.log(deviations) + log_improvement_of_standard((means - incumbent) / deviations)
+    total = np.sqrt(variances + noise_variance)
+    worth = variances / (total * (total + math.sqrt(noise_variance)))  # 1 - sigma / total, without cancellation
+    return np.asarray(improvement + np.log(worth))
+
+
+def log_improvement_of_standard(z: Array) -> Array:
+    """(n,) `log(phi(z) + z * Phi(z))`, exact to about 1e-6 for any z, where the plain formula would give log 0."""
+    near = np.maximum(z, -1.0)
+    plain = np.log(np.exp(-0.5 * near**2) / math.sqrt(2 * math.pi) + near * ndtr(near))
+    below = np.clip(z, _FAR, -1.0)
+    ratio = 1.0 + below * math.sqrt(math.pi / 2) * erfcx(-below / math.sqrt(2))
+    tail = np.where(z < _FAR, -2.0 * np.log(np.maximum(-z, 1.0)), np.log(ratio))
+    return np.where(z > -1.0, plain, -0.5 * z**2 - 0.5 * math.log(2 * math.pi) + tail)
+
+
+_LEAST = 3  # the middle, the largest and the smallest batch size
+
+
+class StartDesign:
+    """The middle of everything, then a Latin hypercube over the largest, the smallest and the middle batch size.
+
+    A batch size that something else speaks for, such as a forecast, comes second, all else in the middle.
+
+    Args:
+        space: What may be tried.
+        batch_axis: Which axis is the batch size.
+        budget: How many trials there will be; the middle and the hypercube take a third of them at most, and one more
+            than there are axes, but three at least.
+        seed: Of the hypercube.
+        favourite: Level of a batch size to try early; None for none.
+    """
+
+    def __init__(self, space: Space, batch_axis: int, *, budget: int, seed: int, favourite: int | None = None) -> None:
+        self._batch_axis = batch_axis
+        count = max(_LEAST, min(len(space.axes) + 1, budget // 3))
+        hypercube = qmc.LatinHypercube(len(space.axes), rng=np.random.default_rng(seed)).random(count - 1)
+        shares = np.vstack([np.full(len(space.axes), 0.5), hypercube])
+        shares[1:, batch_axis] = np.resize([np.nextafter(1.0, 0.0), 0.0, 0.5], count - 1)
+        points = space.spread(shares)
+        if favourite is not None and points[0, batch_axis] != favourite:
+            points = np.insert(points, 1, points[0], axis=0)
+            points[1, batch_axis] = favourite
+        self._points = points
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def point(self, index: int, fits: Callable[[Array], Mask]) -> Array | None:
+        """(axes,) the point of this rank, with the largest batch size up to its own that fits; None if none does."""
+        point = self._points[index]
+        sizes = np.arange(point[self._batch_axis], -1.0, -1.0)
+        points = np.tile(point, (len(sizes), 1))
+        points[:, self._batch_axis] = sizes
+        allowed = np.flatnonzero(fits(points))
+        return points[allowed[0]] if len(allowed) else None

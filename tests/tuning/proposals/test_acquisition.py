@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from tuning.proposals.acquisition import log_expected_improvement, log_improvement_of_standard
+from tuning.proposals.proposer import log_expected_improvement, log_improvement_of_standard
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.4, 0.3), (1.0, 0.5), (-0.5, 1.2), (2.0, 0.1)])

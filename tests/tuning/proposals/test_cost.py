@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuning.proposals.cost import fit_cost
+from tuning.proposals.evidence import fit_cost
 
 SIZES = np.array([4.0, 8, 32, 64, 256, 16, 128, 512])
 

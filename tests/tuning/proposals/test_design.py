@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from tuning.proposals.axes import Array, Axis, Mask, Space
-from tuning.proposals.design import StartDesign
+from tuning.proposals.proposer import StartDesign
 
 SPACE = Space([Axis(tuple(np.linspace(0, 1, 7))), Axis(), Axis()])
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuning.proposals.feasibility import MemoryEvidence
+from tuning.proposals.evidence import MemoryEvidence
 
 WIDE, NARROW = [1.0], [0.0]
 

@@ -5,10 +5,15 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from tuning.proposals.axes import Array
-from tuning.proposals.fitting import fit
-from tuning.proposals.gaussian_process import GaussianProcess
-from tuning.proposals.kernel import group_distances, matern, squared_distances
-from tuning.proposals.likelihood import Pooled, log_likelihood
+from tuning.proposals.gaussian_process import (
+    GaussianProcess,
+    Pooled,
+    fit,
+    group_distances,
+    log_likelihood,
+    matern,
+    squared_distances,
+)
 
 GROUPS = np.array([0, 1, 1])  # the second axis has two columns
 LOGS = np.log([0.4, 0.7, 1.3, 0.05])  # lengthscales, signal variance, noise variance

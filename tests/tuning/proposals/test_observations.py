@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuning.proposals.observations import Observations
+from tuning.proposals.evidence import Observations
 
 
 def test_repeats_of_a_point_are_taken_together() -> None:

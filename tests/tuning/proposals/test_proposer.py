@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tuning.proposals.axes import Array, Axis, Space
-from tuning.proposals.observations import Observations
+from tuning.proposals.evidence import Observations
 from tuning.proposals.proposer import Proposer, Wish, own_share
 
 SPACE = Space([Axis(tuple(np.linspace(0, 1, 8))), Axis()])

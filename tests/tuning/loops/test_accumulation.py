@@ -1,0 +1,35 @@
+"""Batches that are trained in parts."""
+
+from __future__ import annotations
+
+import pytest
+from training_helpers import Recorder, assert_same_history, dense_model, make_data
+
+from tuning.loops.session import TrainingSession
+from tuning.trial import Status, TrialRequest
+
+
+def train(loop, **micro):
+    recorder = Recorder()
+    session = TrainingSession(dense_model, make_data())
+    request = TrialRequest("t", batch_size=20, seed=1, epochs=4, loop=loop, learning_rate=0.01, **micro)
+    outcome = session.train(request, recorder)
+    assert outcome.status is Status.COMPLETED, outcome
+    return outcome, recorder
+
+
+@pytest.mark.parametrize("loop", ["keras", "device"])
+def test_micro_batches_take_the_updates_of_the_whole_batch(loop):
+    _, whole = train(loop)
+    outcome, parts = train(loop, micro_batch_size=5)
+    for epoch, expected in zip(parts.epochs, whole.epochs, strict=True):
+        assert (epoch.updates, epoch.examples_seen) == (expected.updates, expected.examples_seen)
+    judged = [{name: logs[name] for name in ("val_loss", "val_accuracy")} for logs in whole.history]
+    found = [{name: logs[name] for name in ("val_loss", "val_accuracy")} for logs in parts.history]
+    assert_same_history(found, judged, rtol=1e-4)
+    assert outcome.settings["micro_batch_size"] == 5
+
+
+def test_a_micro_batch_must_divide_the_batch():
+    with pytest.raises(ValueError, match="must divide the batch size 20; got 6"):
+        TrialRequest("t", batch_size=20, seed=1, epochs=1, micro_batch_size=6)

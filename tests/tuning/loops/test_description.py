@@ -1,0 +1,137 @@
+"""What a session tells of the user's build function before any trial."""
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+from training_helpers import CLASSES, FEATURES, dense_model, make_data
+
+from search_spaces.data import Data
+from tuning.loops.session import TrainingSession
+from tuning.messages import DescribeRequest, ModelDescription
+from tuning.trial import Status, TrialOutcome
+
+
+def describe(build, *, data=None, hyperparameters=None, **options):
+    request = DescribeRequest("d", hyperparameters or {}, **options)
+    return TrainingSession(build, data or make_data()).describe(request)
+
+
+def names(description):
+    return [entry["config"]["name"] for entry in description.hyperparameters["space"]]
+
+
+def test_a_plain_build_function_is_described():
+    description = describe(dense_model)
+    assert isinstance(description, ModelDescription)
+    assert description.trial_id == "d"
+    assert description.optimizer == "Adam"
+    assert description.learning_rate == pytest.approx(1e-3)
+    assert description.learning_rate_name is None
+    assert set(description.metrics) == {"loss", "accuracy"}
+    assert set(description.objectives) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert description.parameters == FEATURES * 8 + 8 + 8 * CLASSES + CLASSES
+    assert not description.has_batch_normalization
+    assert description.hyperparameters == {"space": [], "values": {}}
+
+
+def conditional_build(hp):
+    if hp.Choice("kind", ["small", "large"]) == "large":
+        with hp.conditional_scope("kind", ["large"]):
+            hp.Int("depth", 1, 3)
+            if hp.Boolean("wide"):
+                with hp.conditional_scope("wide", [True]):
+                    hp.Float("dropout", 0.0, 0.5)
+    with hp.conditional_scope("kind", ["large"]):
+        hp.Float("momentum", 0.0, 0.9)
+    return dense_model(keras.optimizers.SGD(hp.Float("learning_rate", 1e-3, 1.0, sampling="log")))
+
+
+def test_every_conditional_scope_is_entered_once():
+    description = describe(conditional_build)
+    assert set(names(description)) == {"kind", "depth", "wide", "dropout", "momentum", "learning_rate"} - {"dropout"}
+    assert description.learning_rate_name == "learning_rate"
+    assert description.optimizer == "SGD"
+
+
+def test_scopes_are_left_alone_on_request():
+    assert set(names(describe(conditional_build, activate_all=False))) == {"kind", "momentum", "learning_rate"}
+
+
+def test_overrides_are_kept():
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("kind", "large")
+    description = describe(conditional_build, hyperparameters=hp.get_config(), activate_all=False)
+    assert description.hyperparameters["values"]["kind"] == "large"
+    assert "depth" in names(description)
+
+
+def test_a_hypermodel_may_declare_what_no_build_reads():
+    class Declares(keras_tuner.HyperModel):
+        def declare_hyperparameters(self, hp):
+            hp.Choice("declared", [1, 2])
+
+        def build(self, hp):
+            return dense_model()
+
+    assert names(describe(Declares())) == ["declared"]
+
+
+def test_a_schedule_has_no_learning_rate():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    assert describe(lambda: dense_model(keras.optimizers.SGD(schedule))).learning_rate is None
+
+
+def test_loss_scaling_is_looked_through():
+    def build():
+        keras.config.set_dtype_policy("mixed_float16")
+        return dense_model(keras.optimizers.Lion(0.25))
+
+    description = describe(build)
+    assert (description.optimizer, description.learning_rate) == ("Lion", 0.25)
+
+
+def test_nested_batch_normalization_is_found():
+    def build():
+        inner = keras.Sequential([keras.Input((FEATURES,)), keras.layers.BatchNormalization()])
+        model = keras.Sequential([keras.Input((FEATURES,)), inner, keras.layers.Dense(CLASSES, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    description = describe(build)
+    assert description.has_batch_normalization
+    assert description.metrics == ("loss",)
+
+
+def test_a_model_with_a_fixed_batch_size_is_described_at_that_size():
+    def build():
+        model = keras.Sequential([keras.Input((FEATURES,), batch_size=10), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    assert isinstance(describe(build), ModelDescription)
+
+
+MISFITS = {
+    "shape": (Data(np.zeros((8, 5)), np.zeros(8), np.zeros((4, 5)), np.zeros(4)), "training on arrays of shapes"),
+    "validation": (
+        Data(np.zeros((8, FEATURES)), np.zeros(8), np.zeros((4, 5)), np.zeros(4)),
+        "validating on arrays of shapes",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "words"), MISFITS.values(), ids=MISFITS)
+def test_data_that_do_not_fit_are_a_failed_outcome(data, words):
+    outcome = describe(dense_model, data=data)
+    assert isinstance(outcome, TrialOutcome)
+    assert outcome.status is Status.FAILED
+    assert outcome.reason.startswith("The data must fit the model;")
+    assert words in outcome.reason
+    assert "\n" not in outcome.reason
+
+
+def test_a_model_without_a_loss_is_a_failed_outcome():
+    outcome = describe(lambda: dense_model(loss=None, metrics=None))
+    assert isinstance(outcome, TrialOutcome)
+    assert "No loss to compute" in outcome.reason

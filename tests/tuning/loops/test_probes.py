@@ -1,0 +1,76 @@
+"""Memory and throughput of a real small model, measured in this process."""
+
+from __future__ import annotations
+
+import pytest
+from training_helpers import N_TRAIN, dense_model, make_data
+
+from tuning.loops.keras_loop import EpochPipeline
+from tuning.loops.order import ExampleOrder
+from tuning.loops.session import TrainingSession
+from tuning.loops.throughput import input_seconds
+from tuning.messages import MemoryProbe, MemoryProbeRequest, Throughput, ThroughputRequest
+from tuning.trial import Status, TrialOutcome
+
+
+@pytest.fixture(scope="module")
+def session():
+    return TrainingSession(dense_model, make_data())
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, N_TRAIN])
+def test_a_memory_probe_tells_a_peak_above_its_baseline(session, batch_size):
+    found = session.probe(MemoryProbeRequest("m", batch_size))
+    assert isinstance(found, MemoryProbe), found
+    assert (found.trial_id, found.batch_size) == ("m", batch_size)
+    assert found.peak_memory_bytes >= found.baseline_memory_bytes > 2**20
+
+
+def test_a_memory_probe_trains_as_many_updates_as_asked_and_validates(monkeypatch):
+    fits = []
+
+    def build():
+        model = dense_model()
+        own = model.fit
+
+        def fit(**arguments):
+            history = own(**arguments)
+            fits.append((int(model.optimizer.iterations), "val_loss" in history.history))
+            return history
+
+        model.fit = fit
+        return model
+
+    session = TrainingSession(build, make_data())
+    for batch_size, updates in ((4, 3), (20, 3), (50, 3)):  # 50: three epochs of one update
+        assert isinstance(session.probe(MemoryProbeRequest("m", batch_size)), MemoryProbe)
+        assert fits.pop() == (updates, True)
+
+
+def test_a_batch_larger_than_the_data_is_a_failure_with_its_reason(session):
+    found = session.probe(MemoryProbeRequest("m", N_TRAIN + 1))
+    assert isinstance(found, TrialOutcome)
+    assert found.status is Status.FAILED
+    assert f"{N_TRAIN} training examples; got {N_TRAIN + 1}" in found.reason
+
+
+@pytest.mark.parametrize(("loop", "has_input"), [("keras", True), ("device", False)])
+def test_a_throughput_probe_tells_the_loop_and_its_input(session, loop, has_input):
+    found = session.probe(ThroughputRequest("t", 8, loop=loop, chunks=2, chunk_seconds=0.01))
+    assert isinstance(found, Throughput), found
+    assert (found.trial_id, found.batch_size, found.loop) == ("t", 8, loop)
+    assert found.seconds_per_update > 0
+    assert (found.input_seconds_per_update is not None) == has_input
+
+
+def test_the_input_alone_is_timed_after_its_first_batch():
+    data = make_data()
+    pipeline = EpochPipeline(data.train, ExampleOrder(data.n_train, 10, seed=0))  # 5 batches per epoch
+    seconds = iter([0.0, 100.0, 100.0, 100.5, 101.0, 102.0, 103.0])  # begin, first batch twice, the others
+    assert input_seconds(pipeline, seconds=2.0, now=lambda: next(seconds)) == pytest.approx(2.0 / 3)
+
+
+@pytest.mark.parametrize("field", ["batch_size", "updates", "evaluation_batch_size"])
+def test_numbers_out_of_range_are_refused(field):
+    with pytest.raises(ValueError, match=f"{field} must be at least 1; got 0"):
+        MemoryProbeRequest(**{"trial_id": "m", "batch_size": 8, field: 0})

@@ -1,0 +1,53 @@
+"""The noise scale of a workload, on scripted workers."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import ScriptedExecutor
+
+from tuning.machine.noise import NoiseFindings, probe_noise
+from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
+from tuning.trial import Status, TrialOutcome
+
+
+def point(at_examples: int, value: float | None) -> NoiseScalePoint:
+    if value is None:
+        return NoiseScalePoint(at_examples, None, 900.0, None, 5.0, -0.1)
+    return NoiseScalePoint(at_examples, value, value / 2, value * 2, 5.0, 5.0 / value)
+
+
+def test_the_mean_weighs_stretches_by_their_length() -> None:
+    found = NoiseFindings((point(0, 10.0), point(100, 10.0), point(400, 1000.0)))
+    # logs: a quarter of the way at 10, three quarters at the geometric mean of 10 and 1000
+    assert found.mean == pytest.approx(10 ** (0.25 * 1 + 0.75 * 2))
+    assert NoiseFindings((point(0, 10.0),)).mean == pytest.approx(10.0)
+
+
+def test_what_cannot_be_told_is_null_and_not_averaged() -> None:
+    found = NoiseFindings((point(0, 10.0), point(100, None)))
+    assert found.mean is None
+    assert found.to_json()["value"] == 10.0
+    assert found.to_json()["at_examples"] == 0
+    assert found.to_json()["points"][1] == {"at_examples": 100, "value": None, "low": 900.0, "high": None}
+    assert NoiseFindings(reason="own train_step").to_json()["value"] is None
+
+
+def requested(**arguments: object) -> NoiseScaleRequest:
+    executor = ScriptedExecutor(probes=lambda request: NoiseScales(request.trial_id, (point(0, 10.0),)))
+    probe_noise(executor, **{"n_train": 1000, "epochs": 4, **arguments})
+    (request,) = executor.probed
+    assert isinstance(request, NoiseScaleRequest)
+    return request
+
+
+def test_it_follows_the_training_to_be_searched_but_no_longer_than_its_time() -> None:
+    assert (requested().batch_size, requested().updates) == (32, 125)
+    assert requested(seconds_per_update=0.001).updates == 125
+    assert requested(seconds_per_update=1.0).updates == 20
+    assert requested(largest_batch_size=5).batch_size == 5
+    assert requested(n_train=10).batch_size == 10
+
+
+def test_a_refusal_is_kept_with_its_reason() -> None:
+    executor = ScriptedExecutor(probes=lambda r: TrialOutcome(r.trial_id, Status.FAILED, reason="own train_step"))
+    assert probe_noise(executor, n_train=1000, epochs=1) == NoiseFindings(reason="own train_step")

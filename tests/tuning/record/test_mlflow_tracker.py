@@ -1,0 +1,219 @@
+"""The tracker writes each trial as one flat run of the study's experiment, and names what it cannot write."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from tracker_helpers import SETTINGS, by_trial, log_trial, runs, started
+
+from tuning.record import layout
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.store import TrackingError
+from tuning.record.tracker import NullTracker, Tracker
+from tuning.trial import EpochReport, Status, TrialOutcome
+
+
+def test_a_trial_is_one_flat_run_with_everything(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    log_trial(tracker)
+    (run,) = runs(tracker)
+    assert run.info.run_name == "batch 32, lr 0.001, seed 0"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {
+        "batch_size": "32",
+        "learning_rate": "0.001",
+        "seed": "0",
+        "epochs": "2",
+        "units": "64",
+        "loop": "device",
+        "dtype": "float32",
+    }
+    assert run.data.metrics == {
+        "loss": 0.5,
+        "val_accuracy": 0.8,
+        "epoch": 2,
+        "examples_seen": 2000,
+        "updates": 62,
+        "examples_per_second": 2100.0,
+        "peak_memory_bytes": 10**9,
+        "seconds": 1.0,
+        "compile_seconds": 0.5,
+        "steps_to_target": 40.0,
+    }
+    assert run.data.tags[layout.STATUS] == "completed"
+    assert run.data.tags[layout.STAGE] == "search"
+    assert "mlflow.parentRunId" not in run.data.tags
+
+
+def test_a_charts_step_is_the_number_of_examples_seen(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    log_trial(tracker)
+    history = MlflowClient(tracking_uri).get_metric_history(runs(tracker)[0].info.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1000, 1.0), (2000, 0.5)]
+
+
+def test_two_trials_at_once_do_not_mix(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    for trial_id, batch_size in (("0", 8), ("1", 16)):
+        tracker.start_trial(trial_id, {"batch_size": batch_size, "seed": 0}, "search")
+    for epoch in (1, 2):
+        for trial_id, loss in (("0", 1.0), ("1", 2.0)):
+            tracker.log_epoch(EpochReport(trial_id, epoch, 100 * epoch, epoch, {"loss": loss / epoch}, epoch))
+    for trial_id in ("1", "0"):
+        tracker.end_trial(TrialOutcome(trial_id, Status.COMPLETED))
+    found = by_trial(tracker)
+    assert {name: run.data.metrics["loss"] for name, run in found.items()} == {"0": 0.5, "1": 1.0}
+    assert {name: run.data.params["batch_size"] for name, run in found.items()} == {"0": "8", "1": "16"}
+
+
+@pytest.mark.parametrize(
+    ("status", "run_status"),
+    [(Status.PRUNED, "KILLED"), (Status.OUT_OF_MEMORY, "FAILED"), (Status.DIVERGED, "FAILED")],
+)
+def test_a_trial_that_did_not_complete_keeps_its_reason_and_its_log(
+    tracking_uri: str, status: Status, run_status: str
+) -> None:
+    tracker = started(tracking_uri)
+    log_trial(tracker, status=status)
+    (run,) = runs(tracker)
+    assert (run.info.status, run.data.tags[layout.STATUS]) == (run_status, status.value)
+    assert run.data.tags[layout.REASON] == "no memory left"
+    assert "no memory left" in run.data.tags[layout.NOTE]
+    path = MlflowClient(tracking_uri).download_artifacts(run.info.run_id, layout.LOG_TAIL)
+    assert Path(path).read_text() == "the last line"
+
+
+def test_a_loss_that_is_no_number_is_recorded_as_nan(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    tracker.start_trial("0", {"batch_size": 8, "seed": 0}, "search")
+    tracker.log_epoch(EpochReport("0", 1, 100, 12, {"loss": math.nan, "val_loss": math.inf}, 1.0))
+    tracker.end_trial(TrialOutcome("0", Status.DIVERGED, "loss is NaN"))
+    (run,) = runs(tracker)
+    assert math.isnan(run.data.metrics["loss"])
+    assert math.isnan(run.data.metrics["val_loss"])
+
+
+def test_the_experiment_says_what_was_asked_for_and_keeps_artifacts_beside_the_store(tracking_uri: str) -> None:
+    tracker = started(tracking_uri, "digits / größe")
+    experiment = MlflowClient(tracking_uri).get_experiment_by_name("digits / größe")
+    assert experiment.experiment_id == tracker.experiment_id
+    assert experiment.tags[f"{layout.SETTINGS}objective"] == "val_accuracy"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    log_trial(tracker, status=Status.FAILED)
+    folder = Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
+    assert [path.name for path in folder.rglob("*.txt")] == [layout.LOG_TAIL]
+
+
+def test_a_second_search_of_the_same_name_continues_the_experiment(tracking_uri: str) -> None:
+    first = started(tracking_uri)
+    log_trial(first, "0")
+    second = started(tracking_uri)
+    log_trial(second, "1")
+    assert second.experiment_id == first.experiment_id
+    assert sorted(by_trial(second)) == ["0", "1"]
+
+
+def test_an_experiment_of_another_program_is_left_alone(tracking_uri: str) -> None:
+    client = MlflowClient(tracking_uri)
+    client.create_run(client.create_experiment("theirs"))
+    client.create_experiment("empty")
+    with pytest.raises(TrackingError, match=r"'theirs' holds runs of another program. Choose another name"):
+        started(tracking_uri, "theirs")
+    assert started(tracking_uri, "empty").experiment_id == client.get_experiment_by_name("empty").experiment_id
+
+
+def test_starting_over_destroys_nothing(tracking_uri: str) -> None:
+    for _ in range(3):
+        tracker = MlflowTracker(tracking_uri)
+        tracker.fresh("digits")
+        tracker.start_study("digits", SETTINGS)
+        log_trial(tracker)
+    client = MlflowClient(tracking_uri)
+    names = {each.name: each.experiment_id for each in client.search_experiments() if each.name != "Default"}
+    assert len(names) == 3
+    assert sum(name.startswith("digits (until 2") for name in names) == 2
+    assert all(len(client.search_runs([experiment_id])) == 1 for experiment_id in names.values())
+
+
+def test_a_study_in_the_trash_gives_its_name_away(tracking_uri: str) -> None:
+    first = started(tracking_uri)
+    client = MlflowClient(tracking_uri)
+    client.delete_experiment(first.experiment_id)
+    second = started(tracking_uri)
+    assert second.experiment_id != first.experiment_id
+    old = client.get_experiment(first.experiment_id)
+    assert old.name.startswith("digits (deleted 2")
+    assert old.lifecycle_stage == "deleted"
+
+
+def test_nothing_exists_before_a_study_starts(tmp_path: Path) -> None:
+    tracker = MlflowTracker(f"sqlite:///{tmp_path}/mlflow.db")
+    tracker.fresh("digits")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_drivers_trials_become_interrupted_and_are_replaced(tracking_uri: str) -> None:
+    killed = started(tracking_uri)
+    log_trial(killed, "0")
+    killed.start_trial("1", {"batch_size": 8, "seed": 0}, "search")  # the search knows: it ended, unrecorded
+    killed.start_trial("2", {"batch_size": 16, "seed": 0}, "search")  # killed while it ran
+    log_trial(killed, "3")  # recorded here, but not yet there
+    resumed = started(tracking_uri)
+    resumed.reconcile(finished={"0", "1", "4"}, interrupted={"2", "3"})
+    assert resumed.missing({"0", "1", "4"}) == {"1", "4"}
+    found = by_trial(resumed)
+    for trial_id in ("2", "3"):
+        assert found[trial_id].data.tags[layout.STATUS] == "interrupted"
+        assert found[trial_id].info.status == "KILLED"
+    for trial_id in ("1", "4", "5"):
+        log_trial(resumed, trial_id)
+    completed = [run for run in by_trial(resumed).values() if run.data.tags[layout.STATUS] == "completed"]
+    assert sorted(run.data.tags[layout.TRIAL_ID] for run in completed) == ["0", "1", "4", "5"]
+
+
+def test_doubled_runs_of_a_trial_become_one(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    log_trial(tracker, "0")
+    MlflowClient(tracking_uri).create_run(tracker.experiment_id, tags={layout.TRIAL_ID: "0"})
+    resumed = started(tracking_uri)
+    resumed.reconcile({"0"}, set())
+    assert by_trial(resumed)["0"].data.tags[layout.STATUS] == "completed"
+    assert resumed.missing({"0"}) == set()
+
+
+def test_a_new_recommendation_replaces_the_earlier_one(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    for batch_size in (32, 64):
+        tracker.log_recommendation(
+            {"recommended_batch_size": batch_size},
+            f"Use **{batch_size}**",
+            {"report.html": "<p>", "plots/quality.png": b"\x89PNG"},
+        )
+    (run,) = runs(tracker)
+    client = MlflowClient(tracking_uri)
+    folder = Path(client.download_artifacts(run.info.run_id, ""))
+    assert (run.info.run_name, run.info.status) == ("recommendation", "FINISHED")
+    assert json.loads((folder / "recommendation.json").read_text()) == {"recommended_batch_size": 64}
+    assert (folder / "report.md").read_text() == "Use **64**"
+    assert (folder / "plots" / "quality.png").read_bytes() == b"\x89PNG"
+    description = client.get_experiment(tracker.experiment_id).tags[layout.NOTE]
+    assert description.startswith("Use **64**\n")
+    assert run.info.run_id in description
+
+
+@pytest.mark.parametrize("make", [NullTracker, None])
+def test_trackers_share_one_face(tracking_uri: str, make: Callable[[], Tracker] | None) -> None:
+    tracker: Tracker = make() if make else MlflowTracker(tracking_uri)
+    tracker.fresh("digits")
+    tracker.start_study("digits", SETTINGS)
+    tracker.reconcile([], [])
+    assert tracker.missing([]) == set()
+    log_trial(tracker)
+    tracker.log_recommendation({}, "none")
+    tracker.flush()
+    assert bool(tracker.experiment_id) == bool(tracker.tracking_uri)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from ui_process import UiProcess
+
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.reading import read_study
+from tuning.record.saved_view import serve
+from tuning.record.store import TrackingError, TrackingWarning, is_transient
+from tuning.trial import EpochReport, Status, TrialOutcome
+
+
+def log_trial(tracker: MlflowTracker, trial_id: str) -> None:
+    tracker.start_trial(trial_id, {"batch_size": 8, "seed": int(trial_id)}, "search")
+    tracker.log_epoch(EpochReport(trial_id, 1, 100, 12, {"loss": 0.5}, 1.0))
+    tracker.end_trial(TrialOutcome(trial_id, Status.FAILED, "as planned", log_tail="the end"))
+
+
+def test_a_study_survives_a_server_that_is_stopped_and_started_again(
+    tracking_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    MlflowTracker(tracking_uri).start_study("digits", {"objective": "loss"})
+    with UiProcess(tracking_uri) as ui:
+        tracker = MlflowTracker(ui.server)
+        tracker.start_study("digits", {"objective": "loss"})
+        log_trial(tracker, "0")
+        assert serve(ui.server) == 0
+        assert capsys.readouterr().out.strip() == ui.url  # of a server, the address is all there is to give
+        children = psutil.Process(ui.process.pid).children(recursive=True)
+        assert ui.stop() == 0
+        assert psutil.wait_procs(children, timeout=10)[1] == []
+    with pytest.warns(TrackingWarning, match=r"the search goes on") as caught:
+        log_trial(tracker, "1")
+    assert len(caught) == 1
+    with pytest.warns(TrackingWarning, match=r"6 writes did not reach MLflow"):
+        tracker.flush()
+    with UiProcess(tracking_uri, ui.port):
+        tracker.flush()
+        tracker.log_recommendation({}, "8", {"report.html": "<p>8"})
+        assert [result.seed for result in read_study(ui.server, "digits").results] == [0, 1]
+        client = MlflowClient(ui.server)
+        runs = client.search_runs([tracker.experiment_id])
+        assert sorted(file.path for run in runs for file in client.list_artifacts(run.info.run_id)) == [
+            "log_tail.txt",
+            "log_tail.txt",
+            "recommendation.json",
+            "report.html",
+            "report.md",
+        ]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_server_that_goes_away_is_recognised_by_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What `is_transient` relies on in mlflow 3.17: the exception of requests is the context of MLflow's own.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    client = MlflowClient("http://127.0.0.1:9")
+    with pytest.raises(MlflowException, match=r"API request") as caught:
+        client.search_experiments()
+    assert is_transient(caught.value)
+
+
+def test_a_missing_store_or_study_is_refused_before_a_server_starts(tmp_path: Path, tracking_uri: str) -> None:
+    with pytest.raises(TrackingError, match=r"There is no MLflow store at"):
+        serve(f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(TrackingError, match=r"There is no MLflow experiment 'digits'; there are: 'Default'"):
+        serve(tracking_uri, "digits")
+
+
+def test_a_port_that_is_taken_is_refused(tracking_uri: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(TrackingError, match=rf"cannot listen on 127.0.0.1, port {port} .* Choose another --port"):
+            serve(tracking_uri, "Default", port=port)

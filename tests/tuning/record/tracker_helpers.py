@@ -1,0 +1,58 @@
+"""What the tests of `MlflowTracker` do with one: start a study, log a trial, read its runs."""
+
+from __future__ import annotations
+
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
+
+from tuning.record import layout
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.tracker import Tracker
+from tuning.trial import EpochReport, Status, TrialOutcome
+
+SETTINGS = {"objective": "val_accuracy", "mode": "max"}
+
+
+def started(uri: str, study: str = "digits") -> MlflowTracker:
+    tracker = MlflowTracker(uri)
+    tracker.start_study(study, SETTINGS)
+    return tracker
+
+
+def log_trial(tracker: Tracker, trial_id: str = "0", status: Status = Status.COMPLETED, batch_size: int = 32) -> None:
+    tracker.start_trial(
+        trial_id,
+        {"batch_size": batch_size, "learning_rate": 0.001, "seed": 0, "epochs": 2, "loop": "auto", "units": 64},
+        "search",
+    )
+    for epoch in (1, 2):
+        metrics = {"loss": 1 / epoch, "val_accuracy": 0.4 * epoch}
+        tracker.log_epoch(EpochReport(trial_id, epoch, 1000 * epoch, 31 * epoch, metrics, 0.5 * epoch))
+    failed = status is not Status.COMPLETED
+    tracker.end_trial(
+        TrialOutcome(
+            trial_id,
+            status,
+            reason="no memory left" if failed else "",
+            log_tail="the last line" if failed else "",
+            seconds=1.0,
+            compile_seconds=0.5,
+            examples_per_second=2100.0,
+            peak_memory_bytes=10**9,
+            loop="device",
+            measurements={"steps_to_target": 40.0},
+            settings={"dtype": "float32"},
+        )
+    )
+
+
+def runs(tracker: MlflowTracker, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    found = MlflowClient(tracker.tracking_uri).search_runs([tracker.experiment_id], run_view_type=view)
+    return list(found)
+
+
+def by_trial(tracker: MlflowTracker) -> dict[str, Run]:
+    found = runs(tracker)
+    named = {run.data.tags[layout.TRIAL_ID]: run for run in found}
+    assert len(named) == len(found)
+    return named

@@ -1,0 +1,26 @@
+"""With what a search was started, without saying where."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+
+from tuning.search.preparation import provenance
+
+
+@pytest.mark.parametrize("program", ["/home/me/.venv/bin/batch-size", "/home/me/tuning/cli.py"])
+def test_the_command_is_told_without_the_program_s_folder(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [program, "grid", "my model.py:build", "--seeds", "2"])
+    assert provenance()["command"] == "batch-size grid 'my model.py:build' --seeds 2"
+
+
+def test_a_script_or_a_notebook_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/home/me/train.py", "--secret"])
+    assert provenance()["command"] == ""
+
+
+def test_the_versions_that_decide_what_is_computed_are_told() -> None:
+    told = dict(line.split(" ", 1) for line in provenance()["versions"].splitlines())
+    assert told["python"] == platform.python_version()
+    assert {"machine", "keras", "optuna", "mlflow", "numpy"} <= told.keys()

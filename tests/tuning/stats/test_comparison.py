@@ -1,0 +1,117 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tuning.stats.additive_model import dunnett_point
+from tuning.stats.comparison import compare
+
+
+def scores(table, sizes=(8, 16, 32, 64, 128, 256)):
+    return {
+        size: {seed: float(y) for seed, y in enumerate(row) if math.isfinite(y)}
+        for size, row in zip(sizes, table, strict=False)
+    }
+
+
+def noisy(means, n=3, seed=0, sigma=1.0):
+    random = np.random.default_rng(seed)
+    return np.array(means)[:, None] + random.normal(0, sigma, (len(means), n)) + random.normal(0, 5, n)
+
+
+def test_means_gaps_and_errors_of_a_complete_design():
+    table = noisy([3.0, 2.0, 0.0, 1.0])
+    found = compare(scores(table))
+    residual = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+    sigma = math.sqrt((residual**2).sum() / 6)
+    best = table.mean(1).argmax()
+    assert found.means == pytest.approx(table.mean(1))
+    assert found.best == found.batch_sizes[best]
+    assert found.gap(32) == pytest.approx(table.mean(1).max() - table.mean(1)[2])
+    assert found.standard_error(32) == pytest.approx(sigma * math.sqrt(2 / 3))
+    assert found.standard_error(found.best) == 0
+    assert found.mean_error(32) == pytest.approx(sigma / math.sqrt(3))
+    half = stats.t.isf(0.05, 6) * sigma * math.sqrt(2 / 3)
+    assert found.interval(32) == pytest.approx((found.gap(32) - half, found.gap(32) + half))
+    assert found.critical == dunnett_point(3, 6, 0.90)
+
+
+def test_worse_means_beyond_dunnetts_point():
+    table = np.array([[1.0, 1.1, 0.9], [1.0, 0.9, 1.1], [0.9, 1.0, 1.1]])
+    sigma = compare(scores(table)).sigma
+    edge = dunnett_point(2, 4, 0.90) * sigma * math.sqrt(2 / 3)
+    for gap, worse in ((0.99 * edge, False), (1.01 * edge, True)):
+        moved = table - np.array([[0.0], [gap], [gap]])
+        assert compare(scores(moved)).is_worse(16) is worse
+
+
+def test_truly_best_is_called_worse_in_at_most_a_tenth_of_tied_studies():
+    random = np.random.default_rng(1)
+    mistaken = sum(compare(scores(random.normal(0, 1, (6, 3)))).is_worse(8) for _ in range(1000))
+    assert mistaken / 1000 == pytest.approx(0.10, abs=3 * math.sqrt(0.09 / 1000))
+
+
+def test_seeds_to_separate_would_separate_a_gap_that_is_real():
+    table = noisy([1.0, 0.0, 0.5, 0.2])
+    found = compare(scores(table))
+    size = next(s for s in found.batch_sizes if s != found.best)
+    n = found.seeds_to_separate(size)
+    assert found.critical * found.sigma * math.sqrt(2 / n) <= found.gap(size) * (1 + 1e-9)
+    assert n == 2 or found.critical * found.sigma * math.sqrt(2 / (n - 1)) > found.gap(size)
+    assert found.seeds_to_separate(found.best) is None
+
+
+def test_one_seed_leaves_the_noise_unknown():
+    found = compare(scores([[0.9], [0.8]]))
+    assert found.sigma is None
+    assert found.critical is None
+    assert found.interval(16) is None
+    assert found.seeds_to_separate(16) is None
+    assert not found.is_worse(16)
+    assert (found.best, found.gap(16)) == (8, pytest.approx(0.1))
+
+
+def test_equal_scores_at_every_seed_are_exact():
+    found = compare(scores([[0.9, 0.8], [0.9, 0.8], [0.5, 0.4]]))
+    assert found.sigma == 0
+    assert found.best == 16
+    assert found.is_worse(32)
+    assert not found.is_worse(8)
+
+
+def test_missing_seed_widens_its_error_and_keeps_the_pairing():
+    table = noisy([1.0, 1.0, 1.0, 0.0], n=4)
+    table[3, 0] = math.nan
+    found = compare(scores(table))
+    assert found.blocked
+    assert found.seeds == (4, 4, 4, 3)
+    others = [s for s in (8, 16, 32) if s != found.best]
+    assert found.standard_error(64) > found.standard_error(others[0])
+
+
+def test_unstable_size_keeps_its_own_error_and_leaves_that_of_the_others_alone():
+    table = 0.9 + 0.001 * noisy([3.0, 2.0, 1.0, 0.0, 0.0, 0.0], n=4)
+    calm = compare(scores(table))
+    table[4, 1] -= 0.5
+    found = compare(scores(table))
+    assert found.unstable == (128,)
+    assert found.sigma == pytest.approx(calm.sigma, rel=0.5)
+    assert found.standard_error(128) > 50 * found.standard_error(64)
+    assert found.common_error(128) == pytest.approx(found.common_error(64))
+    assert found.noise_covariance()[4, 4] > 50 * found.noise_covariance()[3, 3]
+    low, high = found.interval(128)
+    assert high - low > 2 * stats.t.isf(0.05, 3) * found.standard_error(128) * 0.999
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "at least one score for each batch size; got {}"),
+        ({8: {}}, "at least one score for each batch size"),
+        ({8: {0: math.nan}}, "compare needs finite scores"),
+    ],
+)
+def test_nothing_to_compare_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        compare(given)

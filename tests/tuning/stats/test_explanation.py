@@ -1,0 +1,76 @@
+import pytest
+from selection_helpers import study, timed, trial
+
+from tuning.stats.arms import group_into_arms
+from tuning.stats.costs import arm_costs
+from tuning.stats.findings import TradeOff, explain
+
+SIZES = (4, 16, 64, 256, 1024, 4096)
+LAW = {size: 100 * (1 + 256 / size) * size for size in SIZES}  # examples: S_min 100, B_crit 256
+RATES = {size: size / (0.02 + 1e-4 * size) for size in SIZES}  # t0/c = 200
+
+
+def explained(results, *, target=None, means=None):
+    arms = group_into_arms(results, maximize=True, target=target)
+    costs = arm_costs(arms, maximize=True, target=target, throughput=None)
+    means = means or {arm.batch_size: 0.0 for arm in arms if arm.scores}
+    return explain(arms, costs, means, maximize=True)
+
+
+def test_law_line_and_optimum_are_found_from_trials():
+    found = explained(timed(LAW, rates=RATES, budget=2_000_000), target=0.9)
+    assert found.scaling_law.critical_batch_size == pytest.approx(256, rel=0.01)
+    assert found.scaling_law.smallest_updates == pytest.approx(100, rel=0.01)
+    assert found.throughput_line.seconds_per_update == pytest.approx(0.02, rel=1e-6)
+    assert found.optimum.batch_size == pytest.approx((256 * 200) ** 0.5, rel=0.01)
+
+
+def test_optimum_is_withheld_where_the_critical_size_is_not_identified():
+    found = explained(timed({s: LAW[s] for s in SIZES[:4]}, rates=RATES, budget=2_000_000), target=0.9)
+    assert not found.scaling_law.identified
+    assert found.optimum is None
+
+
+def test_nothing_is_fitted_to_two_sizes_or_without_a_target():
+    found = explained(timed({4: 1000, 16: 2000}, rates=RATES), target=0.9)
+    assert (found.scaling_law, found.throughput_line, found.optimum) == (None, None, None)
+    assert explained(study({4: 0.9, 16: 0.9, 64: 0.9})).scaling_law is None
+
+
+def test_sizes_at_the_edge_of_their_learning_rates_are_left_out_of_the_law():
+    results = timed(LAW, budget=2_000_000, seeds=1)
+    at_edge = [
+        trial(
+            64,
+            0,
+            t.objective,
+            learning_rate=rate,
+            examples_seen=t.examples_seen,
+            objective_curve=t.objective_curve,
+        )
+        for rate, examples in ((0.1, 90_000), (0.01, 60_000), (0.001, 32_000))
+        for t in timed({64: examples}, seeds=1, budget=2_000_000)
+    ]
+    found = explained([t for t in results if t.batch_size != 64] + at_edge, target=0.9)
+    assert 64 not in found.scaling_law.sizes
+    assert "the best learning rate was at an edge for 64" in found.scaling_law.doubts
+
+
+def test_pareto_front_weighs_score_time_and_memory():
+    results = [
+        trial(8, 0, 0.95, examples_per_second=100.0, peak_memory_bytes=1e9),
+        trial(16, 0, 0.94, examples_per_second=200.0, peak_memory_bytes=2e9),
+        trial(32, 0, 0.93, examples_per_second=150.0, peak_memory_bytes=3e9),
+        trial(64, 0, 0.90, examples_per_second=400.0, peak_memory_bytes=4e9),
+    ]
+    found = explained(results, means={8: 0.95, 16: 0.94, 32: 0.93, 64: 0.90}).pareto
+    assert [row.batch_size for row in found if row.efficient] == [8, 16, 64]
+    assert found[2] == TradeOff(32, 0.93, 1 / 150, None, 3e9, efficient=False)
+
+
+def test_smaller_scores_are_better_on_the_front_when_minimising():
+    results = [trial(8, 0, 0.30, examples_per_second=100.0), trial(16, 0, 0.20, examples_per_second=200.0)]
+    arms = group_into_arms(results, maximize=False)
+    costs = arm_costs(arms, maximize=False, target=None, throughput=None)
+    found = explain(arms, costs, {8: 0.30, 16: 0.20}, maximize=False).pareto
+    assert [(row.batch_size, row.efficient) for row in found] == [(8, False), (16, True)]

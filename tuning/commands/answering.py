@@ -1,0 +1,80 @@
+"""`batch-size pick` and `batch-size report`: the answer again, from what MLflow holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuning.commands.options import read_rule, tell, telling_options
+
+
+def add_pick(commands: Any) -> None:
+    """Declare the command."""
+    about = "recommend again from MLflow, also for foreign runs"
+    parser = commands.add_parser("pick", parents=[telling_options()], help=about)
+    add_runs(parser)
+    parser.set_defaults(run=pick)
+
+
+def pick(asked: argparse.Namespace) -> int:
+    """`batch-size pick`: recommend again, from MLflow alone."""
+    from tuning.show.answer import recommend_from
+
+    return tell(recommend_from(read_runs(asked), read_rule(asked)), asked)
+
+
+def add_report(commands: Any) -> None:
+    """Declare the command."""
+    about = "the recommendation with its figures as one HTML page, from MLflow"
+    parser = commands.add_parser("report", parents=[telling_options()], help=about)
+    add_runs(parser)
+    parser.add_argument("-o", "--output", default="report.html", metavar="FILE", help="where to (report.html)")
+    parser.set_defaults(run=report)
+
+
+def report(asked: argparse.Namespace) -> int:
+    """`batch-size report`: write the page; with `--json`, also print the recommendation."""
+    from tuning.show.evidence import evidence_from
+    from tuning.show.page import render_report
+
+    path = Path(asked.output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"--output must name a file in a folder that exists; got {asked.output!r}.")
+    evidence = evidence_from(read_runs(asked), read_rule(asked))
+    path.write_text(render_report(evidence), encoding="utf-8")
+    print(f"Wrote {path}.", file=sys.stderr)
+    if asked.json:
+        print(json.dumps(evidence.answer.to_json()))
+    return 0
+
+
+if TYPE_CHECKING:
+    from tuning.record.reading import StudyRecord
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Declare which runs to recommend from."""
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="the latest if not told")
+    parser.add_argument("--experiment", metavar="NAME", help="an MLflow experiment that any program logged")
+    parser.add_argument("--param", default="batch_size", metavar="NAME", help="its batch-size parameter (batch_size)")
+    parser.add_argument("--metric", metavar="NAME", help="its metric that decides, such as val_accuracy")
+    parser.add_argument("--mode", choices=("max", "min"), help="whether larger is better, if the name does not tell")
+
+
+def read_runs(asked: argparse.Namespace) -> StudyRecord:
+    """What MLflow holds of the runs asked for.
+
+    Raises:
+        ValueError: If foreign runs were asked for without the metric that decides.
+        TrackingError: If there are no such runs.
+    """
+    from tuning.record.reading import latest_study, read_foreign, read_study
+
+    if asked.experiment is None:
+        return read_study(asked.tracking_uri, asked.study or latest_study(asked.tracking_uri))
+    if asked.metric is None:
+        raise ValueError("--experiment needs --metric NAME, the metric that decides; got none.")
+    return read_foreign(asked.tracking_uri, asked.experiment, param=asked.param, metric=asked.metric, mode=asked.mode)

@@ -1,0 +1,233 @@
+"""The arrays as Keras's `fit` would see them: floats in Keras's float type, lists as tuples, class weights applied."""
+
+from __future__ import annotations
+
+import functools
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import psutil
+import tensorflow as tf
+from tensorflow.python.client import device_lib
+
+from search_spaces.data import Arrays, Data, leaves, map_arrays
+
+
+@dataclass(frozen=True)
+class TrainingArrays:
+    """What every trial trains and validates on. The arrays may be memory maps; nothing here reads them whole.
+
+    Args:
+        train: `(x, y)` or `(x, y, sample_weight)`, nested tuples and dicts of arrays, first axis over examples.
+        validation: Likewise.
+        n_train: Number of training examples.
+        n_val: Number of validation examples.
+    """
+
+    train: tuple[Arrays, ...]
+    validation: tuple[Arrays, ...]
+    n_train: int
+    n_val: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all arrays as they would lie on the device."""
+        every = [leaf for part in (self.train, self.validation) for leaf in leaves(part)]
+        return sum(leaf.size * device_dtype(leaf).itemsize for leaf in every)
+
+    def training_examples(self, count: int) -> tuple[Arrays, ...]:
+        """The first `count` training examples, in the structure of `train`."""
+        return first_examples(self.train, count)
+
+    def validation_examples(self, count: int) -> tuple[Arrays, ...]:
+        """The first `count` validation examples, in the structure of `validation`."""
+        return first_examples(self.validation, count)
+
+
+def as_keras_sees_them(data: Data, class_weight: Mapping[int, float] | None) -> TrainingArrays:
+    """Apply to the structure of the data what Keras's `fit` applies to arrays, once for all trials.
+
+    Lists become tuples, a single sample weight is repeated for every output, class weights become sample weights.
+
+    Raises:
+        ValueError: If class weights meet sample weights or several outputs.
+    """
+    train, validation = data.train, data.validation
+    if class_weight is not None:
+        train = (*train, _class_weights(data, class_weight))
+    return TrainingArrays(_prepared(train), _prepared(validation), data.n_train, data.n_val)
+
+
+def device_dtype(leaf: npt.NDArray[Any]) -> np.dtype[Any]:
+    """The type in which Keras would train on this array: every float type becomes `keras.config.floatx()`."""
+    return np.dtype(keras.config.floatx()) if leaf.dtype.kind == "f" else leaf.dtype
+
+
+def first_examples(part: tuple[Arrays, ...], count: int) -> tuple[Arrays, ...]:
+    """The first `count` examples of every array, in Keras's float type."""
+    return tuple(map_arrays(lambda leaf: leaf[:count].astype(device_dtype(leaf)), arrays) for arrays in part)
+
+
+def _prepared(part: tuple[Arrays, ...]) -> tuple[Arrays, ...]:
+    if len(part) == 3 and not isinstance(part[1], np.ndarray) and isinstance(part[2], np.ndarray):
+        part = (part[0], part[1], map_arrays(lambda _: part[2], part[1]))
+    return tuple(_lists_to_tuples(arrays) for arrays in part)
+
+
+def _lists_to_tuples(arrays: Arrays) -> Arrays:
+    if isinstance(arrays, Mapping):
+        return {name: _lists_to_tuples(value) for name, value in arrays.items()}
+    if isinstance(arrays, (list, tuple)):
+        return tuple(_lists_to_tuples(value) for value in arrays)
+    return arrays
+
+
+def _class_weights(data: Data, class_weight: Mapping[int, float]) -> npt.NDArray[Any]:
+    if data.sample_weight_train is not None:
+        raise ValueError("class_weight and sample weights exclude each other; multiply them into the sample weights.")
+    if not isinstance(data.y_train, np.ndarray):
+        raise ValueError("class_weight needs a single output; got several. Give one sample weight per output instead.")
+    labels = data.y_train
+    if labels.ndim > 1:
+        labels = labels.squeeze(-1) if labels.shape[-1] == 1 else labels.argmax(-1)
+    known, positions = np.unique(np.round(labels).astype("int32"), return_inverse=True)
+    weights = np.array([class_weight.get(int(label), 1.0) for label in known], keras.config.floatx())
+    return weights[positions]
+
+
+_SET_BY_THE_TUNER = {
+    "batch_size": "it is what the search tunes; give the sizes to the tuner",
+    "epochs": "give it to the search itself",
+    "callbacks": "give them to the search itself",
+    "initial_epoch": "every trial starts at its first epoch",
+    "steps_per_epoch": "an epoch is a pass over the data, so that every batch size sees the same examples",
+    "validation_batch_size": "one fixed size serves all trials; set evaluation_batch_size",
+    "validation_data": "give it to the search itself",
+    "validation_freq": "every trial is validated once per epoch, so that scores compare",
+    "validation_split": "split the data beforehand, so that every trial validates on the same examples",
+    "validation_steps": "every trial validates on the whole validation set",
+    "sample_weight": "pass the weights as part of the data",
+}
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What of Keras's `fit` arguments a trial keeps.
+
+    Args:
+        class_weight: Weight of each class (by its integer label) in the training loss; classes left out weigh 1.
+    """
+
+    class_weight: Mapping[int, float] | None = None
+
+
+def read_fit_options(options: Mapping[str, Any] | None) -> FitOptions:
+    """Keep what makes sense in a search; `verbose` and `shuffle=True` change nothing and are let through.
+
+    Raises:
+        ValueError: If an argument is not possible in a search, with the reason.
+    """
+    given = {name: value for name, value in (options or {}).items() if value is not None and name != "verbose"}
+    if given.get("shuffle") is True:
+        del given["shuffle"]
+    class_weight = given.pop("class_weight", None)
+    for name, value in given.items():
+        why = _SET_BY_THE_TUNER.get(name, "the search shuffles, batches and trains by its own rules")
+        raise ValueError(f"A search takes class_weight of Keras's fit options; got {name}={value!r:.40}: {why}.")
+    if class_weight is not None and not isinstance(class_weight, Mapping):
+        raise ValueError(f"class_weight must map class labels to weights; got {class_weight!r:.60}.")
+    return FitOptions(class_weight)
+
+
+_CPU, _GPU = "CPU:0", "GPU:0"
+_SHARE_FOR_DATA = 0.5  # of the memory that is free before any model is built; the rest is the model's
+_CGROUP_LIMIT, _CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+
+
+@dataclass(frozen=True)
+class ResidentData:
+    """The arrays on the device.
+
+    Args:
+        train: `(x, y)` or `(x, y, sample_weight)` as tensors.
+        validation: Likewise.
+        n_val: Number of validation examples.
+    """
+
+    train: tuple[Arrays, ...]
+    validation: tuple[Arrays, ...]
+    n_val: int
+
+
+class DataPlacement:
+    """Places the arrays once, when first asked for, for all trials.
+
+    The device is the first GPU that TensorFlow sees, else the CPU. It was never run on a GPU.
+
+    Args:
+        arrays: What trials train on.
+        share_for_data: The share of a memory's free bytes that the arrays may take.
+    """
+
+    def __init__(self, arrays: TrainingArrays, share_for_data: float = _SHARE_FOR_DATA) -> None:
+        self._arrays = arrays
+        self.on_cpu = not tf.config.list_logical_devices("GPU")
+        self.free_bytes = _host_free() if self.on_cpu else _gpu_free()
+        self.fits_on_device = arrays.nbytes <= share_for_data * self.free_bytes
+        self.fits_on_host = arrays.nbytes <= share_for_data * _host_free()
+
+    @functools.cached_property
+    def on_device(self) -> ResidentData:
+        """The arrays as tensors on the device, in Keras's float type."""
+        device = _CPU if self.on_cpu else _GPU
+        arrays = self._arrays
+        return ResidentData(_placed(arrays.train, device), _placed(arrays.validation, device), arrays.n_val)
+
+    @functools.cached_property
+    def for_pipeline(self) -> tuple[Arrays, ...]:
+        """The training arrays for a tf.data pipeline: tensors in host memory, or as they are if they do not fit."""
+        if not self.fits_on_host:
+            return self._arrays.train
+        return self.on_device.train if self.on_cpu else _placed(self._arrays.train, _CPU)
+
+
+def _placed(part: tuple[Arrays, ...], device: str) -> tuple[Arrays, ...]:
+    def place(leaf: npt.NDArray[Any]) -> tf.Tensor:
+        with tf.device(device):
+            # identity, because an int32 constant stays in host memory even under a GPU's scope
+            return tf.identity(tf.constant(leaf.astype(device_dtype(leaf), copy=False)))
+
+    return tuple(keras.tree.map_structure(place, arrays) for arrays in part)
+
+
+def _gpu_free() -> int:
+    limits = [entry.memory_limit for entry in device_lib.list_local_devices() if entry.device_type == "GPU"]
+    return int(limits[0]) - int(tf.config.experimental.get_memory_info(_GPU)["current"])
+
+
+def _host_free() -> int:
+    return min(int(psutil.virtual_memory().available), _cgroup_free(), _address_space_free())
+
+
+def _cgroup_free() -> int:
+    try:
+        return int(_CGROUP_LIMIT.read_text()) - int(_CGROUP_USED.read_text())
+    except (OSError, ValueError):  # no cgroup, or no limit ("max")
+        return _total()
+
+
+def _address_space_free() -> int:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return _total()
+    return max(0, limit - int(psutil.Process().memory_info().vms))
+
+
+def _total() -> int:
+    return int(psutil.virtual_memory().total)

@@ -1,0 +1,208 @@
+"""Compiled blocks of training and of validation steps over data that lie on the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from search_spaces.data import Arrays
+from tuning.loops.clock import wait_for
+
+_UPDATES_PER_BLOCK = 1024  # one call of fit costs about 1 ms (measured), an update of the smallest model about 0.05 ms
+
+Step = Callable[[Any], Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class UnsupportedModelError(ValueError):
+    """A model whose steps cannot run in a block; the message says why."""
+
+
+def block_shape(most_updates: int) -> tuple[int, int]:
+    """The number of blocks in an epoch and the most updates in one, as equal as can be.
+
+    Args:
+        most_updates: The most updates that an epoch has, at least 1.
+
+    >>> block_shape(2500)
+    (3, 834)
+    """
+    blocks = -(-most_updates // _UPDATES_PER_BLOCK)
+    return blocks, -(-most_updates // blocks)
+
+
+class TracedStep:
+    """A training or validation step as a `tf.function`, traced for one batch size.
+
+    Tracing creates every variable (weights, optimizer, metrics) with its initial value and changes none. The step
+    runs as Keras 3.15 runs it: unconverted by autograph, and compiled by XLA on its own if the model says so.
+
+    Args:
+        step: `model.train_step` or `model.test_step`.
+        data: `(x, y)` or `(x, y, sample_weight)` as tensors on the device.
+        batch_size: Examples per step; None where it varies.
+        jit_compile: Whether XLA compiles the step.
+
+    Raises:
+        UnsupportedModelError: If the logs of a step have no fixed shape.
+    """
+
+    def __init__(self, step: Step, data: tuple[Arrays, ...], batch_size: int | None, *, jit_compile: bool) -> None:
+        self.data = data
+        batch = keras.tree.map_structure(lambda leaf: tf.TensorSpec((batch_size, *leaf.shape[1:]), leaf.dtype), data)
+        self._function = tf.function(
+            _unconverted(lambda examples: step(examples)), input_signature=[batch], jit_compile=jit_compile or None
+        )
+        logs = self._function.get_concrete_function().structured_outputs
+        self._log_specs = keras.tree.map_structure(_spec, logs)
+
+    def __call__(self, select: Callable[[tf.Tensor], tf.Tensor]) -> Any:
+        """Inside a graph: one step on what `select` takes of every array; returns its logs."""
+        return self._function(keras.tree.map_structure(select, self.data))
+
+    def repeat(self, select: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], count: tf.Tensor) -> Any:
+        """Inside a graph: one step on `select(i, array)` for every i < count; returns the last logs."""
+
+        def body(i: tf.Tensor, _: Any) -> tuple[tf.Tensor, Any]:
+            return i + 1, self(lambda leaf: select(i, leaf))
+
+        zeros = keras.tree.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), self._log_specs)
+        _, last = tf.while_loop(lambda i, _: i < count, body, (tf.constant(0), zeros), parallel_iterations=1)
+        return last
+
+
+class TrainBlock:
+    """`count` optimizer updates in one call of one `tf.function`: the batch of each is gathered on the device.
+
+    The rows have one static shape, so every block and every trial of a batch size runs the same program; `count` is
+    a tensor.
+
+    Args:
+        step: The training step at the block's batch size.
+        batch_size: Examples per update.
+        length: The most updates of one call.
+        jit_compile: Whether XLA compiles the whole block.
+    """
+
+    def __init__(self, step: TracedStep, batch_size: int, length: int, *, jit_compile: bool) -> None:
+        self.length = length
+        self.batch_size = batch_size
+
+        @_unconverted
+        def block(rows: tf.Tensor, count: tf.Tensor) -> Any:
+            return step.repeat(lambda i, leaf: tf.gather(leaf, rows[i]), count)
+
+        self.concrete = tf.function(block, jit_compile=jit_compile or None).get_concrete_function(
+            tf.TensorSpec((length, batch_size), tf.int32), tf.TensorSpec((), tf.int32)
+        )
+
+    def __call__(self, rows: tf.Tensor, count: int) -> Any:
+        """Train on the first `count` of `rows`, `(length, batch_size) int32`, and return the last update's logs."""
+        return self.concrete(rows, tf.constant(count))
+
+    def compile(self) -> None:
+        """Finish compiling, by a call of no updates, which changes no variable."""
+        wait_for(self(self.padded(np.empty((0, self.batch_size), np.int32)), 0))
+
+    def padded(self, rows: npt.NDArray[np.int32]) -> tf.Tensor:
+        """At most `length` rows, filled up to that many."""
+        return tf.constant(np.pad(rows, ((0, self.length - len(rows)), (0, 0))))
+
+
+class EvaluationBlock:
+    """One pass over the whole validation set in one call, in batches of one size and the remainder.
+
+    Args:
+        step: `model.test_step`.
+        data: The validation part as tensors on the device.
+        n_examples: Its length.
+        batch_size: Examples per validation step.
+        jit_compile: Whether XLA compiles each step, as the model says.
+
+    Raises:
+        UnsupportedModelError: If the logs of a step have no fixed shape.
+    """
+
+    def __init__(
+        self, step: Step, data: tuple[Arrays, ...], n_examples: int, batch_size: int, *, jit_compile: bool
+    ) -> None:
+        full, rest = divmod(n_examples, batch_size)
+        # Keras 3.15 weighs the loss of one of several outputs by the batch's length only where that is static, which
+        # it is in `fit` if the batch size divides the data.
+        traced = TracedStep(step, data, None if full and rest else min(batch_size, n_examples), jit_compile=jit_compile)
+
+        @_unconverted
+        def evaluation() -> Any:
+            logs = None
+            if full:
+                logs = traced.repeat(lambda i, leaf: _slice(leaf, i * batch_size, batch_size), tf.constant(full))
+            if rest:
+                logs = traced(lambda leaf: _slice(leaf, full * batch_size, rest))
+            return logs
+
+        self.concrete = tf.function(evaluation).get_concrete_function()
+
+    def __call__(self) -> Any:
+        """Validate once and return the last step's logs."""
+        return self.concrete()
+
+
+def _unconverted(function: Function) -> Function:
+    """Keep autograph out, as Keras does around its steps."""
+    marked: Function = tf.autograph.experimental.do_not_convert(function)
+    return marked
+
+
+def _spec(log: Any) -> tf.TensorSpec:
+    if not isinstance(log, tf.Tensor) or not log.shape.is_fully_defined():
+        raise UnsupportedModelError(f"a step must log tensors of a fixed shape; got {log}")
+    return tf.TensorSpec(log.shape, log.dtype)
+
+
+def _slice(leaf: tf.Tensor, start: Any, size: int) -> tf.Tensor:
+    return tf.ensure_shape(leaf[start : start + size], (size, *leaf.shape[1:]))
+
+
+_SHARE_OF_TRIAL = 0.02
+_CHUNKS = 3
+_CHUNK_SECONDS = 0.1
+LEAST_UPDATES = 80
+"""Two updates of each of two loops are 5 % of a trial of so many; in a shorter one nothing is timed."""
+
+
+def seconds_per_update(
+    run: Callable[[int], object],
+    updates_of_trial: int,
+    longest: int,
+    now: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The seconds of one update: the least mean of three chunks, after a warm-up of one.
+
+    The least, because whatever else the machine does can only slow a chunk down. A chunk takes up to 0.1 s, and all
+    together at most 2 % of the trial's updates; where that is less than three, one update is timed.
+
+    Args:
+        run: Does so many updates and returns when the device has done them.
+        updates_of_trial: Of the trial whose loop is being chosen.
+        longest: The most updates that `run` can do in one call.
+        now: The clock, in seconds.
+    """
+
+    def timed(updates: int) -> float:
+        begin = now()
+        run(updates)
+        return (now() - begin) / updates
+
+    run(1)
+    first = timed(1)
+    affordable = min(longest, int(updates_of_trial * _SHARE_OF_TRIAL / _CHUNKS))
+    if affordable == 0:
+        return first
+    chunk = max(1, min(affordable, int(_CHUNK_SECONDS / max(first, 1e-9))))
+    return min(timed(chunk) for _ in range(_CHUNKS))

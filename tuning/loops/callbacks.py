@@ -1,0 +1,124 @@
+"""The user's Keras callbacks, copied afresh for every trial."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tuning.loops.clock import TrainingClock
+from tuning.loops.order import ExampleOrder
+from tuning.trial import EpochReport, Status, TrialRequest
+
+_BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
+
+def copies_for_trial(callbacks: Sequence[keras.callbacks.Callback], trial_id: str) -> list[keras.callbacks.Callback]:
+    """Deep copies, as KerasTuner makes them, so that no trial sees another's state.
+
+    A `TensorBoard` callback writes below a directory of the trial's own.
+
+    Raises:
+        ValueError: If one cannot be copied, or would load another trial's weights.
+    """
+    copies = [_copied(callback) for callback in callbacks]
+    for callback in copies:
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "BackupAndRestore would load one trial's weights into the next; got one among the callbacks. "
+                "Leave it out: a search resumes by itself."
+            )
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            callback.log_dir = str(Path(callback.log_dir) / trial_id)
+    return copies
+
+
+def hooks_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Whether any of them runs between two training steps."""
+    base = keras.callbacks.Callback
+    return any(
+        getattr(type(callback), hook) is not getattr(base, hook) for callback in callbacks for hook in _BATCH_HOOKS
+    )
+
+
+def _copied(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:
+    try:
+        return copy.deepcopy(callback)
+    except Exception as error:
+        raise ValueError(
+            f"Callbacks must be deep-copyable, since every trial gets its own; {type(callback).__name__} is not "
+            f"({error}). Hold open files, locks and clients outside, and open them in on_train_begin."
+        ) from error
+
+
+_LOSSES = ("loss", "val_loss")
+
+
+class EpochReporter(keras.callbacks.Callback):
+    """Reports epochs; stops the training by `model.stop_training`, so that other callbacks still clean up.
+
+    An epoch whose training or validation loss is NaN or infinite ends the trial as diverged and is not reported. A
+    trial that has reached its goal ends as completed.
+
+    Args:
+        request: The trial.
+        order: Tells the gradients of each epoch.
+        clock: Tells the training seconds.
+        report: Told every epoch; returns False to stop the trial.
+    """
+
+    def __init__(
+        self,
+        request: TrialRequest,
+        order: ExampleOrder,
+        clock: TrainingClock,
+        report: Callable[[EpochReport], bool],
+    ) -> None:
+        super().__init__()
+        self._request = request
+        self._order = order
+        self._clock = clock
+        self._report = report
+        self.status = Status.COMPLETED
+        self.reason = ""
+        self.epochs = 0
+        self._reached = False
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.epochs = epoch + 1
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        lost = [name for name in _LOSSES if not math.isfinite(metrics.get(name, 0.0))]
+        if lost:
+            self._stop(Status.DIVERGED, f"{lost[0]} became {metrics[lost[0]]} in epoch {self.epochs}.")
+            return
+        keep_going = self._report(self._epoch_report(metrics))
+        if self._has_reached_its_goal(metrics):
+            self._stop(Status.COMPLETED, "")
+        elif not keep_going and self.epochs < self._request.epochs:
+            self._stop(Status.PRUNED, f"Stopped by the search after epoch {self.epochs} of {self._request.epochs}.")
+
+    def _epoch_report(self, metrics: Mapping[str, float]) -> EpochReport:
+        updates = self._order.updates_after(self.epochs) // self._request.accumulation_steps
+        return EpochReport(
+            trial_id=self._request.trial_id,
+            epoch=self.epochs,
+            examples_seen=updates * self._request.batch_size,
+            updates=updates,
+            metrics=metrics,
+            seconds=self._clock.seconds,
+        )
+
+    def _has_reached_its_goal(self, metrics: Mapping[str, float]) -> bool:
+        goal = self._request.goal
+        if goal is None:
+            return False
+        self._reached = self._reached or goal.is_reached(metrics)
+        return self._reached and self.epochs >= goal.least_epochs
+
+    def _stop(self, status: Status, reason: str) -> None:
+        self.status, self.reason = status, reason
+        self.model.stop_training = True

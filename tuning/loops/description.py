@@ -1,0 +1,182 @@
+"""What the user's build function builds, learnt by building it and training it on a few examples."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import keras_tuner
+import numpy as np
+import tensorflow as tf
+
+from tuning.loops.arrays import TrainingArrays
+from tuning.loops.failures import one_line, status_of_error
+from tuning.loops.keras_private import every_layer
+from tuning.loops.model_builder import (
+    ModelBuilder,
+    ModelError,
+    constant_learning_rate,
+    declared_learning_rate,
+    hyperparameters_from,
+    optimizer_name,
+)
+from tuning.messages import DescribeRequest, ModelDescription
+from tuning.trial import Status
+
+_EXAMPLES = 13  # a prime, so that batch dimensions show in the traced graph
+_SEED = 0
+
+
+def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: DescribeRequest) -> ModelDescription:
+    """Build the model, activate its hyperparameters, and train one small batch.
+
+    Raises:
+        ModelError: If the build function builds nothing usable, or the data do not fit the model.
+    """
+    builder.check()
+    space = hyperparameters_from(request.hyperparameters)
+    builder.declare(space)
+    model = _build(builder, space, activate_all=request.activate_all)
+    examples = arrays.training_examples(_static_batch_size(model) or _EXAMPLES)
+    metrics = _logged_metrics(model, arrays, examples)
+    return ModelDescription(
+        trial_id=request.trial_id,
+        hyperparameters=space.get_config(),
+        optimizer=optimizer_name(model),
+        learning_rate=constant_learning_rate(model),
+        learning_rate_name=declared_learning_rate(space),
+        metrics=metrics,
+        parameters=int(model.count_params()),
+        has_batch_normalization=has_batch_normalization(model),
+        tensor_bytes_per_example=tensor_bytes_per_example(model, examples),
+    )
+
+
+def has_batch_normalization(model: keras.Model) -> bool:
+    """Whether any layer, however nested, normalises over the batch."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in every_layer(model))
+
+
+def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters, *, activate_all: bool) -> keras.Model:
+    """Build with the space's own values, then, for `activate_all`, until each conditional scope was entered once.
+
+    Adds every entry that the builds declare to `space`. Returns the first model.
+
+    Source: keras-tuner 1.4.8, BaseTuner._activate_all_conditions, which does the same on an oracle.
+    """
+    hp = space.copy()
+    first = builder.build(hp, _SEED)
+    _update(space, hp)
+    never: list[Any] = []
+    entered: list[Any] = []
+    while activate_all:
+        for scope in hp.active_scopes:
+            if scope not in entered:
+                entered.append(copy.deepcopy(scope))
+            if scope in never:
+                never.remove(scope)
+        never.extend(copy.deepcopy(scope) for scope in hp.inactive_scopes if scope not in entered)
+        if not never:
+            break
+        hp = space.copy()
+        for condition in never[0]:
+            hp.values[condition.name] = condition.values[0]
+        hp.ensure_active_values()
+        builder.build(hp, _SEED)
+        _update(space, hp)
+    return first
+
+
+def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters) -> None:
+    space.merge(hp, overwrite=False)
+
+
+def _logged_metrics(model: keras.Model, arrays: TrainingArrays, examples: tuple[Any, ...]) -> tuple[str, ...]:
+    """The names that training logs, after one step of training and one of validation."""
+    train = _step("training", model.train_on_batch, examples)
+    count = _static_batch_size(model) or _EXAMPLES
+    _step("validating", model.test_on_batch, arrays.validation_examples(count))
+    return tuple(train)
+
+
+def _static_batch_size(model: keras.Model) -> int | None:
+    """The batch size that the model's input layer fixes, or None."""
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
+
+
+def _step(doing: str, function: Callable[..., Any], examples: tuple[Any, ...]) -> dict[str, float]:
+    try:
+        logs: dict[str, float] = function(*examples, return_dict=True)
+    except Exception as error:
+        if status_of_error(error)[0] is Status.OUT_OF_MEMORY:
+            raise
+        shapes = keras.tree.map_structure(lambda leaf: tuple(leaf.shape), examples)
+        raise ModelError(
+            f"The data must fit the model; {doing} on arrays of shapes {shapes} raised {one_line(error)} "
+            "Change the model's input, output or loss, or the data."
+        ) from error
+    return logs
+
+
+_LOOPS = frozenset({"While", "StatelessWhile"})
+
+
+def tensor_bytes_per_example(model: keras.Model, examples: tuple[Any, ...]) -> int | None:
+    """The bytes of every tensor that grows with the batch, for one example, as if none were ever freed.
+
+    A dimension that the length of `examples` divides counts as a batch dimension, so that the length should be a prime
+    unlike the model's own sizes. What a loop computes counts once for each step of the longest axis of an example. It
+    exceeds what a step holds at a time by a factor of 2 to 20 (measured on dense, convolutional, recurrent and
+    attention models), but knows nothing of the workspaces of kernels.
+
+    Args:
+        model: Compiled, and trained on these examples before, so that tracing creates no variable.
+        examples: `(x, y)` or `(x, y, sample_weight)`, arrays of the same length.
+
+    Returns:
+        None where the step cannot be traced, or where a shape is not known before it runs.
+    """
+    if model.run_eagerly:
+        return None
+    try:
+        specs = keras.tree.map_structure(lambda leaf: tf.TensorSpec(leaf.shape, tf.as_dtype(leaf.dtype)), examples)
+        step = tf.function(lambda batch: model.train_step(batch), autograph=False)
+        graph = step.get_concrete_function(specs).graph.as_graph_def(add_shapes=True)
+    except Exception:  # whatever the user's train_step raises outside of Keras's own train function
+        return None
+    leaves = keras.tree.flatten(examples)
+    total = _bytes_of(graph, len(leaves[0]))
+    if total is None:
+        return None
+    steps = max((size for leaf in leaves for size in leaf.shape[1:]), default=1)
+    loops = any(node.op in _LOOPS for node in _nodes(graph))
+    return int(total * (steps if loops else 1) / len(leaves[0]))
+
+
+def _bytes_of(graph: Any, batch_size: int) -> int | None:
+    """Of all tensors with a batch dimension; None if a numeric tensor's shape is not known."""
+    total = 0
+    for node in _nodes(graph):
+        for shape in node.attr["_output_shapes"].list.shape:
+            sizes = [dimension.size for dimension in shape.dim]
+            if shape.unknown_rank or min(sizes, default=0) < 0:
+                if node.op != "BroadcastGradientArgs":  # a list of axes
+                    return None
+            elif any(size and size % batch_size == 0 for size in sizes):
+                total += int(np.prod(sizes)) * _item_bytes(node)
+    return total
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def _item_bytes(node: Any) -> int:
+    """Of the operation's type, and at least 4."""
+    enum = node.attr["T"].type or node.attr["dtype"].type
+    return max(4, tf.as_dtype(enum).size) if enum and tf.as_dtype(enum).is_numpy_compatible else 8

@@ -1,0 +1,80 @@
+"""The `device` and `xla` loops: blocks of updates on data that lie on the device, driven by Keras's own `fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tuning.loops.blocks import TrainBlock, block_shape
+from tuning.loops.clock import Clock
+from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
+from tuning.loops.order import ExampleOrder
+from tuning.loops.program import Program
+
+
+def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_compile: bool) -> FitPlan:
+    """A `fit` whose steps are blocks of updates, and whose validation is one call.
+
+    Callbacks see a block as one batch, as they do with Keras's `steps_per_execution`.
+
+    Args:
+        program: Holds the model, in its initial state, and the compiled blocks.
+        order: The examples of every update.
+        clock: Times the blocks.
+        jit_compile: Whether XLA compiles whole blocks: the `xla` loop.
+    """
+    blocks, length = block_shape(order.most_updates)
+    block = program.compiled_block(order.batch_size, length, jit_compile=jit_compile)
+    clock.expect_no_compiling()
+    model = program.model
+    install(model, "train", BlockSteps(block, blocks, order, clock))
+    install(model, "test", program.evaluation)
+    arguments = {
+        "x": placeholder_data(),
+        "shuffle": False,
+        "steps_per_epoch": blocks,
+        "validation_data": placeholder_data(),
+        "validation_steps": 1,
+    }
+    settings = {"jit_compile": jit_compile or bool(model.jit_compile), "steps_per_execution": length}
+    rows = block.padded(order.rows(0)[:length])
+    timed = Block(lambda updates: block(rows, updates), min(length, order.updates_in(0)))
+    return FitPlan(model, arguments, "xla" if jit_compile else "device", settings=settings, block=timed)
+
+
+class BlockSteps:
+    """The blocks of each epoch in turn.
+
+    Args:
+        block: Trains up to `block.length` updates per call.
+        blocks: In an epoch.
+        order: The examples of every update.
+        clock: Times every block.
+    """
+
+    def __init__(self, block: TrainBlock, blocks: int, order: ExampleOrder, clock: Clock) -> None:
+        self._block = block
+        self._blocks = blocks
+        self._order = order
+        self._clock = clock
+        self._epoch = 0
+        self._waiting: list[tuple[tf.Tensor, int]] = []
+        self._logs: Any = None
+
+    def __call__(self) -> Any:
+        """Train one block of the running epoch and return the logs of its last update."""
+        if not self._waiting:
+            self._waiting = self._blocks_of(self._epoch)
+        rows, updates = self._waiting.pop(0)
+        if updates:  # the last block is empty where an epoch has one update less and that was all it held
+            self._logs = self._clock.run(lambda: self._block(rows, updates), updates)
+        if not self._waiting:
+            self._clock.end_epoch(self._logs)
+            self._epoch += 1
+        return self._logs
+
+    def _blocks_of(self, epoch: int) -> list[tuple[tf.Tensor, int]]:
+        rows, length = self._order.rows(epoch), self._block.length
+        parts = [rows[i * length : (i + 1) * length] for i in range(self._blocks)]
+        return [(self._block.padded(part), len(part)) for part in parts]

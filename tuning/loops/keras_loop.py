@@ -1,0 +1,172 @@
+"""The `keras` loop: Keras's own train function on a tf.data pipeline, exactly what plain `fit` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from search_spaces.data import Arrays
+from tuning.loops.arrays import device_dtype
+from tuning.loops.clock import Clock
+from tuning.loops.fit_plan import FitPlan, install, own_function, placeholder_data
+from tuning.loops.order import ExampleOrder
+
+
+def keras_plan(
+    model: keras.Model,
+    pipeline: EpochPipeline,
+    validation_arguments: dict[str, Any],
+    clock: Clock,
+) -> FitPlan:
+    """Plain `fit` on our order of examples, with the compile settings of the user.
+
+    Args:
+        model: Compiled model.
+        pipeline: The batches of every epoch.
+        validation_arguments: Of `fit`.
+        clock: Times the train function.
+    """
+    dataset = pipeline.dataset
+    distributed = is_distributed(model)
+    if distributed:
+        dataset = model.distribute_strategy.experimental_distribute_dataset(dataset)
+    steps = ExactSteps(own_function(model, "train"), int(model.steps_per_execution), pipeline, dataset, clock)
+    if distributed:  # fit then builds the model from its first batch, so it must be given a true one
+        model.train_function = lambda _: steps()
+    else:
+        install(model, "train", steps)
+    arguments = {
+        "x": pipeline.dataset.repeat() if distributed else placeholder_data(),
+        "shuffle": False,  # the order is ours, and fit warns of shuffling a dataset
+        "steps_per_epoch": steps.fit_steps,
+        **validation_arguments,
+    }
+    settings = {"jit_compile": bool(model.jit_compile), "steps_per_execution": int(model.steps_per_execution)}
+    return FitPlan(model, arguments, "keras", settings=settings)
+
+
+def is_distributed(model: keras.Model) -> bool:
+    """Whether the model was built under a `tf.distribute` strategy."""
+    return model.distribute_strategy is not tf.distribute.get_strategy()
+
+
+class ExactSteps:
+    """Steps of Keras's own train function that do exactly the updates of each epoch.
+
+    Keras wants the same number of steps in every epoch, but the updates of an epoch vary by one, since leftover
+    examples open the next epoch. So `fit` is given the least number of steps, and the last step of an epoch trains
+    whatever is left of that epoch's iterator: one more update at times.
+
+    Args:
+        own: Keras's train function.
+        updates_per_step: The model's `steps_per_execution`.
+        pipeline: Told which epoch it serves.
+        dataset: What is iterated once per epoch: the pipeline's dataset, perhaps distributed.
+        clock: Times every call.
+    """
+
+    def __init__(
+        self,
+        own: Callable[[Any], Any],
+        updates_per_step: int,
+        pipeline: EpochPipeline,
+        dataset: Any,
+        clock: Clock,
+    ) -> None:
+        self._own = own
+        self._updates_per_step = updates_per_step
+        self._pipeline = pipeline
+        self._dataset = dataset
+        self._clock = clock
+        self._steps = -(-pipeline.order.least_updates // updates_per_step)
+        self._epoch = self._step = self._done = 0
+        self._iterator: Any = None
+
+    @property
+    def fit_steps(self) -> int:
+        """`steps_per_epoch` for `fit`, which counts `steps_per_execution` steps for every call."""
+        return self._steps * self._updates_per_step
+
+    def __call__(self) -> Any:
+        """Do one step of the running epoch and return its logs."""
+        updates = self._pipeline.order.updates_in(self._epoch)
+        if self._step == 0:
+            self._pipeline.begin(self._epoch)
+            self._iterator, self._done = iter(self._dataset), 0
+        logs = self._execute(updates)
+        self._step += 1
+        if self._step == self._steps:
+            while self._done < updates:
+                logs = self._execute(updates)
+            self._clock.end_epoch(logs)
+            self._epoch, self._step = self._epoch + 1, 0
+        return logs
+
+    def _execute(self, updates_of_epoch: int) -> Any:
+        updates = min(self._updates_per_step, updates_of_epoch - self._done)
+        self._done += updates
+        return self._clock.run(lambda: self._own(self._iterator), updates)
+
+
+class EpochPipeline:
+    """A dataset whose iteration yields the batches of the epoch that was begun last.
+
+    The pipeline is the one that Keras makes of arrays (a gather of each batch's rows, mapped in parallel and
+    prefetched), on the rows of an `ExampleOrder`. The rows reach it through a variable: `from_generator` would make
+    TensorFlow 2.21 lower the allocator's trim threshold for the whole process.
+
+    Args:
+        data: The training arrays: tensors in host memory, or numpy arrays, perhaps memory maps, read batch by batch.
+        order: The examples of every update.
+    """
+
+    def __init__(self, data: tuple[Arrays, ...], order: ExampleOrder) -> None:
+        self.order = order
+        with tf.device("CPU:0"):
+            self._rows = tf.Variable(order.rows(0), shape=(None, order.batch_size), trainable=False)
+        rows = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(self._rows.read_value()))
+        batches = rows.map(
+            lambda row: keras.tree.map_structure(lambda leaf: _batch(leaf, row), data),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        self.dataset = batches.with_options(_keras_options()).prefetch(tf.data.AUTOTUNE)
+
+    def begin(self, epoch: int) -> None:
+        """Let the next iteration serve this epoch, counted from 0."""
+        self._rows.assign(self.order.rows(epoch))
+
+
+def evaluation_dataset(data: tuple[Arrays, ...], n_examples: int, batch_size: int) -> tf.data.Dataset:
+    """The validation batches of numpy arrays, read one by one, the remainder last."""
+    starts = tf.data.Dataset.range(0, n_examples, batch_size, output_type=tf.int32)
+    return starts.map(
+        lambda start: keras.tree.map_structure(
+            lambda leaf: _read(leaf, tf.range(start, tf.minimum(start + batch_size, n_examples))), data
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def _batch(leaf: Any, row: tf.Tensor) -> tf.Tensor:
+    return tf.gather(leaf, row) if tf.is_tensor(leaf) else _read(leaf, row)
+
+
+def _read(leaf: npt.NDArray[Any], row: tf.Tensor) -> tf.Tensor:
+    def read(indices: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        return np.asarray(leaf[indices], device_dtype(leaf))
+
+    batch = tf.numpy_function(read, [row], tf.as_dtype(device_dtype(leaf)))
+    return tf.ensure_shape(batch, (row.shape[0], *leaf.shape[1:]))
+
+
+def _keras_options() -> tf.data.Options:
+    """The options that Keras sets on the pipelines it makes of arrays (keras 3.15, array_data_adapter)."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options

@@ -1,0 +1,265 @@
+"""Which loop trains a batch size fastest: the record of a choice, and when trying XLA is worth its compile time.
+
+Pure numbers; imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from tuning.loops.blocks import LEAST_UPDATES, TrainBlock, block_shape, seconds_per_update
+from tuning.loops.clock import wait_for
+from tuning.loops.order import ExampleOrder
+from tuning.loops.program import Program
+
+_SHARE_OF_TRIAL = 0.03  # what a failed attempt may cost of the trial's predicted time; timing the blocks takes 0.02
+_LEAST_RATIO = 0.25  # the best that XLA is hoped to do to a step's time, before anything was measured
+# Measured on 2 CPU cores with 300 to 2300 operations: XLA compiles at 1.2 to 5.5 ms each, and executing one costs
+# TensorFlow's own executor 1.6 to 3.7 microseconds, which XLA saves.
+_COMPILE_SECONDS_PER_OPERATION = 3e-3
+_OVERHEAD_SECONDS_PER_OPERATION = 2e-6
+_REMEASURE_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class LoopChoice:
+    """The loop chosen for a model at a batch size, and what it was chosen by; small and picklable.
+
+    Args:
+        signature: The model's, from `model_signature`.
+        batch_size: Examples per update.
+        loop: "device" or "xla".
+        updates: Optimizer updates of the trial that it was chosen for.
+        seconds_per_update: Steady seconds of an update, by loop, where timed.
+        compile_seconds: Seconds of tracing and compiling, by loop, where done.
+        reason: Why, in a few words.
+    """
+
+    signature: str
+    batch_size: int
+    loop: str
+    updates: int
+    seconds_per_update: Mapping[str, float] = field(default_factory=dict)
+    compile_seconds: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Time of an update under XLA relative to the device loop; None if not both were timed."""
+        times = self.seconds_per_update
+        return times["xla"] / times["device"] if {"xla", "device"} <= times.keys() else None
+
+    @property
+    def measurements(self) -> dict[str, float]:
+        """What the choice was made by, under the names that it is logged by."""
+        steps = {f"seconds_per_update_{loop}": value for loop, value in self.seconds_per_update.items()}
+        return steps | {f"compile_seconds_{loop}": value for loop, value in self.compile_seconds.items()}
+
+    def serves(self, updates: int) -> bool:
+        """Whether the choice holds for a trial of so many updates too.
+
+        A loop that was never timed against the other may lose in a much longer trial.
+        """
+        return self.loop == "xla" or "xla" in self.compile_seconds or updates <= _REMEASURE_FACTOR * self.updates
+
+
+@dataclass(frozen=True)
+class XlaForecast:
+    """What trying XLA is expected to cost and to bring.
+
+    Args:
+        compile_seconds: Expected seconds of compiling.
+        ratio: Expected time of an update relative to the device loop.
+        device_seconds: Predicted seconds of all trainings under the device loop.
+    """
+
+    compile_seconds: float
+    ratio: float
+    device_seconds: float
+
+    @property
+    def saved_seconds(self) -> float:
+        """Training seconds that XLA would save in these trainings, before its compile time."""
+        return max(0.0, self.device_seconds * (1 - self.ratio))
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long to wait for the compiler at most: what it can save, or a small share of the trainings."""
+        return max(self.saved_seconds, _SHARE_OF_TRIAL * self.device_seconds)
+
+    @property
+    def is_worth_trying(self) -> bool:
+        """Whether the compile pays for itself in these trainings, or costs a small share of it if it brings nothing."""
+        return self.compile_seconds <= self.limit_seconds
+
+
+def forecast(
+    operations: int, updates: int, seconds_per_update: float, batch_size: int, known: Iterable[LoopChoice]
+) -> XlaForecast:
+    """Predict what XLA would do, from the same model at other batch sizes, else from the size of its graph.
+
+        seconds of trainings  = updates * seconds_per_update
+        expected ratio        = the nearest known batch size's, else max(1/4, 1 - operations * 2 us / update)
+        expected compile time = the longest known, else operations * 3 ms
+
+    XLA saves the overhead of executing operations one by one, so it gains less, relatively, the larger the batch.
+
+    Args:
+        operations: In the traced graph.
+        updates: Optimizer updates of all trainings that the choice is for.
+        seconds_per_update: Of the device loop, as timed.
+        batch_size: Examples per update.
+        known: Choices made for the same model.
+    """
+    choices = list(known)
+    compiled = [choice.compile_seconds["xla"] for choice in choices if "xla" in choice.compile_seconds]
+    compared = [choice for choice in choices if choice.ratio is not None]
+    nearest = min(compared, key=lambda choice: abs(math.log2(choice.batch_size / batch_size)), default=None)
+    overhead = operations * _OVERHEAD_SECONDS_PER_OPERATION / seconds_per_update
+    return XlaForecast(
+        compile_seconds=max(compiled, default=operations * _COMPILE_SECONDS_PER_OPERATION),
+        ratio=nearest.ratio if nearest and nearest.ratio else max(_LEAST_RATIO, 1 - overhead),
+        device_seconds=updates * seconds_per_update,
+    )
+
+
+class CompilerTimeoutError(RuntimeError):
+    """XLA was still compiling when waiting longer could not pay; the program is the compiler's and must be left.
+
+    Args:
+        seconds: How long it was waited for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"XLA did not compile within {seconds:.1f} s")
+        self.seconds = seconds
+
+
+def choose_loop(
+    program: Program, signature: str, order: ExampleOrder, updates: int, known: Iterable[LoopChoice]
+) -> LoopChoice:
+    """Time the device loop and, if that is likely to pay in so many updates, XLA; the program's state stays the same.
+
+    Convolutions are never given to XLA on a CPU, where they run 5 to 40 times slower (measured).
+
+    Args:
+        program: In the trial's initial state.
+        signature: Of its model.
+        order: Of the trial.
+        updates: Of all the trainings that the choice is for.
+        known: What was chosen for the same model at other batch sizes.
+
+    Raises:
+        CompilerTimeoutError: If XLA took longer than it could save; choose again with a new program.
+    """
+    device = _Candidate(program, order, updates, "device")
+    device.compile()
+    why_not = _why_device(program, updates)
+    if why_not:
+        return _choice(signature, order, updates, "device", [device], why_not)
+    device.time()
+    hoped = forecast(program.facts.size, updates, device.seconds, order.batch_size, known)
+    if not hoped.is_worth_trying:
+        return _choice(signature, order, updates, "device", [device], "compiling with XLA would not pay")
+    xla = _Candidate(program, order, updates, "xla")
+    if not xla.try_compiling(hoped):
+        return _choice(signature, order, updates, "device", [device, xla], "XLA cannot compile it")
+    xla.time()
+    winner, loser = (xla, device) if xla.seconds < device.seconds else (device, xla)
+    program.forget_block(order.batch_size, jit_compile=loser.jit_compile)
+    return _choice(signature, order, updates, winner.loop, [device, xla], "the faster of both")
+
+
+class _Candidate:
+    """One loop under trial."""
+
+    def __init__(self, program: Program, order: ExampleOrder, updates: int, loop: str) -> None:
+        self.loop = loop
+        self.jit_compile = loop == "xla"
+        self.seconds = float("nan")
+        self._program = program
+        self._order = order
+        self._updates = updates
+        self._length = block_shape(order.most_updates)[1]
+
+    @property
+    def compile_seconds(self) -> float:
+        return self._program.compile_seconds[self._order.batch_size, self.jit_compile]
+
+    def compile(self) -> TrainBlock:
+        return self._program.compiled_block(self._order.batch_size, self._length, jit_compile=self.jit_compile)
+
+    def try_compiling(self, hoped: XlaForecast) -> bool:
+        """False if XLA refuses the model."""
+        self._program.block(self._order.batch_size, self._length, jit_compile=self.jit_compile)
+        error = run_within(hoped.limit_seconds, self.compile)
+        if isinstance(error, tf.errors.OpError):
+            return False
+        if error is not None:
+            raise error
+        return True
+
+    def time(self) -> None:
+        """Time a few updates and restore the program's state."""
+        block = self.compile()
+        rows = block.padded(self._order.rows(0)[: block.length])
+        longest = min(block.length, self._order.updates_in(0))
+        snapshot = self._program.snapshot()
+        try:
+            self.seconds = seconds_per_update(lambda updates: wait_for(block(rows, updates)), self._updates, longest)
+        finally:
+            self._program.restore(snapshot)
+
+
+def run_within(seconds: float, function: Callable[[], object]) -> Exception | None:
+    """Run a function that cannot be interrupted, and return the error that it raised, if any.
+
+    Raises:
+        CompilerTimeoutError: If it has not returned within so many seconds; it then goes on by itself.
+    """
+    errors: list[Exception] = []
+
+    def call() -> None:
+        try:
+            function()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="xla-compiler", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise CompilerTimeoutError(seconds)
+    return errors[0] if errors else None
+
+
+def _why_device(program: Program, updates: int) -> str:
+    """Why XLA is out of the question, or nothing."""
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    if updates < LEAST_UPDATES:
+        return "too few updates to time"
+    if program.facts.convolves and not on_gpu:
+        return "XLA is slow at convolutions on a CPU"
+    if not program.reusable:
+        return "the program keeps state that timing would disturb"
+    return ""
+
+
+def _choice(
+    signature: str, order: ExampleOrder, updates: int, loop: str, candidates: list[_Candidate], reason: str
+) -> LoopChoice:
+    return LoopChoice(
+        signature=signature,
+        batch_size=order.batch_size,
+        loop=loop,
+        updates=updates,
+        seconds_per_update={each.loop: each.seconds for each in candidates if np.isfinite(each.seconds)},
+        compile_seconds={each.loop: each.compile_seconds for each in candidates},
+        reason=reason,
+    )

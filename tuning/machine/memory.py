@@ -1,0 +1,278 @@
+"""Find the largest batch size that fits, by trainings of a few updates in workers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from search_spaces.data import Data, leaves
+from tuning.machine.asking import ask_again
+from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
+from tuning.messages import MemoryProbe, MemoryProbeRequest, ModelDescription
+from tuning.run.executor import Executor
+from tuning.run.memory_limit import MemoryLimit, find_memory_limit
+from tuning.stats.lines import LARGEST_MEMORY_RESIDUAL, MemoryLine
+from tuning.trial import HyperparameterValue, Status, TrialOutcome
+
+ENFORCED_MARGIN = 0.005
+MARGIN = 0.10
+EXTRA_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class MemoryFindings:
+    """What fits.
+
+    Args:
+        probes: Every size tried, in order.
+        limit: Memory that training may use.
+        margin: Share of the limit that a predicted size leaves free.
+        n_train: Training examples: no batch is larger.
+        loop: The loop that was probed.
+    """
+
+    probes: tuple[Tried, ...]
+    limit: MemoryLimit
+    margin: float
+    n_train: int
+    loop: str
+
+    @property
+    def line(self) -> MemoryLine | None:
+        """Peak bytes by batch size; None if fewer than two sizes fit."""
+        return line_through(self.probes)
+
+    @property
+    def largest_batch_size(self) -> int:
+        """The largest size that really trained within the limit; 0 if none did."""
+        return max(fitting(self.probes), default=0)
+
+    @property
+    def verified(self) -> bool:
+        """Whether a real run stands behind `largest_batch_size`."""
+        return self.largest_batch_size > 0
+
+    @property
+    def limited_by(self) -> str:
+        """ "data" if even the whole training set fits as one batch, else "memory"."""
+        return "data" if self.largest_batch_size >= self.n_train else "memory"
+
+    def fits(self, batch_size: int) -> bool:
+        """Whether a size may be trained: not above the largest that was found."""
+        return batch_size <= self.largest_batch_size
+
+    def predicted_bytes(self, batch_size: int) -> int | None:
+        """Peak by the line; None without one."""
+        return None if self.line is None else round(self.line.bytes(batch_size))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        line = self.line
+        return {
+            "intercept_bytes": None if line is None else round(line.intercept_bytes),
+            "bytes_per_example": None if line is None else round(line.bytes_per_example, 1),
+            "largest_residual": None if line is None else round(line.largest_residual, 5),
+            "limit_bytes": self.limit.bytes,
+            "limit_source": self.limit.source,
+            "margin": self.margin,
+            "loop": self.loop,
+            "largest_batch_size": self.largest_batch_size,
+            "limited_by": self.limited_by,
+            "verified": self.verified,
+            "probes": [
+                {"batch_size": probe.batch_size, "fits": probe.fits, "peak_bytes": probe.peak_bytes}
+                | ({"reason": probe.reason} if probe.reason else {})
+                for probe in self.probes
+            ],
+        }
+
+
+def margin_for(limit: MemoryLimit, *, has_batch_normalization: bool, loop: str) -> float:
+    """Return the share of the limit to leave free.
+
+    0.5 % of a limit that is kept on the very number that is measured, 10 % of memory that other programs use too or
+    that an allocator fragments; 5 % more for batch normalisation and XLA, whose workspace jumps.
+    """
+    extra = EXTRA_MARGIN if has_batch_normalization or loop == "xla" else 0.0
+    return (ENFORCED_MARGIN if limit.is_exact else MARGIN) + extra
+
+
+def probe_memory(
+    executor: Executor,
+    limit: MemoryLimit,
+    *,
+    n_train: int,
+    margin: float,
+    loop: str = "keras",
+    sizes: Sequence[int] | None = None,
+    hyperparameters: Mapping[str, HyperparameterValue] | None = None,
+    evaluation_batch_size: int = 256,
+    bytes_per_example: int | None = None,
+) -> MemoryFindings:
+    """Try batch sizes until the largest that fits is known.
+
+    Args:
+        executor: Its workers should be held to the limit.
+        limit: Memory that training may use.
+        n_train: Training examples, or the largest size that anyone asks for.
+        margin: Share of the limit that a predicted size leaves free; 5 % more if the line turns out to be bent and the
+            workers are not held to the limit.
+        loop: "keras", "device" or "xla".
+        sizes: The only sizes that matter, ascending; None for any.
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+        bytes_per_example: More than the tensors of one example ever hold, which saves probes; None if not known.
+    """
+    tried: list[Tried] = []
+    while True:
+        extra = EXTRA_MARGIN if _is_bent(line_through(tried)) and not limit.is_exact else 0.0
+        coming = (
+            next_probe(
+                tried,
+                limit_bytes=limit.bytes,
+                n_train=n_train,
+                margin=margin + extra,
+                bytes_per_example=bytes_per_example,
+            )
+            if sizes is None
+            else next_of(tried, sizes)
+        )
+        if coming is None:
+            return MemoryFindings(tuple(tried), limit, margin + extra, n_train, loop)
+        request = MemoryProbeRequest(
+            f"memory-{len(tried)}-{coming.batch_size}",
+            coming.batch_size,
+            loop=loop,
+            hyperparameters=dict(hyperparameters or {}),
+            evaluation_batch_size=evaluation_batch_size,
+        )
+        if coming.fresh:
+            executor.shutdown()  # the next request starts a new worker
+        tried.append(_read(ask_again(executor, request), coming.batch_size, limit))
+
+
+def _is_bent(line: MemoryLine | None) -> bool:
+    return line is not None and line.largest_residual >= LARGEST_MEMORY_RESIDUAL
+
+
+def _read(answer: object, batch_size: int, limit: MemoryLimit) -> Tried:
+    if isinstance(answer, MemoryProbe):
+        peak = answer.peak_memory_bytes
+        reason = "" if peak <= limit.bytes else f"its peak of {peak:,} bytes exceeds the limit of {limit.bytes:,} bytes"
+        return Tried(batch_size, not reason, peak, reason, Status.OUT_OF_MEMORY if reason else Status.COMPLETED)
+    assert isinstance(answer, TrialOutcome)
+    return Tried(batch_size, fits=False, reason=answer.reason, status=answer.status)
+
+
+_RUNTIME_BYTES = 2 * 2**30  # TensorFlow, Keras and the workspaces of a small model come to 0.8 to 1.2 GiB (measured)
+_BYTES_PER_PARAMETER = 64  # weight, gradient and slots in float32 are 16 to 20
+_WORKSPACES = 2  # kernels may need as much again as the tensors, none of which is ever freed in this estimate
+_LEAST_BYTES_PER_EXAMPLE = 8 * 2**20  # where the tensors are not known
+_ACTIVATIONS_PER_INPUT = 10_000  # 25 to 300 for convolutions on images (measured), about 6,500 for small transformers
+_LOOP = "keras"  # needs the most: it holds several batches ready
+
+
+def could_run_out(largest: int, data: Data, description: ModelDescription, limit_bytes: int) -> bool:
+    """Whether a pessimistic estimate of the peak at the largest batch size exceeds the limit.
+
+        2 GiB + 64 bytes per parameter + the data twice + B * 2 * bytes of all tensors of one example
+
+    Where the tensors are not known, 8 MiB and 10,000 times the bytes of one example take their place, whichever is
+    more. It errs on the side of asking, which costs seconds.
+    """
+    every = [leaf for part in data.parts().values() for leaf in leaves(part)]
+    held = 2 * sum(leaf.nbytes for leaf in every) + _BYTES_PER_PARAMETER * description.parameters
+    return _RUNTIME_BYTES + held + largest * _bytes_per_example(data, description) > limit_bytes
+
+
+def _bytes_per_example(data: Data, description: ModelDescription) -> float:
+    if description.tensor_bytes_per_example is not None:
+        return float(_WORKSPACES * description.tensor_bytes_per_example)
+    one = sum(leaf.nbytes for leaf in leaves(data.x_train)) / data.n_train
+    return max(_LEAST_BYTES_PER_EXAMPLE, _ACTIVATIONS_PER_INPUT * one)
+
+
+def limit_of_search(executor: Executor, asked_bytes: int | None) -> MemoryLimit:
+    """The memory that each worker of a search may use: workers on one CPU share what there is."""
+    device = executor.devices[0]
+    limit = find_memory_limit(device, asked_bytes)
+    if limit.is_exact or not device.startswith("cpu"):
+        return limit
+    return replace(limit, bytes=limit.bytes // len(executor.devices))
+
+
+def memory_of_search(
+    executor: Executor,
+    limit: MemoryLimit,
+    *,
+    sizes: Sequence[int],
+    data: Data,
+    description: ModelDescription,
+    hyperparameters: Mapping[str, HyperparameterValue] | None = None,
+    evaluation_batch_size: int = 256,
+) -> MemoryFindings | None:
+    """What fits of a search's batch sizes; None if nothing could fail to, or it could not be learnt.
+
+    The smallest and the largest are tried; if the largest does not fit, the others are bisected.
+
+    Args:
+        executor: All its devices are idle.
+        limit: Memory that a worker may use.
+        sizes: The search's batch sizes, ascending.
+        data: What it trains on.
+        description: The model.
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+
+    Raises:
+        ValueError: If not even the smallest size fits.
+    """
+    largest = sizes[-1]
+    if not could_run_out(largest, data, description, limit.bytes):
+        return None
+    margin = margin_for(limit, has_batch_normalization=description.has_batch_normalization, loop=_LOOP)
+    found = probe_memory(
+        executor,
+        limit,
+        n_train=largest,
+        margin=margin,
+        loop=_LOOP,
+        sizes=sizes,
+        hyperparameters=hyperparameters,
+        evaluation_batch_size=evaluation_batch_size,
+    )
+    if found.largest_batch_size < largest:
+        executor.shutdown()  # trials start in workers that have not been at the limit
+    if any(probe.status is Status.FAILED for probe in found.probes):
+        return None  # something else is wrong with the training; the trials will tell what
+    if not found.verified:
+        raise ValueError(
+            f"The smallest batch size, {sizes[0]}, must fit into memory; {found.probes[-1].reason} "
+            f"(limit {limit.bytes:,} bytes, {limit.source}). Try smaller ones, or raise the limit."
+        )
+    return found
+
+
+def as_outcome(trial_id: str, found: MemoryFindings) -> TrialOutcome:
+    """The findings as what a run of stage "probe" measured."""
+    line = found.line
+    fitted = (
+        {}
+        if line is None
+        else {
+            "memory_intercept_bytes": line.intercept_bytes,
+            "memory_bytes_per_example": line.bytes_per_example,
+        }
+    )
+    return TrialOutcome(
+        trial_id,
+        Status.COMPLETED,
+        measurements={
+            "largest_batch_size": float(found.largest_batch_size),
+            "memory_limit_bytes": float(found.limit.bytes),
+            **fitted,
+        },
+        loop=found.loop,
+        settings={"memory_limit_source": found.limit.source, "memory_margin": found.margin},
+    )

@@ -1,0 +1,155 @@
+"""ThreadChoice: whether one CPU thread or all of them train a batch size faster, from a few timings."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuning.machine.asking import ask
+from tuning.messages import Throughput, ThroughputRequest
+from tuning.run.executor import Executor
+from tuning.search.options import SearchArguments
+
+_LEAST_GAIN = 0.1  # what one thread must save of an update's seconds; less is noise
+
+
+@dataclass(frozen=True)
+class ThreadChoice:
+    """One thread for small batch sizes, where handing tiny kernels to several costs more than it saves, all for others.
+
+        gain(B) = 0.9 * t_all(B) - t_one(B)
+
+    Between two measured sizes both times are taken to be lines in B, so that the gain is one, too. One thread is chosen
+    from the smallest measured size up to where the gain ends: at the first size without one, or at the largest
+    measured. Ties and what nobody measured go to all.
+
+    Args:
+        seconds: Of an update with one thread and with all, by batch size.
+    """
+
+    seconds: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+
+    def threads(self, batch_size: int) -> int | None:
+        """1, or None for all."""
+        return 1 if batch_size <= self._limit else None
+
+    @property
+    def measurements(self) -> dict[str, float]:
+        """What the choice was made by, under the names that it is logged by."""
+        return {
+            f"seconds_per_update_{threads}_{size}": seconds
+            for size, pair in self.seconds.items()
+            for threads, seconds in zip(("one_thread", "all_threads"), pair, strict=True)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them."""
+        return {str(size): list(pair) for size, pair in self.seconds.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ThreadChoice:
+        """What `to_json` wrote."""
+        return cls({int(size): (one, every) for size, (one, every) in values.items()})
+
+    @property
+    def _limit(self) -> float:
+        """The batch size up to which one thread is chosen; 0 for none."""
+        reached, gain = 0.0, 0.0
+        for size in sorted(self.seconds):
+            one, every = self.seconds[size]
+            next_gain = (1 - _LEAST_GAIN) * every - one
+            if next_gain <= 0:
+                return reached + (size - reached) * gain / (gain - next_gain) if gain else 0.0
+            reached, gain = size, next_gain
+        return reached
+
+
+_CHUNKS, _CHUNK_S = 3, 0.1
+# What one thread is hoped to save. Measured on 2 cores at batch size 4: of an MLP's update under XLA 0.07 ms of 0.2, of
+# an LSTM's 0.25 of 0.65, of a CNN's without XLA 0.9 of 1.4.
+_HOPED_SHARE = {"xla": 0.35}
+_HOPED_SHARE_ELSE = 0.5
+_MOST_HOPED_S = 1e-3
+_LEAST_UPDATES = 7000  # 1 ms saved of each is what a second worker and the timings cost
+_START_S = 4.5  # of a second worker
+_TIMINGS_LOST = 1.5  # in terms of the first, whose program is made from nothing; the trials use what they can again
+
+
+def could_pay(executor: Executor, updates: Mapping[int, float]) -> bool:
+    """Whether a search has a CPU of several cores to itself, and so many updates that a choice may save time.
+
+    Args:
+        executor: Of the search.
+        updates: Of all its trials, by batch size.
+    """
+    is_alone = len(executor.devices) == 1 and executor.devices[0].startswith("cpu")
+    return is_alone and (os.cpu_count() or 1) > 1 and sum(updates.values()) >= _LEAST_UPDATES
+
+
+def choose_threads(
+    executor: Executor,
+    updates: Mapping[int, float],
+    *,
+    loop: str,
+    arguments: SearchArguments,
+    now: Callable[[], float] = time.monotonic,
+) -> ThreadChoice:
+    """Time all threads against one at the smallest batch size, then in the middle, then at the largest.
+
+    Ends after the first timing, whose program the trials use again, unless that lets hope for twice what a second
+    worker and the other timings cost. Larger sizes are timed only while one thread could save more there than two such
+    timings take.
+    Nothing is chosen where a size cannot be timed: its trials will tell why.
+
+    The build function's hyperparameters are at their defaults.
+
+    Args:
+        executor: Idle.
+        updates: Of all the search's trials, by batch size, ascending.
+        loop: Of the trials.
+        arguments: Of the search.
+        now: The clock, in seconds.
+    """
+    sizes, found = list(updates), dict[int, tuple[float, float]]()
+    for size in dict.fromkeys((sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1])):
+        epochs = max(1, round(updates[size] * size / arguments.data.n_train))  # of all trainings together
+        begin = now()
+        every = _timed(executor, size, None, loop, epochs, arguments)
+        took = now() - begin
+        if every is None or (not found and not _is_worth_more(every, sum(updates.values()), took)):
+            break
+        one = _timed(executor, size, 1, loop, epochs, arguments)
+        if one is None:
+            break
+        found[size] = (one.seconds_per_update, every.seconds_per_update)
+        gain = every.seconds_per_update - one.seconds_per_update
+        if gain * sum(updates[other] for other in sizes if other > size) <= 2 * took:
+            break
+    return ThreadChoice(found)
+
+
+def _is_worth_more(every: Throughput, updates: float, seconds: float) -> bool:
+    """Whether one thread may save twice what finding out costs, in so many updates and after so many seconds."""
+    share = _HOPED_SHARE.get(every.loop, _HOPED_SHARE_ELSE)
+    hoped = min(share * every.seconds_per_update, _MOST_HOPED_S)
+    return hoped * updates > 2 * (_START_S + _TIMINGS_LOST * seconds)
+
+
+def _timed(
+    executor: Executor, size: int, threads: int | None, loop: str, epochs: int, arguments: SearchArguments
+) -> Throughput | None:
+    request = ThroughputRequest(
+        f"threads-{threads or 'all'}-{size}",
+        size,
+        loop=loop,
+        epochs=epochs,
+        evaluation_batch_size=arguments.evaluation_batch_size,
+        chunks=_CHUNKS,
+        chunk_seconds=_CHUNK_S,
+        threads=threads,
+    )
+    answer = ask(executor, request)
+    return answer if isinstance(answer, Throughput) else None

@@ -1,0 +1,189 @@
+"""Seconds per update at each batch size, for plain Keras and for the loop that trials train with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuning.machine.asking import ask_again
+from tuning.messages import Throughput, ThroughputRequest
+from tuning.run.executor import Executor
+from tuning.stats.lines import ThroughputLine, fit_throughput, knee
+from tuning.trial import HyperparameterValue, TrialOutcome
+
+KERAS, CHOSEN = "keras", "chosen"
+CHUNKS = 5
+CHUNK_SECONDS = 0.3
+_SMALLEST, _LARGEST = 8, 4096
+_MOST_SIZES = 6
+_UPDATES_PER_SIZE = 8  # warm-up and one per chunk, where an update takes longer than a chunk
+_PATIENCE_S = 20.0
+_INPUT_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row of the table.
+
+    Args:
+        series: "keras" for plain Keras, "chosen" for the loop that trials train with.
+        throughput: What was measured.
+    """
+
+    series: str
+    throughput: Throughput
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per update."""
+        return self.throughput.batch_size
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples that one second of updates takes in."""
+        return self.throughput.batch_size / self.throughput.seconds_per_update
+
+    @property
+    def is_input_bound(self) -> bool:
+        """Whether the input pipeline alone needs nearly as long as the whole update."""
+        alone = self.throughput.input_seconds_per_update
+        return alone is not None and alone >= _INPUT_SHARE * self.throughput.seconds_per_update
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "batch_size": self.batch_size,
+            "series": self.series,
+            "loop": self.throughput.loop,
+            "seconds_per_step": self.throughput.seconds_per_update,
+            "examples_per_second": self.examples_per_second,
+            "input_bound": self.is_input_bound,
+        }
+
+
+@dataclass(frozen=True)
+class ThroughputFindings:
+    """How fast training runs.
+
+    Args:
+        rows: Every measurement, by series and ascending batch size.
+        failures: Why a measurement is missing, by "series batch size".
+    """
+
+    rows: tuple[Measured, ...]
+    failures: Mapping[str, str]
+
+    def seconds(self, series: str) -> dict[int, float]:
+        """Measured seconds per update of a series by batch size."""
+        return {row.batch_size: row.throughput.seconds_per_update for row in self.rows if row.series == series}
+
+    def line(self, series: str) -> ThroughputLine | None:
+        """`t(B) = t0 + c*B`; None for fewer than two sizes. Trust it only where it is `accepted`."""
+        seconds = self.seconds(series)
+        return fit_throughput(seconds) if len(seconds) > 1 else None
+
+    def knee(self, series: str) -> int | None:
+        """The smallest size with 90 % of the best measured throughput; None if nothing was measured."""
+        seconds = self.seconds(series)
+        return knee(seconds) if seconds else None
+
+    @property
+    def input_bound_sizes(self) -> tuple[int, ...]:
+        """The sizes at which plain Keras waits for its input pipeline."""
+        return tuple(row.batch_size for row in self.rows if row.is_input_bound)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values under the names `throughput`, `throughput_fit` and `knee`."""
+        lines = {series: self.line(series) for series in (KERAS, CHOSEN)}
+        return {
+            "throughput": [row.to_json() for row in self.rows],
+            "throughput_fit": {series: None if line is None else _fit(line) for series, line in lines.items()},
+            "knee": {series: self.knee(series) for series in (KERAS, CHOSEN)},
+        }
+
+
+def sizes_to_time(largest: int) -> tuple[int, ...]:
+    """At most six powers of two up to `largest`, in equal ratios, the largest power included.
+
+    >>> sizes_to_time(1437)
+    (8, 32, 64, 256, 1024)
+    """
+    top = min(_LARGEST, largest).bit_length() - 1
+    low = min(_SMALLEST.bit_length() - 1, top)
+    step = max(1, -(-(top - low) // (_MOST_SIZES - 1)))
+    return tuple(sorted({2**power for power in range(top, low - 1, -step)} | {2**low}))
+
+
+def probe_throughput(
+    executor: Executor,
+    sizes: Sequence[int],
+    *,
+    loop: str = "auto",
+    epochs: int = 1,
+    hyperparameters: Mapping[str, HyperparameterValue] | None = None,
+    evaluation_batch_size: int = 256,
+) -> ThroughputFindings:
+    """Time each size under plain Keras and under `loop`, one after another, with nothing else running.
+
+    A series ends early where the next size would take longer than 20 s.
+
+    Args:
+        executor: Whose first device measures; its others must be idle.
+        sizes: Ascending.
+        loop: The loop that trials train with; "keras" measures a single series.
+        epochs: Of the training that "auto" chooses its loop for.
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+    """
+    rows: list[Measured] = []
+    failures: dict[str, str] = {}
+    for series, asked in ((KERAS, KERAS), (CHOSEN, loop)):
+        if series == CHOSEN and loop == KERAS:
+            rows += [Measured(CHOSEN, row.throughput) for row in rows]
+            break
+        requests = (
+            ThroughputRequest(
+                f"throughput-{series}-{size}",
+                size,
+                loop=asked,
+                epochs=epochs,
+                hyperparameters=dict(hyperparameters or {}),
+                evaluation_batch_size=evaluation_batch_size,
+                chunks=CHUNKS,
+                chunk_seconds=CHUNK_SECONDS,
+            )
+            for size in sizes
+        )
+        for request, answer in _answers(executor, requests):
+            if isinstance(answer, Throughput):
+                rows.append(Measured(series, answer))
+            else:
+                failures[f"{series} {request.batch_size}"] = answer.reason
+    return ThroughputFindings(tuple(rows), failures)
+
+
+def _answers(
+    executor: Executor, requests: Iterator[ThroughputRequest]
+) -> Iterator[tuple[ThroughputRequest, Throughput | TrialOutcome]]:
+    last: Throughput | None = None
+    for request in requests:
+        if last is not None and _expected_seconds(last, request.batch_size) > _PATIENCE_S:
+            return
+        answer = ask_again(executor, request)
+        assert isinstance(answer, (Throughput, TrialOutcome))
+        last = answer if isinstance(answer, Throughput) else last
+        yield request, answer
+
+
+def _expected_seconds(last: Throughput, batch_size: int) -> float:
+    return _UPDATES_PER_SIZE * last.seconds_per_update * batch_size / last.batch_size
+
+
+def _fit(line: ThroughputLine) -> dict[str, Any]:
+    return {
+        "seconds_per_update": line.seconds_per_update,
+        "seconds_per_example": line.seconds_per_example,
+        "largest_residual": line.largest_residual,
+        "accepted": line.accepted,
+    }

@@ -1,1 +1,0 @@
-"""Layer 3: what fits, how fast, how noisy, before any search."""

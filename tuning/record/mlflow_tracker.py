@@ -1,0 +1,226 @@
+"""MlflowTracker: one MLflow experiment per study, one flat run per trial."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+
+from tuning.record import experiments, layout
+from tuning.record.outbox import Outbox, Write, patience
+from tuning.record.runs import RecordedRuns, write_recommendation
+from tuning.record.saved_view import view_tag
+from tuning.record.store import (
+    TrackingWarning,
+    answers,
+    check_store,
+    connect,
+    is_transient,
+    one_line,
+    prepare_file,
+    resolve_tracking_uri,
+    sqlite_path,
+)
+from tuning.record.tracker import Files
+from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
+
+_PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs the driver about 6 ms, however many it holds
+_FULL = 500  # metrics; MLflow takes at most 1000 in a batch
+
+
+@dataclass
+class _Trial:
+    trial_id: str
+    params: Mapping[str, HyperparameterValue]
+    run_id: str | None = None
+    tried: bool = False
+    last: EpochReport | None = None
+    gathered: list[Metric] = field(default_factory=list)
+    sent_at: float = float("-inf")
+
+
+class MlflowTracker:
+    """Records a study in MLflow, as a `Tracker`.
+
+    Runs are flat, because nested ones open as an empty page. The *step of a metric is the number of training examples
+    seen*, not the epoch, so that a chart compares batch sizes, and budgets, at equal examples; `epoch` and `updates`
+    are metrics, too, and can be chosen as a chart's axis. Epochs that follow one another within a second are sent
+    together.
+
+    Neither MLflow's active run nor autologging nor asynchronous logging is used: each write names its run and is made
+    at once. A server that goes away during the search costs nothing but its record's freshness: writes wait, in order
+    (`Outbox`), and what is never sent is sent when the same search is started again (`missing`).
+
+    Args:
+        tracking_uri: As `resolve_tracking_uri` takes it. Artifacts of a sqlite store go beside it, in `mlartifacts`.
+        clock: Seconds, never running backwards; paces the attempts to reach a server that is gone.
+
+    Raises:
+        TrackingError: If the store cannot be reached or written. Nothing has been written then.
+    """
+
+    def __init__(self, tracking_uri: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tracking_uri = resolve_tracking_uri(tracking_uri)
+        self.experiment_id = ""
+        self._clock = clock
+        self._outbox = Outbox(is_transient, clock=clock)
+        self._warned = False
+        self._trials: dict[str, _Trial] = {}
+        self._recorded = RecordedRuns()
+        self._connected: MlflowClient | None = None
+        if sqlite_path(self.tracking_uri) is None:
+            self._connected = connect(self.tracking_uri)
+        else:
+            check_store(self.tracking_uri)
+
+    def prepare(self) -> None:
+        path = sqlite_path(self.tracking_uri)
+        if path is not None and not path.exists():
+            prepare_file()
+
+    def fresh(self, study: str) -> None:
+        """Rename the study's experiment to "STUDY (until DATE TIME)", so that the name is free and nothing is lost."""
+        path = sqlite_path(self.tracking_uri)
+        if path is None or path.exists():
+            with answers(self.tracking_uri):
+                experiments.set_aside(self._client, study)
+
+    def start_study(self, study: str, settings: Mapping[str, str]) -> None:
+        """Make or reuse the experiment named after the study and learn which trials it holds.
+
+        Raises:
+            TrackingError: If MLflow does not answer, or the experiment holds runs of another program.
+        """
+        tags = {f"{layout.SETTINGS}{name}": value for name, value in settings.items()}
+        tags["mlflow.experimentKind"] = "custom_model_development"
+        if "objective" in settings:
+            tags |= view_tag(settings["objective"])
+        with answers(self.tracking_uri):
+            self.experiment_id = experiments.open_experiment(self._client, study, tags)
+            self._recorded = RecordedRuns.of(self._client, self.experiment_id)
+
+    def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
+        """As `RecordedRuns.reconcile`.
+
+        Raises:
+            TrackingError: If MLflow does not answer.
+        """
+        with answers(self.tracking_uri):
+            self._recorded.reconcile(self._client, finished, interrupted)
+
+    def missing(self, finished: Collection[str]) -> set[str]:
+        """Those of the ended trials without a run that ended; log them again, which replaces what there is."""
+        return {trial_id for trial_id in finished if not self._recorded.holds(trial_id)}
+
+    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
+        """Make the trial's run; an earlier one of the same trial goes to MLflow's trash.
+
+        `loop` is left out of the params, for which loop trained is known at the end.
+        """
+        trial = _Trial(trial_id, {name: value for name, value in params.items() if name != "loop"})
+        self._trials[trial_id] = trial
+        started_ms = _now_ms()
+        self._send(lambda: self._open(trial, stage, started_ms))
+        self._send(lambda: self._log(trial, params=layout.as_params(trial.params)))
+
+    def log_epoch(self, report: EpochReport) -> None:
+        """Metrics at the step `examples_seen`, sent at once or together with those of the next epochs."""
+        trial = self._trials[report.trial_id]
+        values = layout.epoch_values(report, trial.last)
+        trial.gathered += layout.as_metrics(values, _now_ms(), report.examples_seen)
+        trial.last = report
+        if self._clock() - trial.sent_at >= _PAUSE_S or len(trial.gathered) >= _FULL:
+            metrics, trial.gathered, trial.sent_at = trial.gathered, [], self._clock()
+            self._send(lambda: self._log(trial, metrics=metrics))
+
+    def end_trial(self, outcome: TrialOutcome) -> None:
+        """What was measured once, why the trial did not complete, and MLflow's own status."""
+        trial = self._trials.pop(outcome.trial_id)
+        ended_ms = _now_ms()
+        metrics = [*trial.gathered, *layout.outcome_metrics(outcome, trial.last, ended_ms)]
+        params = layout.as_params(layout.outcome_params(outcome, trial.params))
+        tags = layout.as_tags(layout.outcome_tags(outcome))
+        if outcome.log_tail:
+            self._send(lambda: self._log_text(trial, outcome.log_tail, layout.LOG_TAIL))
+        self._send(lambda: self._log(trial, metrics=metrics, params=params, tags=tags))
+        self._send(lambda: self._close(trial, outcome.status, ended_ms))
+
+    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+        """The run named "recommendation" with `recommendation.json`, `report.md` and `files`, in place of an earlier
+        one; `markdown` also becomes the experiment's description.
+        """
+        contents = {
+            "recommendation.json": json.dumps(recommendation, indent=2, default=str),
+            "report.md": markdown,
+            **(files or {}),
+        }
+        self._send(lambda: write_recommendation(self._client, self.experiment_id, markdown, contents))
+
+    def flush(self) -> None:
+        """Send what still waits; warns (`TrackingWarning`) if it cannot be sent or was refused."""
+        with patience(timeout_s=10, retries=1):
+            self._outbox.flush()
+        if len(self._outbox):
+            self._warn(
+                f"{len(self._outbox)} writes did not reach MLflow at {self.tracking_uri}. The search itself has lost "
+                "nothing: start the same search again to send them."
+            )
+        if self._outbox.refused:
+            first = one_line(self._outbox.refused[0])
+            self._warn(f"MLflow refused {len(self._outbox.refused)} writes; the first: {first}.")
+            self._outbox.refused.clear()
+
+    @property
+    def _client(self) -> MlflowClient:
+        if self._connected is None:
+            self._connected = connect(self.tracking_uri, create=True)
+        return self._connected
+
+    def _send(self, write: Write) -> None:
+        with patience(timeout_s=10, retries=0):
+            sent = self._outbox.send(write)
+        if not sent and not self._warned:
+            self._warn(
+                f"MLflow at {self.tracking_uri} does not answer; the search goes on, and what it records is kept and "
+                "sent later."
+            )
+        self._warned = not sent
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(message, TrackingWarning, stacklevel=3)
+
+    def _open(self, trial: _Trial, stage: str, started_ms: int) -> None:
+        if trial.tried:  # the run may have been made although the answer was lost
+            self._recorded = RecordedRuns.of(self._client, self.experiment_id)
+        trial.tried = True
+        self._recorded.delete(self._client, trial.trial_id)
+        made = self._client.create_run(
+            self.experiment_id,
+            start_time=started_ms,
+            tags=layout.start_tags(trial.trial_id, trial.params, stage),
+            run_name=layout.run_name(trial.trial_id, trial.params),
+        )
+        trial.run_id = made.info.run_id
+
+    def _log(self, trial: _Trial, **batch: Any) -> None:
+        if trial.run_id and any(batch.values()):
+            self._client.log_batch(trial.run_id, **batch)
+
+    def _log_text(self, trial: _Trial, text: str, name: str) -> None:
+        if trial.run_id:
+            self._client.log_text(trial.run_id, text, name)
+
+    def _close(self, trial: _Trial, status: Status, ended_ms: int) -> None:
+        if trial.run_id:
+            self._client.set_terminated(trial.run_id, layout.run_status(status), ended_ms)
+            self._recorded.add(trial.trial_id, trial.run_id)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,1 +1,0 @@
-"""Layer 3: the report of a study, a single page."""

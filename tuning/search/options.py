@@ -1,0 +1,198 @@
+"""SearchOptions: how a search runs, as opposed to what it tries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from search_spaces.data import Data, map_arrays
+
+LOOPS = ("auto", "keras", "device", "xla")
+SAMPLERS = ("gp", "tpe", "random")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search runs.
+
+    Args:
+        tracking_uri: MLflow's store; None for `sqlite:///mlflow.db` in the working directory.
+        storage: Optuna storage URL; None for a journal file in the study's directory.
+        workers: Worker processes; None for one per visible GPU, or one on the CPU.
+        threads: CPU threads of a worker; None for an equal share of the cores, but one for batch sizes that train
+            faster so, where that is worth timing.
+        loop: How models are trained: "auto", "keras", "device" or "xla".
+        rule: How the recommendation picks: "fastest", "balanced" or "quality".
+        tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.
+        target: Objective to reach; None for what the search suggests.
+        timeout_s: Answer after so many seconds with what is known. Running trials are stopped, if any has a score, and
+            run again when the search goes on.
+        memory_limit_bytes: Resident memory that a CPU worker may use.
+        probe: Whether to learn first which batch sizes fit, where the largest might not.
+        accumulate: Train batches that do not fit as micro-batches whose gradients are averaged.
+        prune: Whether to stop trials that are behind others of their batch size at equal examples; None for what suits
+            the search.
+        scale_betas: Whether the optimizer's decay constants (beta_2 and its kin) follow the batch size.
+        keep_models: How many of the best models' weights to keep on disk.
+        in_process: Train in this process, for debugging: no workers, no protection from crashes.
+        quiet: Show no progress.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    tracking_uri: str | None = None
+    storage: str | None = None
+    workers: int | None = None
+    threads: int | None = None
+    loop: str = "auto"
+    rule: str = "fastest"
+    tolerance: float | None = None
+    target: float | None = None
+    timeout_s: float | None = None
+    memory_limit_bytes: int | None = None
+    probe: bool = True
+    accumulate: bool = False
+    prune: bool | None = None
+    scale_betas: bool = False
+    keep_models: int = 5
+    in_process: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.loop not in LOOPS:
+            raise ValueError(f"loop must be one of {', '.join(LOOPS)}; got {self.loop!r}.")
+        for name in ("workers", "threads"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1; got {number}.")
+        if self.in_process and self.threads is not None:
+            raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
+        if self.timeout_s is not None and not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
+        if self.accumulate and not self.probe:
+            raise ValueError("accumulate needs the probe, which tells what fits; leave probe (no --no-probe) on.")
+        if self.keep_models < 0:
+            raise ValueError(f"keep_models must not be negative; got {self.keep_models}.")
+
+
+def read_options(given: Mapping[str, Any]) -> SearchOptions:
+    """Options from keyword arguments.
+
+    Raises:
+        TypeError: If one is unknown.
+        ValueError: If a value is out of its range.
+    """
+    known = [field.name for field in fields(SearchOptions)]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"The tuner takes the options {', '.join(known)}; got {name!r}.")
+    return SearchOptions(**given)
+
+
+EVALUATION_BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class SearchArguments:
+    """The arguments of one search.
+
+    Args:
+        data: Training and validation arrays.
+        epochs: Passes over the training set per trial.
+        callbacks: The user's, copied for every trial.
+        evaluation_batch_size: Examples per validation step, the same for every trial.
+        verbose: 0 shows nothing.
+        fit_options: What is handed on to Keras's `fit`.
+    """
+
+    data: Data
+    epochs: int
+    callbacks: tuple[Any, ...] = ()
+    evaluation_batch_size: int = EVALUATION_BATCH_SIZE
+    verbose: bool = True
+    fit_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1; got {self.epochs}.")
+
+
+def read_search_arguments(
+    x: Any = None,
+    y: Any = None,
+    *,
+    epochs: int = 1,
+    callbacks: Sequence[Any] = (),
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    validation_batch_size: int | None = None,
+    sample_weight: Any = None,
+    verbose: Any = "auto",
+    shuffle: bool = True,
+    **fit_options: Any,
+) -> SearchArguments:
+    """Read the arguments of `tuner.search`.
+
+    Args:
+        x: `search_spaces.Data`, inputs as arrays, or an unbatched `tf.data.Dataset` of `(x, y)`.
+        y: Targets, if `x` holds inputs.
+        epochs: Passes over the training set per trial.
+        callbacks: Keras callbacks.
+        validation_data: `(x, y)`, `(x, y, sample_weight)`, or an unbatched dataset.
+        validation_split: Share of the examples, taken from the end, to validate on instead.
+        validation_batch_size: Examples per validation step.
+        sample_weight: One per training example.
+        verbose: 0 for silence.
+        shuffle: Must be true: every epoch samples without replacement.
+        fit_options: Further arguments of Keras's `fit`.
+
+    Raises:
+        TypeError: If `batch_size` is given; it is what is searched.
+        ValueError: If there is nothing to validate on, or an argument cannot be honoured.
+    """
+    if "batch_size" in fit_options:
+        raise TypeError("search() takes no batch_size: it is what is searched. Give it to the tuner's constructor.")
+    if not shuffle:
+        raise ValueError("shuffle must be True; got False. Examples are sampled without replacement in every epoch.")
+    return SearchArguments(
+        data=_read_data(x, y, sample_weight, validation_data, validation_split).checked(),
+        epochs=epochs,
+        callbacks=tuple(callbacks),
+        evaluation_batch_size=validation_batch_size or EVALUATION_BATCH_SIZE,
+        verbose=verbose != 0,
+        fit_options=fit_options,
+    )
+
+
+def _read_data(x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float) -> Data:
+    if isinstance(x, Data):
+        return x
+    if x is None:
+        raise ValueError("search() needs training data; got none. Call search(x, y, validation_data=(x_val, y_val)).")
+    if validation_data is None and not 0 < validation_split < 1:
+        raise ValueError(
+            "A batch size is judged on validation data; got none. Give validation_data=(x_val, y_val) "
+            "or validation_split between 0 and 1."
+        )
+    if hasattr(x, "element_spec"):
+        return Data.from_tf_data(x, validation_data)
+    if validation_data is None:
+        return _split(x, y, sample_weight, validation_split)
+    x_val, y_val, *weight_val = validation_data
+    return Data(x, y, x_val, y_val, sample_weight, weight_val[0] if weight_val else None)
+
+
+def _split(x: Any, y: Any, sample_weight: Any, share: float) -> Data:
+    """Keras's own split: the last examples, before any shuffling."""
+    whole = Data(x, y, x, y, sample_weight)
+    at = int(whole.n_train * (1 - share))
+
+    def before(part: Any) -> Any:
+        return map_arrays(lambda array: array[:at], part)
+
+    def after(part: Any) -> Any:
+        return map_arrays(lambda array: array[at:], part)
+
+    x, y, weight = whole.x_train, whole.y_train, whole.sample_weight_train
+    return Data(before(x), before(y), after(x), after(y), before(weight), after(weight))

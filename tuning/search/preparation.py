@@ -1,0 +1,185 @@
+"""Before a search: learn what the build function builds, and settle objective, space and settings from it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from search_spaces.batch_size import BatchSize
+from search_spaces.learning_rate import LearningRate
+from search_spaces.space import SearchSpace, resolve_learning_rate
+from tuning.messages import DescribeRequest, ModelDescription
+from tuning.record.direction import infer_mode
+from tuning.run.executor import Executor
+from tuning.search.options import SearchArguments
+from tuning.trial import TrialOutcome
+from tuning.worker import fingerprint
+
+_DESCRIBE_ID = "describe"
+
+
+class ModelError(ValueError):
+    """A build function that builds nothing usable; the message is one line, the log tail is kept beside it."""
+
+    def __init__(self, message: str, log_tail: str = "") -> None:
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+def describe_model(
+    executor: Executor, hyperparameters: Mapping[str, Any], meanwhile: Callable[[], None] = lambda: None
+) -> ModelDescription:
+    """Have a worker build the model and try it on a few examples.
+
+    Args:
+        executor: Perhaps still starting.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()`.
+        meanwhile: What this process may do while it waits.
+
+    Raises:
+        ModelError: If the build function raises, returns no compiled model, or its model does not take the data.
+    """
+    executor.submit(DescribeRequest(_DESCRIBE_ID, hyperparameters), executor.devices[0])
+    meanwhile()
+    while True:
+        for event in executor.events(timeout_s=1.0):
+            if isinstance(event, ModelDescription):
+                return event
+            assert isinstance(event, TrialOutcome)
+            raise ModelError(event.reason, event.log_tail)
+
+
+def resolve_objective(asked: Any, description: ModelDescription) -> keras_tuner.Objective:
+    """The objective in force: a name that the model reports, and its direction.
+
+    Args:
+        asked: A name, "name:max", "name:min", a `keras_tuner.Objective`, or None for `val_accuracy` where the model
+            reports it and `val_loss` where it does not.
+        description: The model.
+
+    Raises:
+        ValueError: If the model does not report it, or its direction is not known.
+    """
+    name, direction = _split_objective(asked, description)
+    if name not in description.objectives:
+        raise ValueError(
+            f"The objective must be a metric that the model reports: {', '.join(description.objectives)}; got {name!r}."
+        )
+    direction = direction or infer_mode(name)
+    if direction not in ("min", "max"):
+        raise ValueError(f"The direction of {name!r} is not known; write {name}:max or {name}:min.")
+    return keras_tuner.Objective(name, direction)
+
+
+def resolve_space(
+    description: ModelDescription,
+    hyperparameters: Any,
+    *,
+    batch_size: BatchSize | None,
+    learning_rate: LearningRate | None,
+    n_train: int,
+) -> SearchSpace:
+    """The space in force for a model and a number of training examples.
+
+    Raises:
+        ValueError: If a batch size exceeds the data, or learning rates are asked for although a schedule rules.
+    """
+    declared = next((entry for entry in hyperparameters.space if entry.name == description.learning_rate_name), None)
+    return SearchSpace(
+        batch_size=(batch_size or BatchSize()).within(n_train),
+        learning_rate=resolve_learning_rate(learning_rate, model_rate=description.learning_rate, declared=declared),
+        optimizer=description.optimizer,
+        model_rate=description.learning_rate,
+        entries=tuple(hyperparameters.space),
+    )
+
+
+def settings_of(
+    kind: str,
+    space: SearchSpace,
+    description: ModelDescription,
+    objective: keras_tuner.Objective,
+    arguments: SearchArguments,
+    *,
+    seeds: int,
+    loop: str,
+) -> dict[str, str]:
+    """What makes two searches the same, so that the second continues the first."""
+    entries = [{"class_name": type(entry).__name__, "config": entry.get_config()} for entry in space.entries]
+    model = f"{description.parameters} parameters, {description.optimizer}, learning rate {description.learning_rate}"
+    return {
+        "search": kind,
+        "objective": objective.name,
+        "mode": objective.direction,
+        "epochs": str(arguments.epochs),
+        "batch_sizes": ",".join(map(str, space.batch_size.values())),
+        "learning_rate": _tell_rate(space),
+        "seeds": str(seeds),
+        "loop": loop,
+        "model": model,
+        "hyperparameters": _digest(entries) if entries else "none",
+        "data": f"{arguments.data.n_train} + {arguments.data.n_val} examples, {fingerprint(arguments.data)}",
+        "evaluation_batch_size": str(arguments.evaluation_batch_size),
+    }
+
+
+def _split_objective(asked: Any, description: ModelDescription) -> tuple[str, str | None]:
+    if asked is None:
+        return ("val_accuracy" if "val_accuracy" in description.objectives else "val_loss"), None
+    if isinstance(asked, keras_tuner.Objective):
+        return asked.name, asked.direction
+    name, _, direction = str(asked).partition(":")
+    return name, direction or None
+
+
+def _tell_rate(space: SearchSpace) -> str:
+    rate = space.learning_rate
+    if rate is None:
+        return "the model's schedule"
+    if rate.values:
+        return ",".join(f"{value:g}" for value in rate.values)
+    base = "the model's own" if rate.base is None else f"{rate.base:g}"
+    spread = "" if len(rate.spread) == 1 else " times " + ",".join(f"{multiple:g}" for multiple in rate.spread)
+    return f"{base} at batch size {rate.at_batch_size}, {rate.rule_for(space.optimizer)} rule{spread}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+
+
+_PACKAGES = ("batch-size-tuner", "tensorflow", "keras", "keras-tuner", "optuna", "mlflow", "numpy")
+_COMMANDS = ("batch-size", "cli.py")
+
+
+def provenance() -> dict[str, str]:
+    """The command and the versions, as settings of a study: text without any path of this machine's programs.
+
+    `command` is empty where the search was started from a notebook or a script of the user's; `versions` has a line
+    for each of the machine, Python and the packages that decide what is computed.
+    """
+    name = Path(sys.argv[0]).name
+    return {
+        "command": f"batch-size {shlex.join(sys.argv[1:])}" if name in _COMMANDS else "",
+        "versions": "\n".join(_versions()),
+    }
+
+
+def _versions() -> list[str]:
+    found = [f"machine {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
+    found.append(f"python {platform.python_version()}")
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a variant such as tensorflow-cpu
+            continue
+    return found

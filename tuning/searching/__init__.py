@@ -1,1 +1,0 @@
-"""Layer 3: the work of a search: prepare, run the trials, show the progress, advise."""

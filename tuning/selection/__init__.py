@@ -1,1 +1,0 @@
-"""Layer 1: pure functions on plain numbers that compare batch sizes and recommend one."""

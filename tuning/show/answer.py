@@ -1,0 +1,201 @@
+"""The answer of a search in the three forms people and programs take it: a table, Markdown, and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from tuning.record.layout import TARGET, THROUGHPUT
+from tuning.record.reading import StudyRecord
+from tuning.search.advice import TrainingAdvice
+from tuning.show.canvas import image_tag, sketch
+from tuning.show.html import heading, paragraphs, table, warnings
+from tuning.show.score_figures import draw_quality, draw_trade_off
+from tuning.stats.recommendation import COLUMNS, Recommendation, cells, recommend
+from tuning.stats.trade_offs import TradeOffs
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A recommendation and where its trials are.
+
+    Args:
+        recommendation: What to train with.
+        study: Name of the search.
+        tracking_uri: MLflow's store; empty if nothing was tracked.
+        experiment_id: The study's experiment there.
+        advice: How to train the final model, where that was measured.
+        trade_offs: The Pareto set, where several objectives were asked for.
+    """
+
+    recommendation: Recommendation
+    study: str
+    tracking_uri: str
+    experiment_id: str
+    advice: TrainingAdvice | None = None
+    trade_offs: TradeOffs | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of plain JSON values; null where something is unknown."""
+        found = self.recommendation.to_json()
+        del found["comparison"]  # means and errors are in the table
+        first = {
+            "study": self.study,
+            "tracking_uri": self.tracking_uri,
+            "experiment_id": self.experiment_id,
+            "rule": found.pop("rule"),
+            "recommended_batch_size": found.pop("batch_size"),
+        }
+        training = None if self.advice is None else self.advice.to_json()
+        pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
+        return {**first, **found, "training": training, **pareto}
+
+    def to_markdown(self) -> str:
+        """Reasons, caveats and table, for MLflow's experiment page."""
+        found = self.recommendation
+        first, *rest = found.reasons
+        lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
+        lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
+        lines += ["| " + " | ".join(COLUMNS) + " |", "|" + " ---: |" * (len(COLUMNS) - 1) + " :--- |"]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in found.table]
+        return "\n".join(lines) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Print the table, the reasons and the caveats, within 80 columns."""
+        found = self.recommendation
+        table = Table(
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=0,
+            title=f"{found.objective} by batch size",
+            title_justify="left",
+        )
+        for name in COLUMNS:
+            table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+        for row in found.table:
+            table.add_row(*cells(row), style="bold green" if row.verdict == "recommended" else None)
+        console.print(table)
+        if self.trade_offs is not None:
+            console.print(pareto_table(self.trade_offs))
+        first, *rest = found.reasons
+        console.print(first, style="bold green", highlight=False)
+        console.print(" ".join([*rest, *self._advice()]), highlight=False)
+        for caveat in found.caveats:
+            console.print(f"! {caveat}", style="yellow", highlight=False)
+
+    def _repr_html_(self) -> str:
+        """The answer with its figures, for notebooks."""
+        return to_html(self.recommendation, self._advice())
+
+    def _advice(self) -> list[str]:
+        told = [] if self.advice is None else [self.advice.tell()]
+        return told if self.trade_offs is None else [*told, self.trade_offs.tell()]
+
+
+def pareto_table(found: TradeOffs) -> Table:
+    """The batch sizes of a Pareto set, with their value of each objective."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0, title="not beaten in everything", title_justify="left")
+    for name in ("batch", "rate", *found.objectives):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.rows:
+        rate = "" if row.learning_rate is None else f"{row.learning_rate:.3g}"
+        table.add_row(str(row.batch_size), rate, *(f"{value:.4g}" for value in found.values(row).values()))
+    return table
+
+
+def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
+    """Recommend from what MLflow holds of a search, ours or another program's.
+
+    Args:
+        record: What was read.
+        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
+
+    Raises:
+        NothingToRecommend: If no trial completed.
+    """
+    seeds = record.settings.get("seeds")
+    notes = [note for note in record.settings.get("notes", "").splitlines() if note]
+    recommendation = recommend(
+        record.results,
+        maximize=record.maximize,
+        objective=record.objective,
+        notes=(*notes, *record.notes),
+        planned_seeds=int(seeds) if seeds else None,
+        **rule_in_force(record, rule),
+    )
+    return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id)
+
+
+def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for; where that is silent, what a staged search judged by."""
+    judged = judged_by(record.settings)
+    if record.settings.get("objective") != record.objective:
+        judged.pop("target", None)
+    return {**judged, **{name: value for name, value in rule.items() if value is not None}}
+
+
+def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
+    """The target and the throughput by which a staged search judged, from its settings; empty for other studies."""
+    found: dict[str, Any] = {}
+    if TARGET in settings:
+        found["target"] = float(settings[TARGET])
+    if THROUGHPUT in settings:
+        found["throughput"] = {int(size): rate for size, rate in json.loads(settings[THROUGHPUT]).items()}
+    return found
+
+
+if TYPE_CHECKING:
+    from tuning.stats.recommendation import Recommendation
+
+
+def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:
+    """The recommendation as HTML.
+
+    Args:
+        found: What to show.
+        more: Further sentences, after the reasons.
+    """
+    first, *rest = found.reasons
+    verdicts = [row.verdict for row in found.table]
+    return "".join(
+        [
+            heading(first),
+            paragraphs([" ".join([*rest, *more])]),
+            warnings(found.caveats),
+            table(COLUMNS, [cells(row) for row in found.table], strong=verdicts.index("recommended")),
+            _quality(found),
+            _trade_off(found),
+        ]
+    )
+
+
+def _quality(found: Recommendation) -> str:
+    means = {
+        row.batch_size: (row.objective_mean, row.objective_se) for row in found.table if row.objective_mean is not None
+    }
+    picture = sketch(
+        lambda axes: draw_quality(axes, {}, means, objective=found.objective, chosen=found.batch_size),
+    )
+    return image_tag(picture, f"{found.objective} by batch size")
+
+
+def _trade_off(found: Recommendation) -> str:
+    errors = {row.batch_size: row.objective_se for row in found.table}
+    offers = found.explanation.pareto if found.explanation is not None else ()
+    points = {o.batch_size: (o.cost, o.objective, errors[o.batch_size]) for o in offers if o.cost is not None}
+    unit = found.cost
+    if unit is None or len(points) < 2:
+        return ""
+    efficient = [offer.batch_size for offer in offers if offer.efficient and offer.batch_size in points]
+    picture = sketch(
+        lambda axes: draw_trade_off(
+            axes, points, efficient, objective=found.objective, unit=unit, chosen=found.batch_size
+        )
+    )
+    return image_tag(picture, f"{found.objective} by {unit}")

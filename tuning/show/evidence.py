@@ -1,0 +1,172 @@
+"""Evidence: everything that a report is made of, gathered at the end of a search or from MLflow alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuning.record.measurements import Measurements, read_measurements
+from tuning.record.reading import StudyRecord, latest_study, read_study
+from tuning.record.store import TrackingError
+from tuning.search.advice import TrainingAdvice
+from tuning.show.answer import Answer, judged_by, recommend_from, rule_in_force
+from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.costs import Costs, arm_costs
+from tuning.stats.findings import Explanation, explain
+from tuning.stats.results import TrialResult
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a report tells.
+
+    Args:
+        answer: The recommendation.
+        results: Every trial that ended.
+        maximize: Whether a larger objective is better.
+        target: The objective to reach that was asked for, or None.
+        settings: What the search was started with; empty for runs of other programs.
+        measurements: What was measured beside the trials.
+        throughput: Examples per second by batch size by which it was judged; None for the trials' own.
+    """
+
+    answer: Answer
+    results: Sequence[TrialResult]
+    maximize: bool
+    target: float | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    measurements: Measurements = field(default_factory=Measurements)
+    throughput: Mapping[int, float] | None = None
+
+
+def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) -> Evidence:
+    """Gather what MLflow holds of a study of this package.
+
+    Args:
+        tracking_uri: MLflow's store; None for the default.
+        study: Its name; None for the one written to last.
+        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
+
+    Raises:
+        TrackingError: If the store or the study does not exist.
+        NothingToRecommend: If no trial completed.
+    """
+    return evidence_from(read_study(tracking_uri, study or latest_study(tracking_uri)), rule)
+
+
+def evidence_of_search(
+    answer: Answer, results: Sequence[TrialResult], *, maximize: bool, target: float | None, settings: Mapping[str, str]
+) -> Evidence:
+    """Gather what a search that has just ended knows; what MLflow does not tell at once is left out."""
+    measurements = Measurements()
+    if answer.tracking_uri:
+        try:
+            measurements = read_measurements(answer.tracking_uri, answer.experiment_id)
+        except TrackingError:  # the server is gone; the report waits with everything else that is to be sent
+            measurements = Measurements()
+    judged = judged_by(settings)
+    return Evidence(answer, results, maximize, target, settings, measurements, judged.get("throughput"))
+
+
+def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
+    """Gather what MLflow holds of a search, ours or another program's; arguments as in `picking.recommend_from`.
+
+    Raises:
+        NothingToRecommend: If no trial completed.
+    """
+    rule = rule_in_force(record, rule)
+    answer = recommend_from(record, rule)
+    measurements = read_measurements(record.tracking_uri, record.experiment_id)
+    advice = _advice(measurements.recommendation.get("training"), answer.recommendation.batch_size)
+    return Evidence(
+        dataclasses.replace(answer, advice=advice),
+        record.results,
+        record.maximize,
+        rule.get("target"),
+        record.settings,
+        measurements,
+        rule.get("throughput"),
+    )
+
+
+def _advice(recorded: object, batch_size: int) -> TrainingAdvice | None:
+    """What the search measured last, if it was for the batch size recommended now."""
+    names = {field.name for field in dataclasses.fields(TrainingAdvice)}
+    if not isinstance(recorded, Mapping) or recorded.keys() != names or recorded["batch_size"] != batch_size:
+        return None
+    return TrainingAdvice(**recorded)
+
+
+_SHARE = 2 / 3  # of the batch sizes: enough of them for the law, and not the worst
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What it takes to reach a score.
+
+    Args:
+        target: The score; None if no training left a curve.
+        sizes: The batch sizes that it was taken from; empty if it was asked for.
+        costs: Of reaching it.
+        explanation: The fits.
+    """
+
+    target: float | None
+    sizes: Sequence[int]
+    costs: Costs
+    explanation: Explanation
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the figures are drawn from.
+
+    Args:
+        arms: Every batch size at the setting that the recommendation judges it by.
+        close: At the target or, if none was asked for, at the score that every training of the batch sizes which the
+            rule chose from reached at some time. It is known only afterwards, so it explains and does not decide.
+        wide: The same or, if none was asked for, at the score of the better two thirds of the batch sizes: a law of
+            updates needs several batch sizes that reach one score.
+    """
+
+    arms: Sequence[Arm]
+    close: Reached
+    wide: Reached
+
+
+def analyse(evidence: Evidence) -> Analysis:
+    """Group the trials as the recommendation did, and fit what can be fitted."""
+    maximize, asked = evidence.maximize, evidence.target
+    arms = group_into_arms(evidence.results, maximize=maximize, target=asked)
+
+    def reached(sizes: Sequence[int]) -> Reached:
+        target = common_score(arms, sizes, maximize=maximize) if asked is None else asked
+        costs = arm_costs(arms, maximize=maximize, target=target, throughput=evidence.throughput)
+        return Reached(target, () if asked is not None else sizes, costs, explain(arms, costs, {}, maximize=maximize))
+
+    return Analysis(arms, reached(evidence.answer.recommendation.eligible), reached(_better_part(arms, maximize)))
+
+
+def _better_part(arms: Sequence[Arm], maximize: bool) -> list[int]:
+    """The batch sizes with the better scores in common, ascending; those without a curve are not among them."""
+    scores = {arm.batch_size: common_score(arms, [arm.batch_size], maximize=maximize) for arm in arms if not arm.broken}
+    known = {size: score for size, score in scores.items() if score is not None}
+    ranked = sorted(known, key=lambda size: known[size], reverse=maximize)
+    return sorted(ranked[: math.ceil(_SHARE * len(ranked))])
+
+
+def common_score(arms: Sequence[Arm], sizes: Collection[int], *, maximize: bool) -> float | None:
+    """The best score that every judging training of these batch sizes reached; None if one left no curve.
+
+    Args:
+        arms: Every batch size.
+        sizes: Those that count.
+        maximize: Whether larger is better.
+    """
+    better, worse = (max, min) if maximize else (min, max)
+    judging = [trial for arm in arms if arm.batch_size in sizes for trial in arm.trials if trial.scored]
+    curves = [[value for value in trial.objective_curve if math.isfinite(value)] for trial in judging]
+    return worse(map(better, curves)) if curves and all(curves) else None

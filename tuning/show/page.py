@@ -1,0 +1,137 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tuning.record.layout import THROUGHPUT
+from tuning.show.canvas import inline_svg, sketch
+from tuning.show.cost_sections import cost_section, updates_section
+from tuning.show.evidence import Evidence, analyse
+from tuning.show.html import Section
+from tuning.show.sections import (
+    curves_section,
+    memory_section,
+    noise_section,
+    quality_section,
+    rates_section,
+    throughput_section,
+    trade_off_section,
+)
+from tuning.stats.recommendation import TableRow
+from tuning.trial import Status
+
+FILE_NAME = "report.html"
+_TEMPLATE = "report.html.jinja"
+_MOST_REASONS = 8
+_TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT)
+
+
+class ReportWarning(UserWarning):
+    """A report that could not be drawn; what it reports is complete."""
+
+
+def render_report(evidence: Evidence) -> str:
+    """The page.
+
+    Args:
+        evidence: What it tells.
+    """
+    found = sections_of(evidence)
+    environment = Environment(
+        loader=PackageLoader("tuning.show", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    recommendation = evidence.answer.recommendation
+    return environment.get_template(_TEMPLATE).render(
+        answer=evidence.answer,
+        found=recommendation,
+        headline=recommendation.reasons[0],
+        reasons=recommendation.reasons[1:],
+        rows=[_cells(row, evidence) for row in recommendation.table],
+        cost=recommendation.cost,
+        trials={status.replace("_", " "): count for status, count in recommendation.trials.items() if count},
+        failures=_failures(evidence),
+        figures=[(section, _picture(section)) for section in found if section.draw is not None],
+        missing=[section for section in found if section.draw is None],
+        settings=_settings(evidence),
+        notes=[note for note in evidence.settings.get("versions", "").splitlines() if note],
+        command=evidence.settings.get("command", ""),
+    )
+
+
+def sections_of(evidence: Evidence) -> Sequence[Section]:
+    """The figures of a report, in its order."""
+    analysis = analyse(evidence)
+    return (
+        quality_section(evidence, analysis),
+        cost_section(evidence, analysis),
+        updates_section(evidence, analysis),
+        curves_section(evidence, analysis),
+        trade_off_section(evidence),
+        rates_section(evidence, analysis),
+        throughput_section(evidence, analysis),
+        memory_section(evidence),
+        noise_section(evidence, analysis),
+    )
+
+
+def _picture(section: Section) -> Markup:
+    assert section.draw is not None
+    return Markup(inline_svg(sketch(section.draw), section.title))
+
+
+def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
+    found = evidence.answer.recommendation
+    offers = () if found.explanation is None else found.explanation.pareto
+    offer = next((offer for offer in offers if offer.batch_size == row.batch_size), None)
+    memory = row.peak_memory_bytes
+    return {
+        "batch size": str(row.batch_size),
+        "verdict": row.verdict.replace("_", " "),
+        "learning rate": _number(row.learning_rate, ".3g"),
+        "seeds": str(row.seeds),
+        f"mean {found.objective}": _number(row.objective_mean, ".4f"),
+        "± standard error": _number(row.objective_se, ".4f"),
+        found.cost or "cost": _number(None if offer is None else offer.cost, ".3g"),
+        "examples per second": _number(row.examples_per_second, ",.0f"),
+        "peak MiB": _number(None if memory is None else memory / 2**20, ",.0f"),
+        "in Pareto set": "yes" if offer is not None and offer.efficient else "",
+    }
+
+
+def _failures(evidence: Evidence) -> list[str]:
+    """What ended trials early, the most frequent first."""
+    counts = Counter(
+        (result.outcome.value.replace("_", " "), result.reason or "no reason given")
+        for result in evidence.results
+        if result.outcome is not Status.COMPLETED
+    )
+    told = [f"{count} × {status}: {reason}" for (status, reason), count in counts.most_common(_MOST_REASONS)]
+    rest = len(counts) - len(told)
+    return [*told, f"and {rest} other reasons"] if rest > 0 else told
+
+
+def _settings(evidence: Evidence) -> list[tuple[str, str]]:
+    return list(_told_settings(evidence))
+
+
+def _told_settings(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for name, value in evidence.settings.items():
+        if name not in _TOLD_ELSEWHERE and value not in ("", "None"):
+            yield name.replace("_", " "), value
+    for name, hyperparameter in evidence.answer.recommendation.hyperparameters:
+        yield f"best {name}", str(hyperparameter)
+
+
+def _number(value: Any, form: str) -> str:
+    return "" if value is None or not math.isfinite(value) else format(value, form)

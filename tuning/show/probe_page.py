@@ -1,0 +1,295 @@
+"""Probe: what fits, how fast, how noisy, and where a search should look; as JSON, and as a table."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from tuning.machine.memory import MemoryFindings
+from tuning.machine.noise import NoiseFindings
+from tuning.machine.suggestion import centre_of_search, suggested_batch_sizes
+from tuning.machine.throughput import CHOSEN, KERAS, ThroughputFindings
+from tuning.show.html import heading, paragraphs, warnings
+from tuning.show.html import table as html_table
+from tuning.show.machine_figures import draw_memory, draw_noise, draw_throughput
+from tuning.stats.lines import LARGEST_TIME_RESIDUAL
+
+_COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The whole result.
+
+    Args:
+        workload: Its name.
+        device: Where it was measured.
+        memory: What fits.
+        throughput: How fast.
+        noise: How noisy.
+        has_batch_normalization: Whether the batch size also changes what is normalised.
+    """
+
+    workload: str
+    device: str
+    memory: MemoryFindings
+    throughput: ThroughputFindings
+    noise: NoiseFindings
+    has_batch_normalization: bool = False
+
+    @property
+    def suggested_batch_sizes(self) -> tuple[int, ...]:
+        """Where a search should look; empty if nothing fits."""
+        last = self.noise.last
+        noise = self.noise.mean or (None if last is None else last.value)
+        centre = centre_of_search(self.throughput.line(CHOSEN), self.throughput.knee(CHOSEN), noise)
+        return suggested_batch_sizes(centre, largest=self.memory.largest_batch_size, n_train=self.memory.n_train)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the numbers do not say."""
+        return (*self._memory_caveats(), *self._speed_caveats(), *self._noise_caveats())
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of plain JSON values; null where something is unknown."""
+        return {
+            "workload": self.workload,
+            "device": self.device,
+            "memory": self.memory.to_json(),
+            **self.throughput.to_json(),
+            "noise_scale": self.noise.to_json(),
+            "suggested_batch_sizes": list(self.suggested_batch_sizes),
+            "caveats": list(self.caveats),
+        }
+
+    def parameters(self) -> dict[str, str | int | float]:
+        """What an MLflow run shows as its parameters."""
+        return {
+            "device": self.device,
+            "memory_limit_source": self.memory.limit.source,
+            "memory_margin": self.memory.margin,
+            "memory_loop": self.memory.loop,
+            "suggested_batch_sizes": ",".join(map(str, self.suggested_batch_sizes)),
+        }
+
+    def metrics(self) -> list[tuple[str, float, int]]:
+        """Name, value and step of what was measured; the step is the batch size, or the examples seen for noise."""
+        memory, line = self.memory, self.memory.line
+        found = [("largest_batch_size", float(memory.largest_batch_size), 0)]
+        found.append(("memory_limit_bytes", float(memory.limit.bytes), 0))
+        if line is not None:
+            found.append(("memory_intercept_bytes", line.intercept_bytes, 0))
+            found.append(("memory_bytes_per_example", line.bytes_per_example, 0))
+        found += [("peak_memory_bytes", float(p.peak_bytes), p.batch_size) for p in memory.probes if p.peak_bytes]
+        for row in self.throughput.rows:
+            found.append((f"seconds_per_step_{row.series}", row.throughput.seconds_per_update, row.batch_size))
+            found.append((f"examples_per_second_{row.series}", row.examples_per_second, row.batch_size))
+        for series in (KERAS, CHOSEN):
+            if (knee := self.throughput.knee(series)) is not None:
+                found.append((f"knee_{series}", float(knee), 0))
+        for point in self.noise.points:
+            named = (("noise_scale", point.value), ("noise_scale_low", point.low), ("noise_scale_high", point.high))
+            found += [(name, value, point.at_examples) for name, value in named if value is not None]
+        return found
+
+    def show(self, console: Console) -> None:
+        """Print the findings, within 80 columns."""
+        console.print(self._table())
+        for line in self._headlines():
+            console.print(line, highlight=False)
+        for caveat in self.caveats:
+            console.print(f"! {caveat}", style="yellow", highlight=False)
+
+    def _repr_html_(self) -> str:
+        """The findings with their figures, for notebooks."""
+        from tuning.show.canvas import image_tag  # takes a second to load
+
+        return "".join(
+            [
+                heading(f"{self.workload} on {self.device}"),
+                paragraphs(self._headlines()),
+                warnings(self.caveats),
+                html_table(_COLUMNS, [self._cells(size) for size in self._sizes()]),
+                image_tag(draw(self), "memory, throughput and gradient noise scale", dpi=70),
+            ]
+        )
+
+    def _sizes(self) -> list[int]:
+        """Every batch size that something is known of, ascending."""
+        return sorted({probe.batch_size for probe in self.memory.probes} | set(self._rates()))
+
+    def _table(self) -> Table:
+        table = Table(
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            title=f"{self.workload} on {self.device}",
+            title_justify="left",
+        )
+        for name in _COLUMNS:
+            table.add_column(name, justify="left" if name in ("fits", "loop", "knee") else "right", no_wrap=True)
+        for size in self._sizes():
+            table.add_row(*self._cells(size))
+        return table
+
+    def _cells(self, size: int) -> tuple[str, ...]:
+        probed = {probe.batch_size: probe for probe in self.memory.probes}.get(size)
+        peak = "" if probed is None or probed.peak_bytes is None else f"{probed.peak_bytes / 2**20:,.0f}"
+        fits = "" if probed is None else ("yes" if probed.fits else "no")
+        rates, loops = self._rates().get(size, {}), self._loops()
+        knees = [series for series in (KERAS, CHOSEN) if self.throughput.knee(series) == size]
+        return (
+            str(size),
+            peak,
+            fits,
+            *(f"{rates[series]:,.0f}" if series in rates else "" for series in (KERAS, CHOSEN)),
+            loops.get(size, ""),
+            ", ".join(knees),
+        )
+
+    def _rates(self) -> dict[int, dict[str, float]]:
+        found: dict[int, dict[str, float]] = {}
+        for row in self.throughput.rows:
+            found.setdefault(row.batch_size, {})[row.series] = row.examples_per_second
+        return found
+
+    def _loops(self) -> dict[int, str]:
+        return {row.batch_size: row.throughput.loop for row in self.throughput.rows if row.series == CHOSEN}
+
+    def _headlines(self) -> list[str]:
+        memory, line = self.memory, self.memory.line
+        told = [f"Largest batch size that fits: {memory.largest_batch_size}"]
+        if memory.largest_batch_size == 0:
+            told = ["No batch size fits"]
+        elif memory.limited_by == "data":
+            told[0] += ", the whole training set"
+        told[0] += f" (limit {_size(memory.limit.bytes)}, {memory.limit.source})."
+        if line is not None:
+            slope, base = _size(line.bytes_per_example), _size(line.intercept_bytes)
+            told.append(f"Memory: {base} + {slope} per example, off by at most {line.largest_residual:.1%}.")
+        told.append(self._noise_headline())
+        if self.suggested_batch_sizes:
+            told.append(f"A search should look at {', '.join(map(str, self.suggested_batch_sizes))}.")
+        return told
+
+    def _noise_headline(self) -> str:
+        last = self.noise.last
+        if last is not None:
+            return (
+                f"Gradient noise scale after {last.at_examples:,} examples: {last.value:,.0f} "
+                f"(90 % interval {last.low:,.0f} to {last.high:,.0f})."
+            )
+        bounds = [point.low for point in self.noise.points if point.low is not None]
+        if bounds:
+            return f"Gradient noise scale: at least {max(bounds):,.0f}; more examples would be needed to tell."
+        return f"Gradient noise scale: not measured. {self.noise.reason}".strip()
+
+    def _memory_caveats(self) -> list[str]:
+        found = []
+        line = self.memory.line
+        if line is not None and not line.accepted and self.memory.limited_by == "memory":
+            found.append("Memory does not follow a line closely; sizes that were not run may differ.")
+        if self.has_batch_normalization:
+            found.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+        return found
+
+    def _speed_caveats(self) -> list[str]:
+        found = []
+        for series in dict.fromkeys((KERAS, CHOSEN)):
+            line = self.throughput.line(series)
+            if line is not None and not line.accepted:
+                why = f"residual {line.largest_residual:.0%}, over {LARGEST_TIME_RESIDUAL:.0%}"
+                if line.largest_residual <= LARGEST_TIME_RESIDUAL:
+                    why = f"only {line.sizes} sizes"
+                found.append(f"Seconds per update of the {series} loop follow no line ({why}); use the table only.")
+        if self.throughput.input_bound_sizes:
+            sizes = ", ".join(map(str, self.throughput.input_bound_sizes))
+            found.append(f"Plain Keras is bound by its input pipeline at batch size {sizes}.")
+        found += [f"Throughput of {name}: {reason}" for name, reason in self.throughput.failures.items()]
+        return found
+
+    def _noise_caveats(self) -> list[str]:
+        if self.noise.points and self.noise.last is None:
+            return ["The gradient cannot be told from 0 with these examples, so the noise scale has only a lower end."]
+        return []
+
+
+def _size(number: float) -> str:
+    """Bytes for people."""
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(number) >= scale:
+            return f"{number / scale:,.1f} {unit}"
+    return f"{number:,.0f} B"
+
+
+FORMATS = ("png", "svg")
+
+
+def draw(probe: Probe) -> Figure:
+    """One figure with three panels; a panel without data says so."""
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    figure.suptitle(f"{probe.workload} on {probe.device}")
+    left, middle, right = figure.subplots(1, 3)
+    _draw_memory(left, probe.memory)
+    _draw_throughput(middle, probe.throughput)
+    _draw_noise(right, probe.noise)
+    return figure
+
+
+def render(probe: Probe, file_format: str = "png") -> bytes:
+    """The figure as a file's content.
+
+    Args:
+        probe: What to draw.
+        file_format: "png" or "svg".
+
+    Raises:
+        ValueError: If the format is another.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(f"A plot must be written as {' or '.join(FORMATS)}; got {file_format!r}. Rename the file.")
+    content = io.BytesIO()
+    draw(probe).savefig(content, format=file_format, dpi=110)
+    return content.getvalue()
+
+
+def _draw_memory(axes: Any, found: MemoryFindings) -> None:
+    axes.set_title("Peak memory")
+    is_limited = found.limited_by == "memory"
+    draw_memory(
+        axes,
+        {probe.batch_size: probe.peak_bytes for probe in found.probes if probe.fits and probe.peak_bytes},
+        lost=[probe.batch_size for probe in found.probes if not probe.fits],
+        line=None if found.line is None else found.line.bytes,
+        limit_bytes=found.limit.bytes if is_limited else None,
+    )
+
+
+def _draw_throughput(axes: Any, found: ThroughputFindings) -> None:
+    axes.set_title("Throughput")
+    rates: dict[str, dict[int, float]] = {}
+    for row in found.rows:
+        rates.setdefault(f"{row.series} loop", {})[row.batch_size] = row.examples_per_second
+    if rates:
+        draw_throughput(axes, rates, {f"{series} loop": found.knee(series) for series in (KERAS, CHOSEN)})
+    else:
+        _say(axes, "not measured")
+
+
+def _draw_noise(axes: Any, found: NoiseFindings) -> None:
+    axes.set_title("Gradient noise scale")
+    points = [(float(point.at_examples), point.value, point.low, point.high) for point in found.points]
+    if points:
+        draw_noise(axes, {"90 % interval": points})
+    else:
+        _say(axes, "not measured")
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)

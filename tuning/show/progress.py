@@ -1,0 +1,150 @@
+"""Progress of a search: live bars on a terminal or in a notebook, a line per trial elsewhere, nothing if quiet."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tuning.study.records import TrialRecord
+from tuning.trial import EpochReport, Status
+
+_SPEED_OVER_S = 24 * 3600.0  # rich forgets what is older than 30 s, which a trial may take
+
+
+class SearchProgress:
+    """Shows how a search is going, on standard error or in the notebook: how many trials are done, running and without
+    a score, how long the rest will take, the best so far, and a line for each that runs.
+
+    Args:
+        total: Trials planned.
+        records: Trials that an earlier run of the same study has ended.
+        objective: What a trial's score is.
+        maximize: Whether a larger score is better.
+        epochs: Per trial.
+        quiet: Show nothing.
+        console: Where to; standard error if not told.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        records: tuple[TrialRecord, ...],
+        *,
+        objective: str,
+        maximize: bool,
+        epochs: int,
+        quiet: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        self._console = console or _console(quiet)
+        self._total = total
+        self._objective, self._maximize, self._epochs = objective, maximize, epochs
+        self._done = self._failed = 0
+        self._best: TrialRecord | None = None
+        self._lines: dict[str, TaskID] = {}
+        self._devices: dict[str, str] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            speed_estimate_period=_SPEED_OVER_S,
+        )
+        for record in records:
+            self._count(record)
+        self._overall = self._progress.add_task("trials", total=total, completed=self._done, told=self._tell_counts())
+        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self._live = Live(self, console=self._console)
+
+    def __rich__(self) -> RenderableType:
+        """What is shown live."""
+        return Group(self._progress, Text(self._tell_best()))
+
+    def __enter__(self) -> SearchProgress:
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._is_live:
+            self._live.refresh()  # rich 15 does not, when it stops in a notebook
+            self._live.stop()
+
+    def expect(self, total: int) -> None:
+        """As many trials are planned by now."""
+        self._total = total
+        self._progress.update(self._overall, total=total)
+
+    def started(self, record: TrialRecord, device: str) -> None:
+        """A trial has been handed to a device, whose last one has ended even if that is told only later."""
+        for trial_id in [trial_id for trial_id, on in self._devices.items() if on == device]:
+            self._drop(trial_id)
+        self._devices[record.trial_id] = device
+        self._lines[record.trial_id] = self._progress.add_task(
+            device, total=record.budget.epochs if record.budget else self._epochs, told=_name(record)
+        )
+        self._progress.update(self._overall, told=self._tell_counts())
+
+    def reported(self, epoch: EpochReport) -> None:
+        """A running trial has finished an epoch."""
+        self._progress.update(self._lines[epoch.trial_id], completed=epoch.epoch)
+
+    def ended(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+        self._count(record)
+        self._drop(record.trial_id)
+        self._progress.update(self._overall, completed=self._done, told=self._tell_counts())
+        if not self._is_live or record.status is not Status.COMPLETED:
+            line = f"[{self._done}/{self._total}] {self._tell(record)}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _drop(self, trial_id: str) -> None:
+        """Take away the line of a trial, if it has one."""
+        self._devices.pop(trial_id, None)
+        if trial_id in self._lines:
+            self._progress.remove_task(self._lines.pop(trial_id))
+
+    def _count(self, record: TrialRecord) -> None:
+        if not record.is_settled:
+            return
+        self._done += 1
+        if record.score is None:
+            self._failed += 1
+        elif self._best is None or self._best.score is None or (record.score > self._best.score) == self._maximize:
+            self._best = record
+
+    def _tell_counts(self) -> str:
+        lost = f", {self._failed} without a score" if self._failed else ""
+        return f"{len(self._lines)} running{lost}"
+
+    def _tell_best(self) -> str:
+        return "" if self._best is None else f"best {self._objective} {self._best.score:.4g} at {_name(self._best)}"
+
+    def _tell(self, record: TrialRecord) -> str:
+        if record.score is None:
+            reason = record.outcome.reason if record.outcome else ""
+            return f"{_name(record)}: {(record.status or 'running').replace('_', ' ')}: {reason}"
+        speed = record.outcome.examples_per_second if record.outcome else None
+        told = f", {speed:,.0f} examples/s" if speed else ""
+        return f"{_name(record)}: {self._objective} {record.score:.4g}{told}"
+
+
+def _console(quiet: bool) -> Console:
+    """Standard error; in a notebook without ipywidgets, where nothing can be live, its plain output."""
+    found = Console(stderr=True, quiet=quiet)
+    if found.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
+        return Console(file=sys.stdout, force_jupyter=False, force_terminal=False, quiet=quiet)
+    return found
+
+
+def _name(record: TrialRecord) -> str:
+    rate = "" if record.setting.learning_rate is None else f" lr {record.setting.learning_rate:.3g}"
+    return f"batch {record.setting.batch_size}{rate} seed {record.seed}"

@@ -1,0 +1,1 @@
+"""Layer 1: statistics on plain numbers, which know nothing of figures or TensorFlow."""

@@ -1,0 +1,209 @@
+"""The warnings of a recommendation: what the data lack, each with what would settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from tuning.stats.comparison import Comparison
+from tuning.stats.decision import unconfirmed
+from tuning.stats.findings import Findings
+from tuning.stats.reasons import listing, number, plural
+from tuning.trial import Status
+
+ENOUGH_SEEDS = 3
+LEAST_EXACT = 6  # below, no exact paired test can reach 5 %
+
+
+def caveats_of(findings: Findings) -> tuple[str, ...]:
+    """Return the warnings that apply."""
+    caveats = (
+        _obstacle(findings),
+        _too_few_seeds(findings),
+        _missing_seeds(findings),
+        _unpaired(findings.decision.quality),
+        _unstable(findings),
+        _edge(findings),
+        _outermost(findings),
+        _optimism(findings),
+        _not_confirmed(findings),
+        _stopped_early(findings),
+        _not_reached(findings),
+        _unidentified(findings),
+        _exact_test(findings),
+    )
+    return tuple(caveat for caveat in caveats if caveat)
+
+
+def _obstacle(findings: Findings) -> str:
+    obstacle = findings.decision.obstacle
+    return f"{obstacle[0].upper()}{obstacle[1:]}; the pick is the best of those that ran." if obstacle else ""
+
+
+def _too_few_seeds(findings: Findings) -> str:
+    judged, size = findings.decision.judged, findings.decision.chosen
+    if len(judged.batch_sizes) == 1:
+        return ""
+    if judged.sigma is None:
+        return (
+            "The noise is unknown, because no setting was repeated with another seed: "
+            f"{size} merely has the best mean. Run it with {ENOUGH_SEEDS} seeds or more."
+        )
+    least = min(judged.seeds)
+    if least >= ENOUGH_SEEDS:
+        return ""
+    return f"{plural(least, 'seed')} per batch size say little about the noise; {ENOUGH_SEEDS} or more are advised."
+
+
+def _missing_seeds(findings: Findings) -> str:
+    compared = [findings.arm(size) for size in findings.decision.quality.batch_sizes]
+    planned = findings.planned_seeds or max(len(arm.scores) for arm in compared)
+    short = [f"{arm.batch_size} ({len(arm.scores)} of {planned})" for arm in compared if len(arm.scores) < planned]
+    if not short:
+        return ""
+    adjusted = "; means are adjusted by the seeds in common, and errors are wider"
+    return f"Seeds are missing for {listing(short)}{adjusted if len(compared) > 1 else ''}."
+
+
+def _unpaired(quality: Comparison) -> str:
+    if quality.blocked or len(quality.batch_sizes) < 2 or quality.sigma is None:
+        return ""
+    return "The batch sizes share too few seeds to be paired, so the spread between seeds counts as noise."
+
+
+def _unstable(findings: Findings) -> str:
+    wild = findings.decision.quality.unstable
+    if not wild:
+        return ""
+    return (
+        f"The {findings.objective} of {listing(wild)} spreads over four times as wide between seeds as the others': "
+        "one training may come out far from the mean. The errors of the others are estimated without it."
+    )
+
+
+def _edge(findings: Findings) -> str:
+    edges = [f"{a.batch_size} ({a.edge})" for a in findings.arms if a.scores and a.edge]
+    if not edges:
+        return ""
+    return f"The best learning rate is at an end of those tried for {listing(edges)}; try further out."
+
+
+def _outermost(findings: Findings) -> str:
+    """Whether the pick has neighbours on one side only; a batch size that ran and failed is a neighbour, too."""
+    sizes, size = [arm.batch_size for arm in findings.arms], findings.decision.chosen
+    one_update = any(trial.examples_seen and trial.examples_seen[0] <= size for trial in findings.chosen.trials)
+    if len(sizes) == 1 or min(sizes) < size < max(sizes) or size == 1 or (size == max(sizes) and one_update):
+        return ""  # nothing lies beyond a single example, or an epoch of one update
+    end, beyond = ("smallest", "smaller") if size == min(sizes) else ("largest", "larger")
+    return f"{size} is the {end} batch size tried; {beyond} ones may be better still."
+
+
+def _optimism(findings: Findings) -> str:
+    arm = findings.chosen
+    if arm.confirmed or arm.settings < 2:
+        return ""
+    return (
+        f"Its score is the best of {arm.settings} settings tried with the same seeds, hence too good on average; "
+        "fresh seeds would tell."
+    )
+
+
+def _not_confirmed(findings: Findings) -> str:
+    missing = unconfirmed(findings.arms)
+    if not missing:
+        return ""
+    return f"{listing(missing)} ran in the search only, not on fresh seeds, and could not be picked."
+
+
+def _stopped_early(findings: Findings) -> str:
+    pruned = [arm.batch_size for arm in findings.arms if arm.scores and Status.PRUNED in arm.lost.values()]
+    if not pruned:
+        return ""
+    return (
+        f"Some seeds of {listing(pruned)} were stopped early because they were behind, so that the mean shown is over "
+        "the better ones; such batch sizes are not picked."
+    )
+
+
+def _not_reached(findings: Findings) -> str:
+    if findings.target is None:
+        return ""
+    told = []
+    for arm in findings.arms:
+        crossings = findings.costs.crossings.get(arm.batch_size, {})
+        missed = sum(not c.reached for c in crossings.values())
+        if missed:
+            told.append(f"{arm.batch_size} ({missed} of {len(crossings)} seeds)")
+    return f"The target {findings.target:g} was not reached by {listing(told)} within the budget." if told else ""
+
+
+def _unidentified(findings: Findings) -> str:
+    law = findings.explanation.scaling_law
+    if law is None or law.identified:
+        return ""
+    low, high = law.interval
+    bounds = [f"at least {number(low)}"] if low is not None else []
+    bounds += [f"at most {number(high)}"] if high is not None else []
+    bound = f" (90 %: {' and '.join(bounds)})" if bounds else ""
+    return f"The critical batch size is not identified{bound}: {law.doubts[0]}."
+
+
+def _exact_test(findings: Findings) -> str:
+    """With six seeds or more, whether a test without assumptions contradicts the verdict on the pick."""
+    quality, chosen = findings.decision.quality, findings.chosen
+    best = findings.arm(quality.best)
+    shared = sorted(set(chosen.scores) & set(best.scores))
+    if best is chosen or len(shared) < LEAST_EXACT:
+        return ""
+    p = permutation_p_value([best.scores[s] - chosen.scores[s] for s in shared])
+    if p > max(0.05, smallest_p_value(len(shared))):
+        return ""
+    return (
+        f"An exact paired permutation test over {len(shared)} seeds finds {best.batch_size} better than the pick "
+        f"(two-sided p = {number(p, 2)}), though by no more than is tolerated."
+    )
+
+
+Array = npt.NDArray[np.float64]
+
+
+def smallest_p_value(seeds: int) -> float:
+    """Least two-sided p that a paired permutation or Wilcoxon test of n differences can reach: 2/2^n."""
+    return min(1.0, 2.0 ** (1 - seeds))
+
+
+def rank_test(differences: Sequence[float]) -> float:
+    """Two-sided p of the exact Wilcoxon signed-rank test on paired differences; below 6 seeds it cannot reach .05.
+
+    Raises:
+        ValueError: If there are no differences.
+
+    Source: Wilcoxon, Individual comparisons by ranking methods (1945).
+    """
+    if not differences:
+        raise ValueError("rank_test needs at least one paired difference; got none.")
+    return permutation_p_value(stats.rankdata(np.abs(differences)) * np.sign(differences))
+
+
+def permutation_p_value(differences: Sequence[float] | Array) -> float:
+    """Two-sided p of the exact paired permutation test: the share of sign flips with a sum at least as far from 0.
+
+    All 2^n flips up to n = 16, beyond that 65 536 random ones (fixed generator).
+
+    Raises:
+        ValueError: If there are no differences.
+
+    Source: Fisher, The Design of Experiments (1935), section 21.
+    """
+    values = np.asarray(differences, dtype=float)
+    if values.size == 0:
+        raise ValueError("permutation_p_value needs at least one paired difference; got none.")
+    if values.size <= 16:
+        bits = np.arange(2**values.size)[:, None] >> np.arange(values.size) & 1
+    else:
+        bits = np.random.default_rng(0).integers(0, 2, (2**16, values.size))
+    sums = np.abs((2 * bits - 1) @ values)
+    return float(np.mean(sums >= abs(values.sum()) - 1e-12 * np.abs(values).sum()))

@@ -1,0 +1,181 @@
+"""Batch sizes compared on the seeds that they share: means, gaps to the best, and their errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from tuning.stats.additive_model import ROUNDING, Array, dunnett_point, fit_additive_model, unstable_rows
+
+LEVEL = 0.90
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the seeds say about the differences between batch sizes; larger scores are better.
+
+    Args:
+        batch_sizes: The k batch sizes, ascending.
+        means: Estimated score of each, averaged over the same seeds for all.
+        sigma: Standard deviation of one score after the seed's common effect is taken out; None if nothing was
+            repeated, so that the noise is unknown.
+        degrees_of_freedom: nu of sigma; (k-1)(n-1) when every batch size has all n seeds.
+        covariance: (k, k), the variances and covariances of the means in units of sigma^2.
+        blocked: Whether the seeds pair the batch sizes. Otherwise (too few seeds in common) the scores of a batch
+            size are only repeats, and the differences between seeds count as noise.
+        seeds: Completed seeds of each batch size.
+        inflation: Variance of one score of each batch size over sigma^2: 1, or more where the scores of a batch size
+            spread wildly more than those of the others. Such a batch size does not enter sigma.
+    """
+
+    batch_sizes: tuple[int, ...]
+    means: tuple[float, ...]
+    sigma: float | None
+    degrees_of_freedom: int
+    covariance: tuple[tuple[float, ...], ...]
+    blocked: bool
+    seeds: tuple[int, ...]
+    inflation: tuple[float, ...]
+
+    @property
+    def best(self) -> int:
+        """The batch size of the largest mean; of equal ones the largest."""
+        return max(zip(self.means, self.batch_sizes, strict=True))[1]
+
+    @property
+    def unstable(self) -> tuple[int, ...]:
+        """Batch sizes whose scores spread wildly more than those of the others."""
+        return tuple(size for size, factor in zip(self.batch_sizes, self.inflation, strict=True) if factor > 1)
+
+    def mean(self, batch_size: int) -> float:
+        """Estimated score of a batch size."""
+        return self.means[self._index(batch_size)]
+
+    def gap(self, batch_size: int) -> float:
+        """How far the batch size's mean lies below the best mean; never negative, and 0 where it is only rounding."""
+        gap = max(self.means) - self.mean(batch_size)
+        return gap if gap > ROUNDING * max(map(abs, self.means)) else 0.0
+
+    def standard_error(self, batch_size: int, other: int | None = None) -> float | None:
+        """Standard error of the difference between two means, by default from the best; None if unknown.
+
+        sigma*sqrt(2/n) when both have the same n seeds; wider where seeds are missing or scores unstable.
+        """
+        return self._error(batch_size, self.best if other is None else other, self.inflation)
+
+    def common_error(self, batch_size: int) -> float | None:
+        """The same as if every batch size were as stable as most: the yardstick for what is near enough to the best.
+
+        A wild batch size must not be let in because it is wild.
+        """
+        return self._error(batch_size, self.best, (1.0,) * len(self.batch_sizes))
+
+    def mean_error(self, batch_size: int) -> float | None:
+        """Standard error of one mean, without the part that all batch sizes share: sigma/sqrt(n); None if unknown."""
+        if self.sigma is None:
+            return None
+        i = self._index(batch_size)
+        return self.sigma * math.sqrt(self.inflation[i] / self.seeds[i])
+
+    def noise_covariance(self) -> Array:
+        """(k, k) covariance of the means in units of sigma^2, wider where scores are unstable."""
+        covariance = np.array(self.covariance)
+        return covariance + np.diag((np.array(self.inflation) - 1) * np.diag(covariance))
+
+    def interval(self, batch_size: int, level: float = LEVEL) -> tuple[float, float] | None:
+        """Two-sided t interval of the gap to the best: gap -+ t(nu)*SE; None if the noise is unknown."""
+        error = self.standard_error(batch_size)
+        if error is None:
+            return None
+        half = float(stats.t.isf((1 - level) / 2, self._degrees(batch_size))) * error
+        return self.gap(batch_size) - half, self.gap(batch_size) + half
+
+    @property
+    def critical(self) -> float | None:
+        """d: how many standard errors a gap must exceed to be called worse (`dunnett_point` at 90 %)."""
+        if self.sigma is None or len(self.batch_sizes) < 2:
+            return None
+        return dunnett_point(len(self.batch_sizes) - 1, self.degrees_of_freedom, LEVEL)
+
+    def is_worse(self, batch_size: int) -> bool:
+        """Whether the gap exceeds d standard errors: with 90 % chance no batch size is called so by mistake."""
+        error = self.standard_error(batch_size)
+        if error is None or batch_size == self.best:
+            return False
+        degrees = self._degrees(batch_size)
+        return self.gap(batch_size) > dunnett_point(len(self.batch_sizes) - 1, degrees, LEVEL) * error
+
+    def seeds_to_separate(self, batch_size: int) -> int | None:
+        """Seeds that would call this gap worse, if it is real: ceil(2*(d*sigma/gap)^2); None if unknown or no gap."""
+        gap, critical = self.gap(batch_size), self.critical
+        if self.sigma is None or critical is None or gap <= 0:
+            return None
+        return max(2, math.ceil(2 * (critical * self.sigma / gap) ** 2))
+
+    def _index(self, batch_size: int) -> int:
+        return self.batch_sizes.index(batch_size)
+
+    def _degrees(self, batch_size: int) -> int:
+        """nu of the difference from the best: the pooled one, or that of the unstable batch size in it alone."""
+        wild = [self._index(size) for size in (batch_size, self.best) if size in self.unstable]
+        return min([self.degrees_of_freedom, *(self.seeds[i] - 1 for i in wild)])
+
+    def _error(self, batch_size: int, other: int, inflation: tuple[float, ...]) -> float | None:
+        if self.sigma is None:
+            return None
+        i, j = self._index(batch_size), self._index(other)
+        common = self.covariance[i][j]
+        own = inflation[i] * self.covariance[i][i] + inflation[j] * self.covariance[j][j]
+        return 0.0 if i == j else self.sigma * math.sqrt(max(own - 2 * common, 0.0))
+
+
+def compare(scores: Mapping[int, Mapping[int, float]]) -> Comparison:
+    """Compare batch sizes by the two-way additive model, blocked by seed.
+
+        y[b,s] = mu[b] + u[s] + e[b,s],   e independent with one variance sigma^2
+
+    fitted by least squares. With every seed present, mu[b] is the plain mean, and
+
+        r[b,s] = y[b,s] - mean_s y[b,.] - mean_b y[.,s] + mean y;   nu = (k-1)(n-1);   sigma = sqrt(sum r^2/nu)
+
+    With seeds missing, the same model still uses every score: a batch size that lacks an easy seed is not blamed for
+    it, and its error is wider. Where the seeds do not connect all batch sizes, or leave no degree of freedom, the model
+    is `y[b,s] = mu[b] + e[b,s]` instead (`blocked` False). Missing is taken to be by chance: a run that broke *because*
+    of its batch size must be excluded by the caller.
+
+    One variance for all is what makes three seeds enough; a batch size that plainly has another one (`unstable_rows`)
+    keeps its mean but not its say in sigma, so that one collapsed run does not blur every other difference.
+
+    Args:
+        scores: Score by seed, by batch size; larger is better, finite; at least one each.
+
+    Raises:
+        ValueError: If there is no batch size, one without scores, or a score that is not finite.
+
+    Source: the additive model of a randomised block design, for example Montgomery, Design and Analysis of Experiments;
+        seeds as blocks: Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks (2021).
+    """
+    batch_sizes = tuple(sorted(scores))
+    if not batch_sizes or not all(scores[b] for b in batch_sizes):
+        raise ValueError(f"compare needs at least one score for each batch size; got {dict(scores)!r:.80}.")
+    if not all(math.isfinite(y) for by_seed in scores.values() for y in by_seed.values()):
+        raise ValueError("compare needs finite scores; leave out the runs that have none.")
+    seeds = sorted({seed for by_seed in scores.values() for seed in by_seed})
+    table = np.array([[scores[b].get(s, math.nan) for s in seeds] for b in batch_sizes])
+    wild = unstable_rows(table)
+    fit = fit_additive_model(table)
+    noise = fit_additive_model(np.delete(table, list(wild), axis=0)) if wild else fit
+    return Comparison(
+        batch_sizes=batch_sizes,
+        means=tuple(float(m) for m in fit.means),
+        sigma=None if noise.variance is None else math.sqrt(noise.variance),
+        degrees_of_freedom=noise.degrees_of_freedom,
+        covariance=tuple(tuple(float(v) for v in row) for row in fit.covariance),
+        blocked=fit.blocked,
+        seeds=tuple(len(scores[b]) for b in batch_sizes),
+        inflation=tuple(wild.get(i, 1.0) for i in range(len(batch_sizes))),
+    )

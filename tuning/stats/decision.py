@@ -1,0 +1,244 @@
+"""The decision: which batch sizes may be picked, how they compare, and which one is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.comparison import Comparison, compare
+from tuning.stats.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
+from tuning.stats.pooling import Expectation, Noise, Pooled, pool
+from tuning.stats.results import TrialResult
+from tuning.stats.rules import FASTEST, check_rule, eligible_sizes, pick, stated_margin
+from tuning.trial import Status
+
+TIME_MARGIN = math.log(1.1)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was picked, and by which comparison.
+
+    Args:
+        chosen: The batch size.
+        eligible: The batch sizes it was taken from, ascending.
+        quality: The comparison of final scores, larger is better.
+        times: The comparison of -log(cost to the target), larger is better; None unless that decided.
+        pooled: The posterior of the true values of what decided; None if nothing is known of the noise.
+        margin: The loss whose chance is stated: of score, or of log time; None if unknown.
+        obstacle: Why batch sizes had to be admitted that normally are not; empty if they were not.
+    """
+
+    chosen: int
+    eligible: tuple[int, ...]
+    quality: Comparison
+    times: Comparison | None
+    pooled: Pooled | None
+    margin: float | None
+    obstacle: str
+
+    @property
+    def judged(self) -> Comparison:
+        """The comparison that decided."""
+        return self.times or self.quality
+
+    @property
+    def chance_of_loss(self) -> float | None:
+        """Chance that the best of those compared beats the pick by more than the margin; None if unknown."""
+        if self.pooled is None or self.margin is None:
+            return None
+        return self.pooled.chance_of_loss(self.chosen, self.margin)
+
+    @property
+    def expected_loss(self) -> float | None:
+        """By how much the best of those compared is expected to beat the pick; None if unknown."""
+        return None if self.pooled is None else self.pooled.expected_loss(self.chosen)
+
+
+def decide(
+    arms: Sequence[Arm], costs: Costs, *, maximize: bool, rule: str, tolerance: float | None, target: float | None
+) -> Decision:
+    """Pick a batch size.
+
+    Without a target: the cheapest of those whose final score is within the rule's tolerance of the best. With one: only
+    batch sizes that reached it on every seed may be picked. The rule "fastest" then takes the shortest time, because
+    whoever names a target has said which score is good enough; a tolerance given beside it further asks for a final
+    score within it of the best. Times are pooled first (`pooling`): on Zeus's traces the measured minimum costs a third
+    to a half more excess time at 2 and 3 seeds than the pooled one.
+    """
+    candidates, obstacle = _candidates(arms, costs, target)
+    sign = 1 if maximize else -1
+    quality = compare({arm.batch_size: {s: sign * y for s, y in arm.scores.items()} for arm in candidates})
+    if rule == FASTEST and costs.kind in (SECONDS_TO_TARGET, EXAMPLES_TO_TARGET) and not obstacle:
+        near = quality.batch_sizes if tolerance is None else eligible_sizes(quality, rule, tolerance)
+        return _decide_by_time(quality, costs, near)
+    eligible = eligible_sizes(quality, rule, tolerance)
+    chosen = pick(quality, eligible, costs.by_batch_size)
+    margin = stated_margin(quality, tolerance)
+    return Decision(chosen, eligible, quality, None, pool(quality), margin, obstacle)
+
+
+def _decide_by_time(quality: Comparison, costs: Costs, sizes: tuple[int, ...]) -> Decision:
+    efforts = compare({size: costs.log_efficiency(size) for size in sizes})
+    offsets = {size: costs.log_rate(size) for size in sizes}
+    means = tuple(mean + offsets[size] for mean, size in zip(efforts.means, sizes, strict=True))
+    times = dataclasses.replace(efforts, means=means)
+    pooled = pool_efficiencies(efforts)
+    if pooled is None:
+        return Decision(times.best, sizes, quality, times, None, TIME_MARGIN, "")
+    pooled = pooled.shifted(offsets)
+    chosen = max((size for size in sizes if not times.is_worse(size)), key=lambda size: (pooled.mean(size), size))
+    return Decision(chosen, sizes, quality, times, pooled, TIME_MARGIN, "")
+
+
+def _candidates(arms: Sequence[Arm], costs: Costs, target: float | None) -> tuple[list[Arm], str]:
+    """The arms that may be picked, and what stood in the way of the usual demands if none met them."""
+    scored = [arm for arm in arms if arm.scores]
+    if any(arm.confirmed for arm in scored):
+        scored = [arm for arm in scored if arm.confirmed]
+    sound = [arm for arm in scored if not arm.broken and Status.PRUNED not in arm.lost.values()]
+    if not sound:
+        return scored, "no batch size completed all the seeds that were started"
+    if target is None:
+        return sound, ""
+    reaching = [arm for arm in sound if costs.reached(arm.batch_size)]
+    if not reaching:
+        return sound, "no batch size reached the target on all its seeds"
+    return reaching, ""
+
+
+def unconfirmed(arms: Iterable[Arm]) -> list[int]:
+    """Batch sizes that were searched but not confirmed although others were."""
+    scored = [arm for arm in arms if arm.scores]
+    if not any(arm.confirmed for arm in scored):
+        return []
+    return [arm.batch_size for arm in scored if not arm.confirmed]
+
+
+# ln(examples) grows with ln B by between 0 (perfect scaling) and 1 (no gain).
+SLOPE, SLOPE_ERROR = 0.5, 3.0
+LAW_WEIGHT = 0.25
+CRITICAL_SIZES = 8
+# One training's ln(examples) deviates by about a tenth, which counts as four repeats: the median of Zeus's workloads.
+NOISE = Noise(sigma=0.1, degrees_of_freedom=4.0)
+
+
+def pool_efficiencies(comparison: Comparison) -> Pooled | None:
+    """Return the posterior of -ln(examples to the target), from a comparison of it.
+
+    Two expectations, both only roughly true: with weight 3/4 a straight line in ln B with a slope of about -1/2, and
+    with 1/4 the law `E = E_min*(1 + B/B_crit)`, B_crit anywhere from a third of the smallest batch size to four times
+    the largest. The law is left out where no batch size was repeated, because its misfit then cannot be told from
+    noise: on Zeus's traces, whose learning rates were not tuned, it made single runs pick worse than the measured
+    minimum. With repeats it does little harm there and, where the law holds, saves a third of the excess time.
+
+    Source: McCandlish et al., An Empirical Model of Large-Batch Training (2018), for the law.
+    """
+    sizes = np.array(comparison.batch_sizes, dtype=float)
+    expectations = [Expectation(-SLOPE * np.log(sizes)[None, :], SLOPE_ERROR, 1 - LAW_WEIGHT)]
+    if comparison.sigma is not None:
+        critical = np.exp(np.linspace(np.log(sizes[0]) - 1, np.log(sizes[-1]) + 1.5, CRITICAL_SIZES))
+        curves = -np.log1p(sizes[None, :] / critical[:, None])
+        expectations.append(Expectation(curves, weight=LAW_WEIGHT))
+    return pool(comparison, expectations, NOISE)
+
+
+MOST_SEEDS = 5
+ENOUGH = 0.10
+
+
+def sizes_worth_another_seed(
+    results: Sequence[TrialResult],
+    *,
+    maximize: bool,
+    rule: str = FASTEST,
+    tolerance: float | None = None,
+    target: float | None = None,
+    throughput: Mapping[int, float] | None = None,
+    most_seeds: int = MOST_SEEDS,
+    enough: float = ENOUGH,
+) -> tuple[int, ...]:
+    """Return the batch sizes, ascending, to train once more with one fresh seed, the same for all; empty if enough.
+
+    Those that are clearly worse are dropped; the pick and all that it cannot be told from go on, until the chance that
+    the pick loses more than the margin (`Decision.chance_of_loss`) falls below `enough`, or each has `most_seeds`. With
+    the noise still unknown every batch size goes on.
+
+    Because the chance is that of pooled means, an evident tie ends at three seeds: a flat prior would put it above 12 %
+    for any pick but the best mean, however equal they are, and always ask for a fourth seed.
+
+    Args:
+        results: The trials so far; those of stage "confirm" decide where there are any.
+        maximize: Whether a larger objective is better.
+        rule: As in `recommend`, as are `tolerance`, `target` and `throughput`.
+        tolerance: See there.
+        target: See there.
+        throughput: See there.
+        most_seeds: No batch size gets more.
+        enough: Chance of loss at which to stop.
+    """
+    check_rule(rule)
+    if not any(result.scored for result in results):
+        return ()
+    arms = group_into_arms(results, maximize=maximize, target=target)
+    costs = arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
+    decision = decide(arms, costs, maximize=maximize, rule=rule, tolerance=tolerance, target=target)
+    judged = decision.judged
+    going_on = [size for size in judged.batch_sizes if size == decision.chosen or not is_worse(size, decision)]
+    chance = decision.chance_of_loss
+    if len(going_on) < 2 or (judged.sigma is not None and chance is not None and chance < enough):
+        return ()
+    seeds = dict(zip(judged.batch_sizes, judged.seeds, strict=True))
+    return tuple(size for size in going_on if seeds[size] < most_seeds)
+
+
+RECOMMENDED = "recommended"
+TIED = "tied"
+WORSE = "worse"
+EDGE = "learning rate at edge"
+NOT_REACHED = "not reached"
+NOT_CONFIRMED = "not confirmed"
+
+_WITHOUT_SCORE = (Status.OUT_OF_MEMORY, Status.DIVERGED, Status.PRUNED)
+
+
+def verdict_of(arm: Arm, arms: Sequence[Arm], decision: Decision) -> str:
+    """Return the verdict on one batch size.
+
+    - `recommended`: the pick.
+    - `out_of_memory`, `diverged`, `pruned`, `failed`: how its trials ended, if any of those that judge it broke, or
+      none of them gave a score.
+    - `not confirmed`: searched, while others also ran on fresh seeds.
+    - `not reached`: a target was asked for and some seed did not reach it.
+    - `learning rate at edge`: its best learning rate lies at an end of those tried, so it may do better than shown.
+    - `tied` / `worse`: the gap to the best is within the noise, or beyond it with 90 % confidence for all at once.
+      With the noise unknown nothing is called worse.
+    """
+    size = arm.batch_size
+    if size == decision.chosen:
+        return RECOMMENDED
+    if not arm.scores:
+        statuses = {trial.outcome for trial in arm.all_trials}
+        return next((str(s) for s in _WITHOUT_SCORE if s in statuses), str(Status.FAILED))
+    if arm.broken:
+        return str(arm.broken)
+    if size in unconfirmed(arms):
+        return NOT_CONFIRMED
+    if Status.PRUNED in arm.lost.values():
+        return str(Status.PRUNED)
+    if size not in decision.quality.batch_sizes:
+        return NOT_REACHED
+    if arm.edge:
+        return EDGE
+    return WORSE if is_worse(size, decision) else TIED
+
+
+def is_worse(batch_size: int, decision: Decision) -> bool:
+    """Whether the comparison that decided calls it worse than the best, or its score ruled it out before."""
+    judged = decision.judged
+    return batch_size not in judged.batch_sizes or judged.is_worse(batch_size)

@@ -1,0 +1,152 @@
+"""Everything that the words of a recommendation are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tuning.stats.arms import Arm
+from tuning.stats.costs import Costs
+from tuning.stats.decision import Decision, is_worse
+from tuning.stats.lines import ThroughputLine, fit_throughput
+from tuning.stats.pareto import pareto_front
+from tuning.stats.scaling_law import ScalingLaw, TimeOptimum, fit_scaling_law, time_optimum
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was asked and what was found.
+
+    Args:
+        objective: Name of the score.
+        maximize: Whether larger is better.
+        rule: The rule that picked.
+        tolerance: Accepted loss of objective, or None.
+        target: The objective to reach, or None.
+        planned_seeds: Seeds that each batch size was meant to have, or None.
+        arms: Every batch size, ascending.
+        costs: What each costs.
+        decision: What was picked, by which comparison.
+        explanation: The fits.
+    """
+
+    objective: str
+    maximize: bool
+    rule: str
+    tolerance: float | None
+    target: float | None
+    planned_seeds: int | None
+    arms: Sequence[Arm]
+    costs: Costs
+    decision: Decision
+    explanation: Explanation
+
+    @property
+    def chosen(self) -> Arm:
+        """The picked arm."""
+        return self.arm(self.decision.chosen)
+
+    @property
+    def others(self) -> list[int]:
+        """The batch sizes that the pick was compared with."""
+        return [size for size in self.decision.judged.batch_sizes if size != self.decision.chosen]
+
+    @property
+    def tied(self) -> list[int]:
+        """Those of them that cannot be told from the best."""
+        return [size for size in self.others if not is_worse(size, self.decision)]
+
+    def arm(self, batch_size: int) -> Arm:
+        """The arm of a batch size."""
+        return next(arm for arm in self.arms if arm.batch_size == batch_size)
+
+    def mean(self, batch_size: int) -> float:
+        """Mean final score in the objective's own direction."""
+        return self.decision.quality.mean(batch_size) * (1 if self.maximize else -1)
+
+
+LEAST_POINTS = 3
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """One batch size in everything that may matter; None where unknown.
+
+    Args:
+        batch_size: The batch size.
+        objective: Mean final score, in the objective's own direction.
+        cost: What training with it costs; `Costs.kind` says what that is.
+        examples_to_target: Geometric mean over the seeds.
+        peak_memory_bytes: The largest of its trials.
+        efficient: Whether no other batch size is at least as good in all of these and better in one.
+    """
+
+    batch_size: int
+    objective: float
+    cost: float | None
+    examples_to_target: float | None
+    peak_memory_bytes: float | None
+    efficient: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Fits that explain and plan; the pick itself is made on what was measured.
+
+    Args:
+        scaling_law: Updates to the target; None without a target that three batch sizes or more reached.
+        throughput_line: Seconds per update; None if fewer than three batch sizes have a throughput.
+        optimum: B*; None unless B_crit is identified and the line describes the timings.
+        pareto: The trade-offs between score, cost, examples to the target and memory, by batch size ascending.
+    """
+
+    scaling_law: ScalingLaw | None
+    throughput_line: ThroughputLine | None
+    optimum: TimeOptimum | None
+    pareto: tuple[TradeOff, ...]
+
+
+def explain(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], *, maximize: bool) -> Explanation:
+    """Fit what can be fitted.
+
+    Args:
+        arms: Every batch size.
+        costs: What each costs, and when its seeds reached the target.
+        means: Mean score of each batch size that was compared, in the objective's own direction.
+        maximize: Whether larger is better.
+    """
+    law = _law(arms, costs)
+    line = _line(costs)
+    optimum = None
+    if law is not None and line is not None and law.identified and line.accepted:
+        optimum = time_optimum(law, line, largest=max(arm.batch_size for arm in arms if arm.scores))
+    return Explanation(law, line, optimum, _pareto(arms, costs, means, maximize))
+
+
+def _law(arms: Sequence[Arm], costs: Costs) -> ScalingLaw | None:
+    updates = {
+        arm.batch_size: [c.examples / arm.batch_size for c in costs.crossings[arm.batch_size].values()]
+        for arm in arms
+        if not arm.broken and costs.examples_to_target(arm.batch_size) is not None
+    }
+    at_edge = [arm.batch_size for arm in arms if arm.edge and arm.batch_size in updates]
+    if len(updates) - len(at_edge) < LEAST_POINTS:
+        return None
+    return fit_scaling_law(updates, at_edge=at_edge)
+
+
+def _line(costs: Costs) -> ThroughputLine | None:
+    if len(costs.examples_per_second) < LEAST_POINTS:
+        return None
+    return fit_throughput({size: size / rate for size, rate in costs.examples_per_second.items()})
+
+
+def _pareto(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], maximize: bool) -> tuple[TradeOff, ...]:
+    sign = -1 if maximize else 1
+    peaks = {arm.batch_size: arm.peak_memory_bytes for arm in arms}
+    points = {
+        size: (mean, costs.by_batch_size.get(size), costs.examples_to_target(size), peaks[size])
+        for size, mean in means.items()
+    }
+    front = pareto_front({size: (sign * point[0], *point[1:]) for size, point in points.items()})
+    return tuple(TradeOff(size, *point, efficient=size in front) for size, point in points.items())

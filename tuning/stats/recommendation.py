@@ -1,0 +1,222 @@
+"""The recommendation: one batch size, with its reasons, its uncertainty and what was not tested."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.caveats import caveats_of
+from tuning.stats.comparison import Comparison
+from tuning.stats.costs import arm_costs
+from tuning.stats.decision import decide, verdict_of
+from tuning.stats.findings import Explanation, Findings, explain
+from tuning.stats.reasons import reasons_of
+from tuning.stats.results import Hyperparameters, TrialResult, count_by_status
+from tuning.stats.rules import FASTEST, check_rule
+
+
+class NothingToRecommend(ValueError):  # noqa: N818 (the name is the message)
+    """No trial completed with a score; the message is one line that says what happened instead."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One batch size, and why.
+
+    Args:
+        rule: The rule that picked it.
+        objective: Name of the score compared.
+        batch_size: Train with this one.
+        learning_rate: And this one; None if unknown or the model's own schedule.
+        hyperparameters: And these, as `(name, value)` pairs.
+        reasons: What, why, how sure, what it costs to be wrong, what was not tested: plain English sentences.
+        caveats: Warnings that apply; empty if none do.
+        table: One row per batch size tested, ascending.
+        trials: Number of trials by status.
+        eligible: The batch sizes that the rule chose the cheapest from, ascending.
+        cost: What "cheapest" means here, such as "seconds to the target"; None if no cost is known.
+        comparison: The two-way comparison of what decided: final scores, or -ln(cost to the target); larger is better.
+            None if a single batch size could be judged.
+        margin: The loss whose chance is stated, in the comparison's units; None if unknown.
+        chance_of_loss: Chance that the best of those compared beats the pick by more than the margin.
+        expected_loss: By how much it is expected to.
+        explanation: The fits, and the trade-offs between score, cost, examples and memory.
+        target: The score by the time to which it was judged, or None.
+    """
+
+    rule: str
+    objective: str
+    batch_size: int
+    learning_rate: float | None
+    hyperparameters: Hyperparameters
+    reasons: tuple[str, ...]
+    caveats: tuple[str, ...]
+    table: tuple[TableRow, ...]
+    trials: Mapping[str, int]
+    eligible: tuple[int, ...] = ()
+    cost: str | None = None
+    comparison: Comparison | None = None
+    margin: float | None = None
+    chance_of_loss: float | None = None
+    expected_loss: float | None = None
+    explanation: Explanation | None = None
+    target: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as plain JSON values; numbers that are not finite become null."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        plain["hyperparameters"] = {name: _plain(value) for name, value in self.hyperparameters}
+        return plain
+
+
+def recommend(
+    results: Sequence[TrialResult],
+    *,
+    maximize: bool,
+    objective: str = "val_accuracy",
+    rule: str = FASTEST,
+    tolerance: float | None = None,
+    target: float | None = None,
+    throughput: Mapping[int, float] | None = None,
+    notes: Sequence[str] = (),
+    planned_seeds: int | None = None,
+) -> Recommendation:
+    """Recommend a batch size from finished trials, whoever ran them.
+
+    Args:
+        results: The trials, in any order.
+        maximize: Whether a larger objective is better.
+        objective: Its name, for the words.
+        rule: "fastest", "balanced" or "quality".
+        tolerance: A loss of objective, in its own units, that the user accepts for a cheaper batch size.
+        target: The objective to reach; then the cost is the time to it, and a batch size must reach it on every seed.
+        throughput: Examples per second by batch size, measured with nothing else running; overrides the trials' own.
+        notes: Caveats that the caller knows, as sentences.
+        planned_seeds: Seeds that each batch size was meant to have.
+
+    Raises:
+        NothingToRecommend: If no trial completed with a score.
+        ValueError: If the rule is unknown or the tolerance is negative.
+    """
+    check_rule(rule)
+    if tolerance is not None and not tolerance >= 0:
+        raise ValueError(f"tolerance must not be negative; got {tolerance}.")
+    counts = count_by_status(results)
+    if not any(result.scored for result in results):
+        raise NothingToRecommend(_nothing(results, counts))
+    arms = group_into_arms(results, maximize=maximize, target=target)
+    costs = arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
+    decision = decide(arms, costs, maximize=maximize, rule=rule, tolerance=tolerance, target=target)
+    means = {size: decision.quality.mean(size) * (1 if maximize else -1) for size in decision.quality.batch_sizes}
+    explanation = explain(arms, costs, means, maximize=maximize)
+    findings = Findings(objective, maximize, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation)
+    return Recommendation(
+        rule=rule,
+        objective=objective,
+        batch_size=decision.chosen,
+        learning_rate=findings.chosen.learning_rate,
+        hyperparameters=findings.chosen.hyperparameters,
+        reasons=reasons_of(findings),
+        caveats=(*caveats_of(findings), *notes),
+        table=tuple(_row(arm, findings) for arm in arms),
+        trials=counts,
+        eligible=decision.eligible,
+        cost=costs.kind,
+        comparison=decision.judged if findings.others else None,
+        margin=decision.margin,
+        chance_of_loss=decision.chance_of_loss,
+        expected_loss=decision.expected_loss,
+        explanation=explanation,
+        target=target,
+    )
+
+
+def _row(arm: Arm, findings: Findings) -> TableRow:
+    size, quality = arm.batch_size, findings.decision.quality
+    compared = size in quality.batch_sizes
+    plain = statistics.fmean(arm.scores.values()) if arm.scores else None
+    return TableRow(
+        batch_size=size,
+        learning_rate=arm.learning_rate,
+        seeds=len(arm.scores),
+        objective_mean=findings.mean(size) if compared else plain,
+        objective_se=quality.mean_error(size) if compared else None,
+        verdict=verdict_of(arm, findings.arms, findings.decision),
+        examples_per_second=findings.costs.examples_per_second.get(size),
+        peak_memory_bytes=arm.peak_memory_bytes,
+        seconds_to_target=findings.costs.seconds_to_target(size),
+    )
+
+
+def _nothing(results: Sequence[TrialResult], counts: Mapping[str, int]) -> str:
+    if not results:
+        return "A recommendation needs at least one completed trial; got no trial at all. Run a search first."
+    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count)
+    reason = next((r.reason for r in results if r.reason), "")
+    because = f" First reason: {' '.join(reason.split())}" if reason else ""
+    return f"A recommendation needs at least one trial that completed with a finite score; got {told}.{because}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One batch size at its best setting; None where unknown.
+
+    Args:
+        batch_size: The batch size.
+        learning_rate: Its best one.
+        seeds: Completed trials at that setting, by different seeds.
+        objective_mean: Mean final score over the seeds; adjusted for missing seeds.
+        objective_se: Standard error of that mean, after the seeds' common effect is taken out.
+        verdict: recommended, tied, worse, learning rate at edge, not reached, not confirmed, pruned, diverged,
+            out_of_memory or failed.
+        examples_per_second: Training throughput.
+        peak_memory_bytes: The largest of its trials.
+        seconds_to_target: Geometric mean over the seeds.
+    """
+
+    batch_size: int
+    learning_rate: float | None
+    seeds: int
+    objective_mean: float | None
+    objective_se: float | None
+    verdict: str
+    examples_per_second: float | None
+    peak_memory_bytes: float | None
+    seconds_to_target: float | None
+
+
+def cells(row: TableRow) -> tuple[str, ...]:
+    """One batch size, a cell for each of `COLUMNS`; empty where unknown."""
+    memory = row.peak_memory_bytes
+    return (
+        str(row.batch_size),
+        _number(row.learning_rate, ".3g"),
+        str(row.seeds),
+        _number(row.objective_mean, ".4f"),
+        _number(row.objective_se, ".4f"),
+        _number(row.examples_per_second, ",.0f"),
+        "" if memory is None else f"{memory / 2**20:,.0f}",
+        row.verdict,
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

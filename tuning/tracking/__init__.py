@@ -1,1 +1,0 @@
-"""Layer 2: what MLflow holds, written and read back."""

@@ -1,1 +1,0 @@
-"""Layer 1: how one model is trained and measured. TensorFlow lives here."""
