@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuning.trial import EpochReport, HyperparameterValue, TrialOutcome, TrialRequest
+from tuning.trial import EpochReport, HyperparameterValue, TrialOutcome
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class ThroughputRequest:
         evaluation_batch_size: Examples per validation step.
         chunks: How many to time.
         chunk_seconds: The least duration of one.
-        threads: Of the CPU that is timed, as of a `TrialRequest`.
+        threads: CPU threads that are timed, as of a trial's `Instructions`.
     """
 
     trial_id: str
@@ -219,6 +219,6 @@ class NoiseScales:
     points: tuple[NoiseScalePoint, ...]
 
 
-Request = TrialRequest | DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
-Answer = ModelDescription | MemoryProbe | Throughput | NoiseScales
-Event = EpochReport | TrialOutcome | Answer
+Request = DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
+WorkerAnswer = ModelDescription | MemoryProbe | Throughput | NoiseScales
+Event = EpochReport | TrialOutcome | WorkerAnswer

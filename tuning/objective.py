@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 DIRECTIONS = ("max", "min")
+
+_MORE = frozenset(("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "dice", "r2", "bleu", "reward"))
+_LESS = frozenset(
+    ("loss", "error", "mse", "mae", "rmse", "mape", "msle", "crossentropy", "ce", "nll", "perplexity", "wer", "cer")
+)
 
 
 @dataclass(frozen=True)
@@ -56,3 +62,16 @@ class Objective:
         """Return the worst of some scores, NaN left out; NaN if none is left."""
         gains = [self.sign * score for score in scores if not math.isnan(score)]
         return self.sign * min(gains) if gains else math.nan
+
+
+def infer_direction(metric: str) -> str | None:
+    """Return "max" or "min" for a name such as `val_accuracy` or `MeanSquaredError`; None if it tells neither or both.
+
+    >>> infer_direction("val_sparse_categorical_accuracy"), infer_direction("loss"), infer_direction("seconds")
+    ('max', 'min', None)
+    """
+    words = set(re.findall(r"[a-z]+\d*", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric).lower()))
+    more, less = not words.isdisjoint(_MORE), not words.isdisjoint(_LESS)
+    if more == less:
+        return None
+    return "max" if more else "min"

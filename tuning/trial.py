@@ -1,21 +1,32 @@
-"""The records of a trial that cross a process boundary: what is asked of a worker, and what it answers.
+"""Trial: one training, from plan to pick; and Measurement: something measured apart from a trial.
 
-A *trial* is one training: one setting (batch size, learning rate, the model's other hyperparameters) with one
-seed. Everything here is frozen, small and picklable, and imports nothing of TensorFlow.
+A *trial* is one training: one setting (batch size, learning rate, the model's other hyperparameters) with one seed.
+Everything here is frozen, small and picklable, crosses processes as it is, and imports nothing of TensorFlow.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from search_spaces.space import Setting, as_pairs
+from tuning.objective import Objective
 
 HyperparameterValue = int | float | str | bool | None
+Hyperparameters = tuple[tuple[str, HyperparameterValue], ...]
+Recipe = tuple[float | None, Hyperparameters]
+"""A setting without its batch size: the learning rate and the other hyperparameters."""
+
+REFERENCE, SEARCH, CONFIRM = "reference", "search", "confirm"
+"""What a trial is run for. Where a batch size has trials of stage "confirm", it is judged by those alone."""
 
 
 class Status(StrEnum):
-    """How a trial ended."""
+    """How a trial ended. The first five are what the training itself did; of the last two it knew nothing."""
 
     COMPLETED = "completed"
     PRUNED = "pruned"
@@ -23,6 +34,9 @@ class Status(StrEnum):
     DIVERGED = "diverged"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    """The driver ended before the trial did; it runs again."""
+    LOST = "lost"
+    """The worker, its node or its power went away, or something outside killed it; it runs again a few times."""
 
 
 @dataclass(frozen=True)
@@ -30,79 +44,72 @@ class Goal:
     """A score at which a training may end before its budget is spent.
 
     Args:
-        metric: Its name, as Keras logs it.
+        objective: The metric and its direction.
         value: The score to reach.
-        maximize: Whether larger is better.
-        least_epochs: Train at least so long, whatever is reached.
+        least_epochs: The training takes at least so many epochs, whatever it reaches.
     """
 
-    metric: str
+    objective: Objective
     value: float
-    maximize: bool
     least_epochs: int = 1
 
     def is_reached(self, metrics: Mapping[str, float]) -> bool:
-        """Whether an epoch's metrics reach it; a metric that is missing or NaN does not."""
-        found = metrics.get(self.metric, math.nan)
-        return found >= self.value if self.maximize else found <= self.value
+        """Return whether an epoch's metrics reach the score; a metric that is missing or NaN does not."""
+        return self.objective.reaches(metrics.get(self.objective.name, math.nan), self.value)
 
 
 @dataclass(frozen=True)
-class TrialRequest:
-    """One training to run.
+class Budget:
+    """How long a trial may train.
 
     Args:
-        trial_id: Names the trial in every report about it.
-        batch_size: Examples per optimizer update, at least 1.
-        seed: Fixes initial weights and the order of the examples; the same for every batch size compared.
-        epochs: The budget: passes over the training set, so `epochs * n_train` examples for any batch size.
-        learning_rate: Set on the model's optimizer, or handed to the build function if that asks its `hp` for it;
-            None leaves the model's own, for example a schedule.
-        hyperparameters: Values for the build function's `hp`, by name.
-        loop: "auto", "keras", "device" or "xla".
-        evaluation_batch_size: Examples per validation step, the same for every trial of a study.
-        weights_path: Where the worker saves the final weights (`.weights.h5`), or None.
-        micro_batch_size: Examples per gradient where a batch is too large for memory; divides `batch_size`, whose
-            gradient is the mean of its micro-batches' gradients. None for whole batches.
-        goal: Ends the training, completed, before the budget is spent; None trains for all of it.
-        betas_at: The batch size at which the optimizer's decay constants (beta_2 and its kin) are right, from which
-            they follow to this one; None leaves them alone.
-        threads: Of the CPU that trains it; None for those of any worker. Ignored on a GPU and in-process.
-        trainings: How many of this batch size the search plans; what "auto" chooses now serves them all.
+        epochs: Passes over the training set at most, so `epochs * n_train` examples at any batch size.
+        goal: A score at which it may end sooner; None to train for all epochs.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If there is not at least one epoch.
     """
 
-    trial_id: str
-    batch_size: int
-    seed: int
-    epochs: int
-    learning_rate: float | None = None
-    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    epochs: int = 1
+    goal: Goal | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1; got {self.epochs}.")
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """How a worker is to train a trial: the part that no plan decides and no answer judges.
+
+    Args:
+        loop: "auto", or the name of a loop (`tuning.loops.LOOPS`).
+        evaluation_batch_size: Examples per validation step, the same for every trial of a study.
+        keep_weights: Whether the final weights are to be kept; the engine that runs the trial knows where.
+        micro_batch_size: Examples per gradient where a batch is too large for memory; divides the batch size, whose
+            gradient is the mean of its micro-batches' gradients. None for whole batches.
+        betas_at: The batch size at which the optimizer's decay constants (beta_2 and its kin) are right, from which
+            they follow to this one; None leaves them alone.
+        threads: CPU threads that train it; None for those of any worker. Ignored on a GPU and in-process.
+        trainings: How many trainings of this batch size the search plans; what "auto" chooses now serves them all.
+
+    Raises:
+        ValueError: If a number is below 1.
+    """
+
     loop: str = "auto"
     evaluation_batch_size: int = 256
-    weights_path: str | None = None
+    keep_weights: bool = False
     micro_batch_size: int | None = None
-    goal: Goal | None = None
     betas_at: int | None = None
     threads: int | None = None
     trainings: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "evaluation_batch_size", "trainings"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive; got {self.learning_rate}.")
-        micro = self.micro_batch_size
-        if micro is not None and (micro < 1 or self.batch_size % micro):
-            raise ValueError(f"micro_batch_size must divide the batch size {self.batch_size}; got {micro}.")
-
-    @property
-    def accumulation_steps(self) -> int:
-        """Gradients per optimizer update."""
-        return self.batch_size // (self.micro_batch_size or self.batch_size)
+        for name in ("evaluation_batch_size", "micro_batch_size", "betas_at", "threads", "trainings"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1; got {number}.")
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ class TrialOutcome:
         reason: One line for people; empty when it completed.
         log_tail: The last lines of the worker's log, when it failed.
         seconds: Training seconds, without compiling and without validation.
-        compile_seconds: Tracing and compiling, and the choosing of a loop.
+        compile_seconds: Seconds of tracing and compiling, and of choosing a loop.
         examples_per_second: Steady training throughput, first steps excluded; None if there were too few steps.
         peak_memory_bytes: Peak device memory (GPU) or resident memory (CPU) during the trial.
         loop: The loop that trained: "keras", "device" or "xla"; empty if none did.
@@ -157,3 +164,196 @@ class TrialOutcome:
     measurements: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training, from plan to pick: a plan makes it, a worker trains it, the study keeps it, statistics judge it.
+
+    Args:
+        setting: Batch size, learning rate (None leaves the model's own, for example a schedule), hyperparameters.
+        seed: Fixes initial weights and the order of the examples. Trials of different batch sizes with one seed are
+            pairs: they share both. Runs that were logged without a seed take the number of the repeat.
+        stage: What it is run for: "reference", "search" or "confirm".
+        budget: How long it may train.
+        trial_id: Names it in every report about it; empty before a study has started it.
+        instructions: How a worker is to train it.
+        reports: What its epochs measured so far.
+        outcome: How it ended; None before it has.
+        score: The objective at the end of training; None if it did not complete.
+
+    Raises:
+        ValueError: If the batch size or the micro-batch is out of range, or the reports do not go forward.
+    """
+
+    setting: Setting
+    seed: int
+    stage: str = SEARCH
+    budget: Budget = Budget()
+    trial_id: str = ""
+    instructions: Instructions = Instructions()
+    reports: tuple[EpochReport, ...] = ()
+    outcome: TrialOutcome | None = None
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        size, micro = self.setting.batch_size, self.instructions.micro_batch_size
+        if size < 1:
+            raise ValueError(f"batch_size must be at least 1; got {size}.")
+        if self.setting.learning_rate is not None and not self.setting.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive; got {self.setting.learning_rate}.")
+        if micro is not None and size % micro:
+            raise ValueError(f"micro_batch_size must divide the batch size {size}; got {micro}.")
+        seen = [report.examples_seen for report in self.reports]
+        if any(later <= earlier for earlier, later in itertools.pairwise(seen)):
+            raise ValueError(f"The examples seen must increase from report to report; got {seen!r:.80}.")
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per optimizer update."""
+        return self.setting.batch_size
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate it trains with; None for the model's own."""
+        return self.setting.learning_rate
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """The model's other hyperparameters, as sorted (name, value) pairs."""
+        return self.setting.hyperparameters
+
+    @property
+    def recipe(self) -> Recipe:
+        """What seeds are repeats of at one batch size: the learning rate and the other hyperparameters."""
+        return self.setting.learning_rate, self.setting.hyperparameters
+
+    @property
+    def key(self) -> tuple[Setting, int, str]:
+        """What makes two trials the same training."""
+        return self.setting, self.seed, self.stage
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Gradients per optimizer update."""
+        return self.batch_size // (self.instructions.micro_batch_size or self.batch_size)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The setting by name, as KerasTuner's `HyperParameters.values` holds it."""
+        values = {**dict(self.hyperparameters), "batch_size": self.batch_size}
+        return values if self.learning_rate is None else {**values, "learning_rate": self.learning_rate}
+
+    @property
+    def status(self) -> Status | None:
+        """How it ended; None before it has."""
+        return None if self.outcome is None else self.outcome.status
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it runs or has ended for good; one that was interrupted or lost runs again."""
+        return self.status not in (Status.INTERRUPTED, Status.LOST)
+
+    @property
+    def scored(self) -> bool:
+        """Whether it completed with a finite score, so that it can be compared."""
+        return self.status is Status.COMPLETED and self.score is not None and math.isfinite(self.score)
+
+    @property
+    def judged_status(self) -> Status | None:
+        """How it ended; one that completed with a score that is no finite number has diverged."""
+        return Status.DIVERGED if self.status is Status.COMPLETED and not self.scored else self.status
+
+    @property
+    def reason(self) -> str:
+        """Why it did not complete; one line, for people."""
+        return "" if self.outcome is None else self.outcome.reason
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """The training throughput that it measured itself."""
+        return None if self.outcome is None else self.outcome.examples_per_second
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Its peak of device or resident memory."""
+        return None if self.outcome is None else self.outcome.peak_memory_bytes
+
+    @property
+    def seconds(self) -> float | None:
+        """Its training seconds, without compiling and without validation."""
+        return None if self.outcome is None else self.outcome.seconds
+
+    @property
+    def examples_seen(self) -> int:
+        """Training examples consumed until its last report; 0 before the first."""
+        return self.reports[-1].examples_seen if self.reports else 0
+
+    def curve(self, metric: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Return the examples seen at each evaluation of a metric, increasing, and its values there."""
+        points = [(report.examples_seen, report.metrics[metric]) for report in self.reports if metric in report.metrics]
+        return tuple(seen for seen, _ in points), tuple(value for _, value in points)
+
+
+def finished_trial(
+    batch_size: int,
+    seed: int,
+    score: float | None,
+    *,
+    status: Status = Status.COMPLETED,
+    learning_rate: float | None = None,
+    hyperparameters: Mapping[str, HyperparameterValue] | None = None,
+    stage: str = SEARCH,
+    metric: str = "val_accuracy",
+    curve: Sequence[tuple[int, float]] = (),
+    trial_id: str = "",
+    **measured: Any,
+) -> Trial:
+    """Return a trial that has ended, from plain numbers, whoever logged them.
+
+    Args:
+        batch_size: Examples per optimizer update.
+        seed: The seed, or the number of the repeat.
+        score: The objective at the end of training; None if there is none.
+        status: How it ended.
+        learning_rate: None if unknown or a schedule.
+        hyperparameters: The other settings, by name.
+        stage: What it was run for.
+        metric: The objective's name, under which `curve` is kept.
+        curve: Examples seen and the metric at each evaluation, in order.
+        trial_id: Its name, if it has one.
+        measured: Fields of `TrialOutcome`, such as `examples_per_second`, `peak_memory_bytes`, `seconds`, `reason`.
+    """
+    reports = [
+        EpochReport(trial_id, epoch, seen, seen // batch_size, {metric: value}, 0.0)
+        for epoch, (seen, value) in enumerate(curve, start=1)
+    ]
+    return Trial(
+        Setting(batch_size, learning_rate, as_pairs(dict(hyperparameters or {}))),
+        seed,
+        stage,
+        Budget(max(1, len(reports))),
+        trial_id,
+        reports=tuple(reports),
+        outcome=TrialOutcome(trial_id, status, **measured),
+        score=score,
+    )
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Something measured apart from a trial: what fits, seconds per update, CPU threads, the gradient's noise scale.
+
+    Args:
+        name: What was measured, such as "memory", "updates", "threads" or "noise"; one run of the record each.
+        params: How and where, such as the batch size, the loop or the device.
+        values: Single numbers by name.
+        series: Name, value and step of what was measured repeatedly; the step is a batch size, or examples seen.
+        reason: Why it could not be measured; empty if it was.
+    """
+
+    name: str
+    params: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+    series: tuple[tuple[str, float, int], ...] = ()
+    reason: str = ""
