@@ -31,9 +31,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from tuning.objective import Objective
 from tuning.stats.recommendation import recommend
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.trial import Status, Trial, finished_trial
 
 SIZES = (8, 16, 32, 64, 128, 256)
 Array = npt.NDArray[np.float64]
@@ -72,7 +72,7 @@ class Judged:
     covered: bool
 
 
-def study(kind: str, truth: Array, seeds: int, random: Random) -> list[TrialResult]:
+def study(kind: str, truth: Array, seeds: int, random: Random) -> list[Trial]:
     """The trials of one study."""
     scores = truth[:, None] + random.normal(0, 1, (len(SIZES), seeds)) + random.normal(0, 1, seeds)
     if kind == "outliers":
@@ -82,11 +82,11 @@ def study(kind: str, truth: Array, seeds: int, random: Random) -> list[TrialResu
     for (i, seed), score in np.ndenumerate(scores):
         status = Status.OUT_OF_MEMORY if i == broken else Status.FAILED if (i, seed) == (short, 0) else Status.COMPLETED
         results.append(
-            TrialResult(
-                batch_size=SIZES[i],
-                seed=seed,
+            finished_trial(
+                SIZES[i],
+                seed,
+                float(score) if status is Status.COMPLETED else None,
                 status=status,
-                objective=float(score) if status is Status.COMPLETED else None,
                 examples_per_second=1000.0 * SIZES[i],
             )
         )
@@ -96,7 +96,7 @@ def study(kind: str, truth: Array, seeds: int, random: Random) -> list[TrialResu
 def judge(kind: str, seeds: int, random: Random) -> Judged:
     """Run one study, ask for a recommendation, and compare it with the truth."""
     truth = TRUTHS[kind](random)
-    found = recommend(study(kind, truth, seeds, random), maximize=True, objective="score")
+    found = recommend(study(kind, truth, seeds, random), objective=Objective("score"))
     comparison, margin, stated = found.comparison, found.margin, found.chance_of_loss
     assert comparison is not None
     assert margin is not None

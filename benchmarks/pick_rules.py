@@ -31,15 +31,16 @@ from typing import Any
 
 import numpy as np
 
+from tuning.objective import Objective
 from tuning.stats.arms import group_into_arms
 from tuning.stats.comparison import compare
 from tuning.stats.recommendation import recommend
-from tuning.stats.results import CONFIRM, SEARCH, TrialResult
 from tuning.stats.rules import RULES
-from tuning.trial import Status
+from tuning.trial import CONFIRM, SEARCH, Trial, finished_trial
 
 DATA_SETS = ("australian", "car", "kc1", "vehicle")
 SEEDS = 5
+ACCURACY = Objective("val_accuracy")
 REFERENCE_SIZE = 5  # index: 40 examples, the middle of the table
 
 
@@ -66,14 +67,13 @@ class Study:
         """The four that may be used: the first to search, the others to confirm."""
         return [(self.held_out + i) % SEEDS for i in range(1, SEEDS)]
 
-    def result(self, size: int, rate: int, seed: int, stage: str) -> TrialResult:
+    def result(self, size: int, rate: int, seed: int, stage: str) -> Trial:
         """The trial at these indices, as a search would record it."""
-        return TrialResult(
-            batch_size=self.sizes[size],
-            seed=seed,
-            status=Status.COMPLETED,
+        return finished_trial(
+            self.sizes[size],
+            seed,
+            float(self.accuracy[size, rate, seed]),
             learning_rate=self.rates[rate],
-            objective=float(self.accuracy[size, rate, seed]),
             seconds=float(self.seconds[size, rate, seed]),
             stage=stage,
         )
@@ -151,18 +151,18 @@ def within_standard_errors(study: Study, factor: float) -> Pick:
     return (chosen, rates[chosen]), study.accuracy[:, :, 0].size + len(cells) * len(fresh)
 
 
-def search_grid(study: Study) -> list[TrialResult]:
+def search_grid(study: Study) -> list[Trial]:
     """Every cell at one seed."""
     indices = np.ndindex(*study.accuracy.shape[:2])
     return [study.result(i, j, study.seeds[0], SEARCH) for i, j in indices]
 
 
-def search_windows(study: Study) -> list[TrialResult]:
+def search_windows(study: Study) -> list[Trial]:
     """All rates at the middle batch size, three around the rescaled best elsewhere, outward while at an edge."""
     seed = study.seeds[0]
     log_rates = np.log(study.rates)
     results = [study.result(REFERENCE_SIZE, j, seed, SEARCH) for j in range(len(study.rates))]
-    centre = math.log(group_into_arms(results, maximize=True)[0].learning_rate or 1.0)
+    centre = math.log(group_into_arms(results, objective=ACCURACY)[0].learning_rate or 1.0)
     for i, size in enumerate(study.sizes):
         if i != REFERENCE_SIZE:
             scaled = centre + 0.5 * math.log(size / study.sizes[REFERENCE_SIZE])
@@ -171,11 +171,11 @@ def search_windows(study: Study) -> list[TrialResult]:
     return results
 
 
-def _window(study: Study, size: int, middle: int, seed: int) -> list[TrialResult]:
+def _window(study: Study, size: int, middle: int, seed: int) -> list[Trial]:
     low, high = middle - 1, middle + 1
     while True:
         results = [study.result(size, j, seed, SEARCH) for j in range(low, high + 1)]
-        edge = group_into_arms(results, maximize=True)[0].edge
+        edge = group_into_arms(results, objective=ACCURACY)[0].edge
         if edge == "lowest" and low > 0:
             low -= 1
         elif edge == "highest" and high < len(study.rates) - 1:
@@ -184,17 +184,17 @@ def _window(study: Study, size: int, middle: int, seed: int) -> list[TrialResult
             return results
 
 
-def ours(search: Callable[[Study], list[TrialResult]], rule: str) -> Rule:
+def ours(search: Callable[[Study], list[Trial]], rule: str) -> Rule:
     """This project: rates by `group_into_arms`, three fresh seeds each, the pick of `recommend`."""
 
     def pick(study: Study) -> Pick:
         searched = search(study)
         confirmed = [
             study.result(*study.cell(arm.batch_size, arm.learning_rate), seed, CONFIRM)
-            for arm in group_into_arms(searched, maximize=True)
+            for arm in group_into_arms(searched, objective=ACCURACY)
             for seed in study.seeds[1:]
         ]
-        found = recommend([*searched, *confirmed], maximize=True, rule=rule)
+        found = recommend([*searched, *confirmed], objective=ACCURACY, rule=rule)
         return study.cell(found.batch_size, found.learning_rate), len(searched) + len(confirmed)
 
     return pick

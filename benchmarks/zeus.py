@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tuning.objective import Objective
 from tuning.stats.recommendation import recommend
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.trial import Trial, finished_trial
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 EXAMPLES = {
@@ -43,6 +43,7 @@ EXAMPLES = {
 }
 LEAST_SHARE, LEAST_SIZES, LEAST_EPOCHS = 0.6, 4, 5
 SEEDS = (1, 2, 3)
+REACHED = Objective("reached")
 
 Draw = Mapping[int, Sequence[float]]  # epochs to the target by batch size; inf: not reached
 
@@ -140,21 +141,14 @@ def this_project(case: Case, draw: Draw) -> int:
     examples = EXAMPLES[case.workload]
     results = [_trial(size, seed, epochs, examples) for size, runs in draw.items() for seed, epochs in enumerate(runs)]
     throughput = {size: examples / seconds for size, seconds in case.seconds_per_epoch.items()}
-    return recommend(results, maximize=True, target=1.0, throughput=throughput).batch_size
+    return recommend(results, objective=REACHED, target=1.0, throughput=throughput).batch_size
 
 
-def _trial(batch_size: int, seed: int, epochs: float, examples: int) -> TrialResult:
+def _trial(batch_size: int, seed: int, epochs: float, examples: int) -> Trial:
     """A run that scores 0 until it reaches the target, and then 1: the files tell no more."""
     reached = math.isfinite(epochs)
     seen = int(epochs * examples) if reached else examples
-    return TrialResult(
-        batch_size=batch_size,
-        seed=seed,
-        status=Status.COMPLETED,
-        objective=float(reached),
-        examples_seen=(seen,),
-        objective_curve=(float(reached),),
-    )
+    return finished_trial(batch_size, seed, float(reached), metric=REACHED.name, curve=[(seen, float(reached))])
 
 
 def mean_excess(cases: Sequence[Case], rule: Callable[[Case, Draw], int], count: int, draws: int) -> dict[str, float]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tuning.stats.results import CONFIRM, Hyperparameters, Setting, TrialResult, mean_by_seed
+from tuning.objective import Objective
 from tuning.stats.target import crossing
-from tuning.trial import Status
+from tuning.trial import CONFIRM, Hyperparameters, Recipe, Status, Trial
 
 _UNTRIED = (Status.FAILED, Status.INTERRUPTED)
 LEAST_LEARNING_RATES = 3  # of two, the better one always is at an end
@@ -38,19 +38,19 @@ class Arm:
     learning_rate: float | None
     hyperparameters: Hyperparameters
     scores: dict[int, float]
-    trials: tuple[TrialResult, ...]
-    all_trials: tuple[TrialResult, ...]
+    trials: tuple[Trial, ...]
+    all_trials: tuple[Trial, ...]
     confirmed: bool
     settings: int
     learning_rates: tuple[float, ...]
 
     @property
-    def lost(self) -> dict[int, Status]:
+    def lost(self) -> dict[int, Status | None]:
         """Status by seed of the judging trials that gave no score; a seed that was run again and scored is not lost.
 
         A trial that completed with a score that is no finite number counts as diverged.
         """
-        return {t.seed: t.outcome for t in self.trials if t.seed not in self.scores}
+        return {t.seed: t.judged_status for t in self.trials if t.seed not in self.scores}
 
     @property
     def broken(self) -> Status | None:
@@ -72,7 +72,16 @@ class Arm:
         return ends.get(self.learning_rate)
 
 
-def group_into_arms(results: Sequence[TrialResult], *, maximize: bool, target: float | None = None) -> tuple[Arm, ...]:
+def mean_by_seed(pairs: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """Return the mean of the values of each seed, by seed ascending; None is skipped."""
+    by_seed: dict[int, list[float]] = defaultdict(list)
+    for seed, value in pairs:
+        if value is not None:
+            by_seed[seed].append(value)
+    return {seed: statistics.fmean(values) for seed, values in sorted(by_seed.items())}
+
+
+def group_into_arms(trials: Sequence[Trial], *, objective: Objective, target: float | None = None) -> tuple[Arm, ...]:
     """Return one arm per batch size, ascending, each at its best setting.
 
     Settings are compared by the objective or, with a target that every scored trial left a curve for, by examples to
@@ -84,29 +93,29 @@ def group_into_arms(results: Sequence[TrialResult], *, maximize: bool, target: f
     - Else the one with the best `mean - s/sqrt(n)` over its n seeds, s the standard deviation pooled over all repeated
       settings: one lucky score does not beat a mean of several.
     """
-    by_size: dict[int, list[TrialResult]] = defaultdict(list)
-    for result in results:
-        by_size[result.batch_size].append(result)
-    chooser = Chooser(results, maximize=maximize, target=target)
+    by_size: dict[int, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_size[trial.batch_size].append(trial)
+    chooser = Chooser(trials, objective=objective, target=target)
     return tuple(_arm(size, by_size[size], chooser) for size in sorted(by_size))
 
 
-def _arm(batch_size: int, trials: list[TrialResult], chooser: Chooser) -> Arm:
+def _arm(batch_size: int, trials: list[Trial], chooser: Chooser) -> Arm:
     confirming = [t for t in trials if t.stage == CONFIRM]
-    judging: dict[Setting, list[TrialResult]] = defaultdict(list)
+    judging: dict[Recipe, list[Trial]] = defaultdict(list)
     for trial in confirming or trials:
-        judging[trial.setting].append(trial)
+        judging[trial.recipe].append(trial)
     best = chooser.best(batch_size, judging)
     tried = (t.learning_rate for t in trials if t.hyperparameters == best[1] and t.status not in _UNTRIED)
     return Arm(
         batch_size=batch_size,
         learning_rate=best[0],
         hyperparameters=best[1],
-        scores=mean_by_seed([(t.seed, t.objective) for t in judging[best] if t.scored]),
+        scores=mean_by_seed([(t.seed, t.score) for t in judging[best] if t.scored]),
         trials=tuple(judging[best]),
         all_trials=tuple(trials),
         confirmed=bool(confirming),
-        settings=len({t.setting for t in trials}),
+        settings=len({t.recipe for t in trials}),
         learning_rates=tuple(sorted({rate for rate in tried if rate is not None})),
     )
 
@@ -131,22 +140,22 @@ class Chooser:
     """Chooses the best setting of a batch size, knowing all trials of all batch sizes.
 
     Args:
-        results: Every trial.
-        maximize: Whether a larger objective is better.
+        trials: Every trial.
+        objective: The metric that decides.
         target: The objective to reach, or None.
     """
 
-    def __init__(self, results: Sequence[TrialResult], *, maximize: bool, target: float | None) -> None:
-        scored = [result for result in results if result.scored]
-        self._maximize = maximize
-        self._target = target if all(result.examples_seen for result in scored) else None
-        groups: dict[tuple[int, Setting], list[TrialResult]] = defaultdict(list)
-        for result in results:
-            groups[result.batch_size, result.setting].append(result)
+    def __init__(self, trials: Sequence[Trial], *, objective: Objective, target: float | None) -> None:
+        scored = [trial for trial in trials if trial.scored]
+        self._objective = objective
+        self._target = target if all(any(trial.curve(objective.name)) for trial in scored) else None
+        groups: dict[tuple[int, Recipe], list[Trial]] = defaultdict(list)
+        for trial in trials:
+            groups[trial.batch_size, trial.recipe].append(trial)
         self._spread = self._pooled_spread(groups)
         self._smoothed = self._smooth(groups)
 
-    def best(self, batch_size: int, judging: Mapping[Setting, Sequence[TrialResult]]) -> Setting:
+    def best(self, batch_size: int, judging: Mapping[Recipe, Sequence[Trial]]) -> Recipe:
         """Return the best of the settings tried at a batch size, given the trials that judge each."""
         summaries = {setting: found for setting, trials in judging.items() if (found := self._summary(trials))}
         if not summaries:
@@ -159,25 +168,25 @@ class Chooser:
             return leader
         return max(near, key=lambda setting: self._smoothed[batch_size, setting])
 
-    def value(self, trial: TrialResult) -> float | None:
+    def value(self, trial: Trial) -> float | None:
         """Larger is better: the signed objective, or minus the log of the examples to the target.
 
         A trial that missed the target counts as reaching it at twice its budget.
         """
-        if not trial.scored or trial.objective is None:
+        if not trial.scored or trial.score is None:
             return None
         if self._target is None:
-            return trial.objective if self._maximize else -trial.objective
-        found = crossing(trial.examples_seen, trial.objective_curve, self._target, maximize=self._maximize)
+            return self._objective.sign * trial.score
+        found = crossing(*trial.curve(self._objective.name), self._target, objective=self._objective)
         if found is None:
             return None
         return -math.log(found.examples * (1 if found.reached else 2))
 
-    def _summary(self, trials: Sequence[TrialResult]) -> _Summary | None:
+    def _summary(self, trials: Sequence[Trial]) -> _Summary | None:
         values = mean_by_seed([(trial.seed, self.value(trial)) for trial in trials])
         if not values:
             return None
-        sound = all(trial.seed in values or trial.outcome not in _BROKEN for trial in trials)
+        sound = all(trial.seed in values or trial.judged_status not in _BROKEN for trial in trials)
         return _Summary(statistics.fmean(values.values()), len(values), sound)
 
     def _clearly_worse(self, found: _Summary, leader: _Summary) -> bool:
@@ -186,7 +195,7 @@ class Chooser:
         error = self._spread * math.sqrt(1 / found.seeds + 1 / leader.seeds)
         return leader.mean - found.mean > CLEARLY * error
 
-    def _pooled_spread(self, groups: Mapping[tuple[int, Setting], Sequence[TrialResult]]) -> float | None:
+    def _pooled_spread(self, groups: Mapping[tuple[int, Recipe], Sequence[Trial]]) -> float | None:
         """Standard deviation of a value around its setting's mean, pooled; None if no setting was repeated."""
         squares, degrees = 0.0, 0
         for trials in groups.values():
@@ -196,12 +205,12 @@ class Chooser:
                 degrees += len(values) - 1
         return math.sqrt(squares / degrees) if degrees else None
 
-    def _smooth(self, groups: Mapping[tuple[int, Setting], Sequence[TrialResult]]) -> dict[tuple[int, Setting], float]:
+    def _smooth(self, groups: Mapping[tuple[int, Recipe], Sequence[Trial]]) -> dict[tuple[int, Recipe], float]:
         """Smoothed value of every setting; empty if anything but the learning rate distinguishes them."""
         tried = {
             key: trials
             for key, trials in groups.items()
-            if any(trial.scored or trial.outcome in _WORSE for trial in trials)
+            if any(trial.scored or trial.judged_status in _WORSE for trial in trials)
         }
         if len({setting[1] for _, setting in tried}) != 1 or any(setting[0] is None for _, setting in tried):
             return {}

@@ -79,8 +79,8 @@ def _unstable(findings: Findings) -> str:
     if not wild:
         return ""
     return (
-        f"The {findings.objective} of {listing(wild)} spreads over four times as wide between seeds as the others': "
-        "one training may come out far from the mean. The errors of the others are estimated without it."
+        f"The {findings.objective.name} of {listing(wild)} spreads over four times as wide between seeds as the "
+        "others': one training may come out far from the mean. The errors of the others are estimated without it."
     )
 
 
@@ -94,7 +94,7 @@ def _edge(findings: Findings) -> str:
 def _outermost(findings: Findings) -> str:
     """Whether the pick has neighbours on one side only; a batch size that ran and failed is a neighbour, too."""
     sizes, size = [arm.batch_size for arm in findings.arms], findings.decision.chosen
-    one_update = any(trial.examples_seen and trial.examples_seen[0] <= size for trial in findings.chosen.trials)
+    one_update = any(trial.reports and trial.reports[0].examples_seen <= size for trial in findings.chosen.trials)
     if len(sizes) == 1 or min(sizes) < size < max(sizes) or size == 1 or (size == max(sizes) and one_update):
         return ""  # nothing lies beyond a single example, or an epoch of one update
     end, beyond = ("smallest", "smaller") if size == min(sizes) else ("largest", "larger")

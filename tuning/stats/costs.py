@@ -8,9 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tuning.objective import Objective
 from tuning.stats.arms import Arm
-from tuning.stats.results import TrialResult
 from tuning.stats.target import Crossing, crossing, geometric_mean
+from tuning.trial import Trial
 
 SECONDS_TO_TARGET = "seconds to the target"
 EXAMPLES_TO_TARGET = "examples to the target"
@@ -61,7 +62,7 @@ class Costs:
 
 
 def arm_costs(
-    arms: Sequence[Arm], *, maximize: bool, target: float | None, throughput: Mapping[int, float] | None
+    arms: Sequence[Arm], *, objective: Objective, target: float | None, throughput: Mapping[int, float] | None
 ) -> Costs:
     """Return the costs of every arm, in the most telling kind that the trials allow for all of them.
 
@@ -70,7 +71,7 @@ def arm_costs(
     running, or the median over an arm's own trials.
     """
     rates = {arm.batch_size: rate for arm in arms if (rate := _throughput(arm, throughput))}
-    crossings = {} if target is None else {a.batch_size: _crossings(a, target, maximize) for a in arms}
+    crossings = {} if target is None else {a.batch_size: _crossings(a, target, objective) for a in arms}
     costs = Costs(None, {}, rates, crossings)
     for kind, by_batch_size in _candidates(arms, costs):
         if by_batch_size:
@@ -84,7 +85,7 @@ def _candidates(arms: Sequence[Arm], costs: Costs) -> list[tuple[str, dict[int, 
     seconds = {b: s for b in reaching if (s := costs.seconds_to_target(b)) is not None}
     examples = {b: e for b in reaching if (e := costs.examples_to_target(b)) is not None}
     per_example = {b: 1 / costs.examples_per_second[b] for b in sizes if b in costs.examples_per_second}
-    budget = max((max(t.examples_seen, default=0) for arm in arms for t in arm.all_trials), default=0)
+    budget = max((trial.examples_seen for arm in arms for trial in arm.all_trials), default=0)
     return [
         (SECONDS_TO_TARGET, seconds if len(seconds) == len(reaching) else {}),
         (EXAMPLES_TO_TARGET, examples if len(examples) == len(reaching) else {}),
@@ -106,15 +107,14 @@ def _throughput(arm: Arm, throughput: Mapping[int, float] | None) -> float | Non
     return statistics.median(rates) if rates else None
 
 
-def _crossings(arm: Arm, target: float, maximize: bool) -> dict[int, Crossing]:
+def _crossings(arm: Arm, target: float, objective: Objective) -> dict[int, Crossing]:
     """By seed; a seed that was run more than once counts with its last scored trial."""
-    return {t.seed: _crossing(t, target, maximize) for t in arm.trials if t.scored}
+    return {t.seed: _crossing(t, target, objective) for t in arm.trials if t.scored}
 
 
-def _crossing(trial: TrialResult, target: float, maximize: bool) -> Crossing:
+def _crossing(trial: Trial, target: float, objective: Objective) -> Crossing:
     """A trial without a curve is known only by whether its final score reaches the target, not when."""
-    found = crossing(trial.examples_seen, trial.objective_curve, target, maximize=maximize)
-    if found is not None or trial.objective is None:
+    found = crossing(*trial.curve(objective.name), target, objective=objective)
+    if found is not None or trial.score is None:
         return found or Crossing(False, math.nan, math.nan, None)
-    reached = trial.objective >= target if maximize else trial.objective <= target
-    return Crossing(reached, math.nan, math.nan, None)
+    return Crossing(objective.reaches(trial.score, target), math.nan, math.nan, None)

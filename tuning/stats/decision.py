@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.comparison import Comparison, compare
 from tuning.stats.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
 from tuning.stats.pooling import Expectation, Noise, Pooled, pool
-from tuning.stats.results import TrialResult
 from tuning.stats.rules import FASTEST, check_rule, eligible_sizes, pick, stated_margin
-from tuning.trial import Status
+from tuning.trial import Status, Trial
 
 TIME_MARGIN = math.log(1.1)
 
@@ -61,7 +61,7 @@ class Decision:
 
 
 def decide(
-    arms: Sequence[Arm], costs: Costs, *, maximize: bool, rule: str, tolerance: float | None, target: float | None
+    arms: Sequence[Arm], costs: Costs, *, objective: Objective, rule: str, tolerance: float | None, target: float | None
 ) -> Decision:
     """Pick a batch size.
 
@@ -72,7 +72,7 @@ def decide(
     to a half more excess time at 2 and 3 seeds than the pooled one.
     """
     candidates, obstacle = _candidates(arms, costs, target)
-    sign = 1 if maximize else -1
+    sign = objective.sign
     quality = compare({arm.batch_size: {s: sign * y for s, y in arm.scores.items()} for arm in candidates})
     if rule == FASTEST and costs.kind in (SECONDS_TO_TARGET, EXAMPLES_TO_TARGET) and not obstacle:
         near = quality.batch_sizes if tolerance is None else eligible_sizes(quality, rule, tolerance)
@@ -153,9 +153,9 @@ ENOUGH = 0.10
 
 
 def sizes_worth_another_seed(
-    results: Sequence[TrialResult],
+    trials: Sequence[Trial],
     *,
-    maximize: bool,
+    objective: Objective,
     rule: str = FASTEST,
     tolerance: float | None = None,
     target: float | None = None,
@@ -173,8 +173,8 @@ def sizes_worth_another_seed(
     for any pick but the best mean, however equal they are, and always ask for a fourth seed.
 
     Args:
-        results: The trials so far; those of stage "confirm" decide where there are any.
-        maximize: Whether a larger objective is better.
+        trials: The trials so far; those of stage "confirm" decide where there are any.
+        objective: The metric that decides.
         rule: As in `recommend`, as are `tolerance`, `target` and `throughput`.
         tolerance: See there.
         target: See there.
@@ -183,11 +183,11 @@ def sizes_worth_another_seed(
         enough: Chance of loss at which to stop.
     """
     check_rule(rule)
-    if not any(result.scored for result in results):
+    if not any(trial.scored for trial in trials):
         return ()
-    arms = group_into_arms(results, maximize=maximize, target=target)
-    costs = arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
-    decision = decide(arms, costs, maximize=maximize, rule=rule, tolerance=tolerance, target=target)
+    arms = group_into_arms(trials, objective=objective, target=target)
+    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput)
+    decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
     judged = decision.judged
     going_on = [size for size in judged.batch_sizes if size == decision.chosen or not is_worse(size, decision)]
     chance = decision.chance_of_loss
@@ -223,7 +223,7 @@ def verdict_of(arm: Arm, arms: Sequence[Arm], decision: Decision) -> str:
     if size == decision.chosen:
         return RECOMMENDED
     if not arm.scores:
-        statuses = {trial.outcome for trial in arm.all_trials}
+        statuses = {trial.judged_status for trial in arm.all_trials}
         return next((str(s) for s in _WITHOUT_SCORE if s in statuses), str(Status.FAILED))
     if arm.broken:
         return str(arm.broken)

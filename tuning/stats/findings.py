@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tuning.objective import Objective
 from tuning.stats.arms import Arm
 from tuning.stats.costs import Costs
 from tuning.stats.decision import Decision, is_worse
@@ -18,8 +19,7 @@ class Findings:
     """What was asked and what was found.
 
     Args:
-        objective: Name of the score.
-        maximize: Whether larger is better.
+        objective: The metric that decides.
         rule: The rule that picked.
         tolerance: Accepted loss of objective, or None.
         target: The objective to reach, or None.
@@ -30,8 +30,7 @@ class Findings:
         explanation: The fits.
     """
 
-    objective: str
-    maximize: bool
+    objective: Objective
     rule: str
     tolerance: float | None
     target: float | None
@@ -62,7 +61,7 @@ class Findings:
 
     def mean(self, batch_size: int) -> float:
         """Mean final score in the objective's own direction."""
-        return self.decision.quality.mean(batch_size) * (1 if self.maximize else -1)
+        return self.objective.sign * self.decision.quality.mean(batch_size)
 
 
 LEAST_POINTS = 3
@@ -106,21 +105,21 @@ class Explanation:
     pareto: tuple[TradeOff, ...]
 
 
-def explain(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], *, maximize: bool) -> Explanation:
+def explain(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], *, objective: Objective) -> Explanation:
     """Fit what can be fitted.
 
     Args:
         arms: Every batch size.
         costs: What each costs, and when its seeds reached the target.
         means: Mean score of each batch size that was compared, in the objective's own direction.
-        maximize: Whether larger is better.
+        objective: The metric that decides.
     """
     law = _law(arms, costs)
     line = _line(costs)
     optimum = None
     if law is not None and line is not None and law.identified and line.accepted:
         optimum = time_optimum(law, line, largest=max(arm.batch_size for arm in arms if arm.scores))
-    return Explanation(law, line, optimum, _pareto(arms, costs, means, maximize))
+    return Explanation(law, line, optimum, _pareto(arms, costs, means, objective))
 
 
 def _law(arms: Sequence[Arm], costs: Costs) -> ScalingLaw | None:
@@ -141,8 +140,10 @@ def _line(costs: Costs) -> ThroughputLine | None:
     return fit_throughput({size: size / rate for size, rate in costs.examples_per_second.items()})
 
 
-def _pareto(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], maximize: bool) -> tuple[TradeOff, ...]:
-    sign = -1 if maximize else 1
+def _pareto(
+    arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], objective: Objective
+) -> tuple[TradeOff, ...]:
+    sign = -objective.sign
     peaks = {arm.batch_size: arm.peak_memory_bytes for arm in arms}
     points = {
         size: (mean, costs.by_batch_size.get(size), costs.examples_to_target(size), peaks[size])

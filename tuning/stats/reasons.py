@@ -57,16 +57,15 @@ def _why(findings: Findings) -> str:
         return _why_soonest(findings, spent)
     if findings.rule == QUALITY or not spent:
         unknown = "" if spent else "; what each batch size costs is not known, so cost could not decide"
-        return f"It has the best mean {findings.objective} of the {len(judged.batch_sizes)} compared{unknown}."
+        return f"It has the best mean {findings.objective.name} of the {len(judged.batch_sizes)} compared{unknown}."
     if decision.eligible == (size,):
-        return (
-            f"It has the best mean {findings.objective}, and no other comes close enough for cost to count ({spent})."
-        )
+        told = f"It has the best mean {findings.objective.name}"
+        return f"{told}, and no other comes close enough for cost to count ({spent})."
     best = judged.best
     against = f", against {cost_in_words(costs, best)} with {best}, the best mean" if best != size else ""
     return (
         f"It is the cheapest of {listing(decision.eligible)}, which come close enough to the best mean "
-        f"{findings.objective}: {spent}{against}."
+        f"{findings.objective.name}: {spent}{against}."
     )
 
 
@@ -77,11 +76,11 @@ def _why_soonest(findings: Findings, spent: str) -> str:
     measured = cost_in_words(findings.costs, runner_up)
     if findings.costs.by_batch_size[runner_up] < findings.costs.by_batch_size[findings.decision.chosen]:
         return (
-            f"It is expected to reach {findings.objective} {findings.target:g} soonest: {spent} as measured. "
+            f"It is expected to reach {findings.objective.name} {findings.target:g} soonest: {spent} as measured. "
             f"{runner_up} measured {measured}, but its neighbours say that this was luck."
         )
     return (
-        f"It reaches {findings.objective} {findings.target:g} soonest: {spent}, "
+        f"It reaches {findings.objective.name} {findings.target:g} soonest: {spent}, "
         f"against {measured} with {runner_up}, the next best."
     )
 
@@ -113,7 +112,7 @@ def _measured_evidence(findings: Findings) -> str:
     best = quality.best
     best_told = score(findings.mean(best), error)
     other = "" if best == size or best_told == told else f"; the best mean, with {best}, is {best_told}"
-    return f"Its mean {findings.objective} over {seeds} is {told}{spread}{other}."
+    return f"Its mean {findings.objective.name} over {seeds} is {told}{spread}{other}."
 
 
 def _how_sure(findings: Findings) -> str:
@@ -151,7 +150,7 @@ def _cost_of_being_wrong(findings: Findings) -> str:
             f"{percent(chance)}; on average the best is {_small_percent(math.expm1(loss))} faster."
         )
     return (
-        f"The chance that it is in truth more than {number(margin, 2)} {findings.objective} behind the best is "
+        f"The chance that it is in truth more than {number(margin, 2)} {findings.objective.name} behind the best is "
         f"{percent(chance)}; on average it is {number(loss, 2)} behind."
     )
 

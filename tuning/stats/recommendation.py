@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.caveats import caveats_of
 from tuning.stats.comparison import Comparison
@@ -16,8 +17,8 @@ from tuning.stats.costs import arm_costs
 from tuning.stats.decision import decide, verdict_of
 from tuning.stats.findings import Explanation, Findings, explain
 from tuning.stats.reasons import reasons_of
-from tuning.stats.results import Hyperparameters, TrialResult, count_by_status
 from tuning.stats.rules import FASTEST, check_rule
+from tuning.trial import Hyperparameters, Status, Trial
 
 
 class NothingToRecommend(ValueError):  # noqa: N818 (the name is the message)
@@ -75,10 +76,9 @@ class Recommendation:
 
 
 def recommend(
-    results: Sequence[TrialResult],
+    trials: Sequence[Trial],
     *,
-    maximize: bool,
-    objective: str = "val_accuracy",
+    objective: Objective,
     rule: str = FASTEST,
     tolerance: float | None = None,
     target: float | None = None,
@@ -89,9 +89,8 @@ def recommend(
     """Recommend a batch size from finished trials, whoever ran them.
 
     Args:
-        results: The trials, in any order.
-        maximize: Whether a larger objective is better.
-        objective: Its name, for the words.
+        trials: The trials, in any order.
+        objective: The metric that decides.
         rule: "fastest", "balanced" or "quality".
         tolerance: A loss of objective, in its own units, that the user accepts for a cheaper batch size.
         target: The objective to reach; then the cost is the time to it, and a batch size must reach it on every seed.
@@ -106,18 +105,18 @@ def recommend(
     check_rule(rule)
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance must not be negative; got {tolerance}.")
-    counts = count_by_status(results)
-    if not any(result.scored for result in results):
-        raise NothingToRecommend(_nothing(results, counts))
-    arms = group_into_arms(results, maximize=maximize, target=target)
-    costs = arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
-    decision = decide(arms, costs, maximize=maximize, rule=rule, tolerance=tolerance, target=target)
-    means = {size: decision.quality.mean(size) * (1 if maximize else -1) for size in decision.quality.batch_sizes}
-    explanation = explain(arms, costs, means, maximize=maximize)
-    findings = Findings(objective, maximize, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation)
+    counts = count_by_status(trials)
+    if not any(trial.scored for trial in trials):
+        raise NothingToRecommend(_nothing(trials, counts))
+    arms = group_into_arms(trials, objective=objective, target=target)
+    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput)
+    decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
+    means = {size: objective.sign * decision.quality.mean(size) for size in decision.quality.batch_sizes}
+    explanation = explain(arms, costs, means, objective=objective)
+    findings = Findings(objective, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation)
     return Recommendation(
         rule=rule,
-        objective=objective,
+        objective=objective.name,
         batch_size=decision.chosen,
         learning_rate=findings.chosen.learning_rate,
         hyperparameters=findings.chosen.hyperparameters,
@@ -134,6 +133,15 @@ def recommend(
         explanation=explanation,
         target=target,
     )
+
+
+def count_by_status(trials: Iterable[Trial]) -> dict[str, int]:
+    """Return the number of trials by every value of `Status`, zeros included; those that still run are left out."""
+    counts = {status.value: 0 for status in Status}
+    for trial in trials:
+        if trial.status is not None:
+            counts[trial.status.value] += 1
+    return counts
 
 
 def _row(arm: Arm, findings: Findings) -> TableRow:
@@ -153,11 +161,11 @@ def _row(arm: Arm, findings: Findings) -> TableRow:
     )
 
 
-def _nothing(results: Sequence[TrialResult], counts: Mapping[str, int]) -> str:
-    if not results:
+def _nothing(trials: Sequence[Trial], counts: Mapping[str, int]) -> str:
+    if not trials:
         return "A recommendation needs at least one completed trial; got no trial at all. Run a search first."
     told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count)
-    reason = next((r.reason for r in results if r.reason), "")
+    reason = next((trial.reason for trial in trials if trial.reason), "")
     because = f" First reason: {' '.join(reason.split())}" if reason else ""
     return f"A recommendation needs at least one trial that completed with a finite score; got {told}.{because}"
 

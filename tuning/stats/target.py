@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuning.objective import Objective
+
 
 @dataclass(frozen=True)
 class Crossing:
@@ -26,7 +28,7 @@ class Crossing:
 
 
 def crossing(
-    examples_seen: Sequence[float], objective_curve: Sequence[float], target: float, *, maximize: bool
+    examples_seen: Sequence[float], objective_curve: Sequence[float], target: float, *, objective: Objective
 ) -> Crossing | None:
     """Return when the curve first reached the target, or None if it has no evaluation.
 
@@ -42,7 +44,7 @@ def crossing(
         examples_seen: Training examples at each evaluation, increasing; 0 allowed.
         objective_curve: The objective at each; not a number is a miss.
         target: The score to reach.
-        maximize: Whether larger is better.
+        objective: The metric that decides.
 
     Raises:
         ValueError: If the curves differ in length.
@@ -53,7 +55,7 @@ def crossing(
         )
     if not examples_seen:
         return None
-    hits = [i for i, value in enumerate(objective_curve) if (value >= target if maximize else value <= target)]
+    hits = [i for i, value in enumerate(objective_curve) if objective.reaches(value, target)]
     if not hits:
         last = float(examples_seen[-1])
         return Crossing(False, last, last, None)
@@ -62,7 +64,7 @@ def crossing(
     if i == 0:
         return Crossing(True, high, 0.0, high)
     low = float(examples_seen[i - 1])
-    share = _share(objective_curve[i - 1], objective_curve[i], target, logarithmic=not maximize)
+    share = _share(objective_curve[i - 1], objective_curve[i], target, logarithmic=objective.sign < 0)
     return Crossing(True, low + (high - low) * share, low, high)
 
 

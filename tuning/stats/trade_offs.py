@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.objective import Objective
 from tuning.stats.decision import NOT_CONFIRMED
 from tuning.stats.pareto import pareto_front
 from tuning.stats.reasons import listing
@@ -70,25 +71,24 @@ def split_objectives(asked: Any) -> tuple[Any, tuple[str, ...]]:
     return first, tuple(others)
 
 
-def trade_offs(table: Sequence[TableRow], metric: str, measures: Sequence[str], *, maximize: bool) -> TradeOffs:
+def trade_offs(table: Sequence[TableRow], measures: Sequence[str], *, objective: Objective) -> TradeOffs:
     """The Pareto set over the rows that have a mean score and every measure.
 
     Left out are batch sizes that broke, and those whose only score is the search's, where others were confirmed.
 
     Args:
         table: Of the recommendation.
-        metric: Name of the score.
         measures: Names of `MEASURES`.
-        maximize: Whether a larger score is better.
+        objective: The metric that decides.
     """
     points = {
-        row: (-row.objective_mean if maximize else row.objective_mean, *numbers)
+        row: (-objective.sign * row.objective_mean, *numbers)
         for row in table
         if row.objective_mean is not None
         and row.verdict not in _NO_OFFER
         and None not in (numbers := [_signed(row, name) for name in measures])
     }
-    return TradeOffs((metric, *measures), tuple(pareto_front(points)))
+    return TradeOffs((objective.name, *measures), tuple(pareto_front(points)))
 
 
 def _signed(row: TableRow, name: str) -> float | None:

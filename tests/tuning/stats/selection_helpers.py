@@ -1,14 +1,26 @@
 """Trials for the tests of selection."""
 
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.objective import Objective
+from tuning.trial import Status, finished_trial
+
+MAX, MIN = Objective("val_accuracy"), Objective("val_accuracy", "min")
 
 RATES = {8: 500.0, 32: 2000.0, 128: 6000.0, 512: 9000.0}
 NOISE = (0.002, -0.001, -0.001)
 
 
 def trial(batch_size, seed=0, objective=None, status=Status.COMPLETED, **fields):
-    return TrialResult(batch_size, seed, status, objective=objective, **fields)
+    """An ended trial; `examples_seen` and `objective_curve` are its evaluations."""
+    curve = tuple(zip(fields.pop("examples_seen", ()), fields.pop("objective_curve", ()), strict=True))
+    return finished_trial(
+        batch_size,
+        seed,
+        objective,
+        status=status,
+        curve=curve,
+        hyperparameters=dict(fields.pop("hyperparameters", ())),
+        **fields,
+    )
 
 
 def study(means, *, noise=NOISE, rates=None, **fields):

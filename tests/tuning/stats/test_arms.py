@@ -1,13 +1,14 @@
 import dataclasses
 
-from selection_helpers import timed, trial
+from selection_helpers import MAX, MIN, timed, trial
 
-from tuning.stats.arms import group_into_arms
+from search_spaces.space import Setting
+from tuning.stats.arms import group_into_arms, mean_by_seed
 from tuning.trial import Status
 
 
 def only(results, **options):
-    (arm,) = group_into_arms(results, **({"maximize": True} | options))
+    (arm,) = group_into_arms(results, **({"objective": MAX} | options))
     return arm
 
 
@@ -21,7 +22,7 @@ def rates(scores, size=32, seeds=1, **fields):
 
 
 def test_one_arm_per_batch_size_in_ascending_order():
-    arms = group_into_arms([trial(64, 0, 0.5), trial(8, 0, 0.5), trial(64, 1, 0.6)], maximize=True)
+    arms = group_into_arms([trial(64, 0, 0.5), trial(8, 0, 0.5), trial(64, 1, 0.6)], objective=MAX)
     assert [arm.batch_size for arm in arms] == [8, 64]
     assert arms[1].scores == {0: 0.5, 1: 0.6}
 
@@ -29,7 +30,7 @@ def test_one_arm_per_batch_size_in_ascending_order():
 def test_best_learning_rate_by_the_direction_of_the_objective():
     results = rates({0.001: 0.2, 0.01: 0.5, 0.1: 0.2})
     assert only(results).learning_rate == 0.01
-    assert only(rates({0.001: 0.9, 0.01: 0.5, 0.1: 0.9}), maximize=False).learning_rate == 0.01
+    assert only(rates({0.001: 0.9, 0.01: 0.5, 0.1: 0.9}), objective=MIN).learning_rate == 0.01
 
 
 def test_confirming_trials_alone_judge_a_batch_size():
@@ -74,7 +75,7 @@ def test_target_ranks_settings_by_examples_to_it():
     results = []
     for rate, examples, final in ((0.001, 50_000, 0.96), (0.01, 10_000, 0.91)):
         (run,) = timed({32: examples}, seeds=1)
-        results.append(dataclasses.replace(run, learning_rate=rate, objective=final))
+        results.append(dataclasses.replace(run, setting=Setting(32, rate), score=final))
     assert only(results).learning_rate == 0.001
     assert only(results, target=0.9).learning_rate == 0.01
 
@@ -100,3 +101,7 @@ def test_a_pruned_rate_counts_as_bad_for_its_neighbours():
     stopped = trial(32, 0, status=Status.PRUNED, learning_rate=0.09)
     assert only([*neighbours, stopped]).learning_rate == 0.01
     assert only(neighbours).learning_rate == 0.03
+
+
+def test_repeats_of_a_seed_are_averaged():
+    assert mean_by_seed([(1, 3.0), (0, 1.0), (1, 5.0), (2, None)]) == {0: 1.0, 1: 4.0}

@@ -1,15 +1,15 @@
 import math
 
 import pytest
-from selection_helpers import RATES, study, timed, trial
+from selection_helpers import MAX, RATES, study, timed, trial
 
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
 
 
-def costs_of(results, *, target=None, throughput=None, maximize=True):
-    arms = group_into_arms(results, maximize=maximize, target=target)
-    return arm_costs(arms, maximize=maximize, target=target, throughput=throughput)
+def costs_of(results, *, target=None, throughput=None, objective=MAX):
+    arms = group_into_arms(results, objective=objective, target=target)
+    return arm_costs(arms, objective=objective, target=target, throughput=throughput)
 
 
 def test_seconds_to_target_are_examples_over_throughput():

@@ -1,4 +1,4 @@
-from selection_helpers import RATES, study, timed, trial
+from selection_helpers import MAX, RATES, study, timed, trial
 
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
@@ -7,9 +7,9 @@ from tuning.trial import Status
 
 
 def decided(results, *, rule="fastest", tolerance=None, target=None, throughput=None):
-    arms = group_into_arms(results, maximize=True, target=target)
-    costs = arm_costs(arms, maximize=True, target=target, throughput=throughput)
-    return decide(arms, costs, maximize=True, rule=rule, tolerance=tolerance, target=target)
+    arms = group_into_arms(results, objective=MAX, target=target)
+    costs = arm_costs(arms, objective=MAX, target=target, throughput=throughput)
+    return decide(arms, costs, objective=MAX, rule=rule, tolerance=tolerance, target=target)
 
 
 def test_target_makes_the_shortest_time_decide():
@@ -81,8 +81,8 @@ def test_when_all_broke_the_best_of_what_ran_is_taken_and_it_says_so():
 def test_searched_sizes_do_not_compete_with_confirmed_ones():
     results = study({8: 0.99}) + study({32: 0.95, 128: 0.94}, stage="confirm")
     assert decided(results, rule="quality").chosen == 32
-    assert unconfirmed(group_into_arms(results, maximize=True)) == [8]
-    assert unconfirmed(group_into_arms(study({8: 0.9}), maximize=True)) == []
+    assert unconfirmed(group_into_arms(results, objective=MAX)) == [8]
+    assert unconfirmed(group_into_arms(study({8: 0.9}), objective=MAX)) == []
 
 
 def test_a_measured_minimum_that_its_neighbours_contradict_is_not_taken():

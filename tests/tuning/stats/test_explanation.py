@@ -1,5 +1,5 @@
 import pytest
-from selection_helpers import study, timed, trial
+from selection_helpers import MAX, MIN, study, timed, trial
 
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
@@ -11,10 +11,10 @@ RATES = {size: size / (0.02 + 1e-4 * size) for size in SIZES}  # t0/c = 200
 
 
 def explained(results, *, target=None, means=None):
-    arms = group_into_arms(results, maximize=True, target=target)
-    costs = arm_costs(arms, maximize=True, target=target, throughput=None)
+    arms = group_into_arms(results, objective=MAX, target=target)
+    costs = arm_costs(arms, objective=MAX, target=target, throughput=None)
     means = means or {arm.batch_size: 0.0 for arm in arms if arm.scores}
-    return explain(arms, costs, means, maximize=True)
+    return explain(arms, costs, means, objective=MAX)
 
 
 def test_law_line_and_optimum_are_found_from_trials():
@@ -43,10 +43,10 @@ def test_sizes_at_the_edge_of_their_learning_rates_are_left_out_of_the_law():
         trial(
             64,
             0,
-            t.objective,
+            t.score,
             learning_rate=rate,
-            examples_seen=t.examples_seen,
-            objective_curve=t.objective_curve,
+            examples_seen=t.curve(MAX.name)[0],
+            objective_curve=t.curve(MAX.name)[1],
         )
         for rate, examples in ((0.1, 90_000), (0.01, 60_000), (0.001, 32_000))
         for t in timed({64: examples}, seeds=1, budget=2_000_000)
@@ -70,7 +70,7 @@ def test_pareto_front_weighs_score_time_and_memory():
 
 def test_smaller_scores_are_better_on_the_front_when_minimising():
     results = [trial(8, 0, 0.30, examples_per_second=100.0), trial(16, 0, 0.20, examples_per_second=200.0)]
-    arms = group_into_arms(results, maximize=False)
-    costs = arm_costs(arms, maximize=False, target=None, throughput=None)
-    found = explain(arms, costs, {8: 0.30, 16: 0.20}, maximize=False).pareto
+    arms = group_into_arms(results, objective=MIN)
+    costs = arm_costs(arms, objective=MIN, target=None, throughput=None)
+    found = explain(arms, costs, {8: 0.30, 16: 0.20}, objective=MIN).pareto
     assert [(row.batch_size, row.efficient) for row in found] == [(8, False), (16, True)]

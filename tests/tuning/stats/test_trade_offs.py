@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from selection_helpers import MAX
 
+from tuning.objective import Objective
 from tuning.stats.recommendation import TableRow
 from tuning.stats.trade_offs import split_objectives, trade_offs
 
@@ -26,7 +28,7 @@ TABLE = (row(8, 0.9, 40.0), row(16, 0.95, 20.0), row(32, 0.93, 10.0), row(64, 0.
 
 
 def test_the_pareto_set_holds_what_nothing_beats_in_everything() -> None:
-    found = trade_offs(TABLE, "val_accuracy", ["seconds_to_target"], maximize=True)
+    found = trade_offs(TABLE, ["seconds_to_target"], objective=MAX)
     assert [entry.batch_size for entry in found.rows] == [16, 32]
     assert found.to_json()["settings"][1] == {
         "batch_size": 32,
@@ -38,7 +40,7 @@ def test_the_pareto_set_holds_what_nothing_beats_in_everything() -> None:
 
 
 def test_a_loss_is_minimised_and_throughput_maximised() -> None:
-    found = trade_offs(TABLE[:3], "val_loss", ["examples_per_second"], maximize=False)
+    found = trade_offs(TABLE[:3], ["examples_per_second"], objective=Objective("val_loss", "min"))
     assert [entry.batch_size for entry in found.rows] == [8, 32]
 
 
@@ -46,9 +48,9 @@ def test_broken_batch_sizes_are_no_offer() -> None:
     broken = row(256, 0.99, 1.0, verdict="diverged")
     unconfirmed = row(256, 0.99, 1.0, verdict="not confirmed")
     for beyond in (broken, unconfirmed):
-        found = trade_offs([*TABLE, beyond], "val_accuracy", ["seconds_to_target"], maximize=True)
+        found = trade_offs([*TABLE, beyond], ["seconds_to_target"], objective=MAX)
         assert found.rows == (TABLE[1], TABLE[2])
-    assert "can be traded off" in trade_offs([broken], "val_accuracy", ["seconds_to_target"], maximize=True).tell()
+    assert "can be traded off" in trade_offs([broken], ["seconds_to_target"], objective=MAX).tell()
 
 
 def test_the_first_objective_decides_and_the_others_are_measures() -> None:
