@@ -182,6 +182,16 @@ class DataPlacement:
         self.fits_on_device = arrays.nbytes <= share_for_data * self.free_bytes
         self.fits_on_host = arrays.nbytes <= share_for_data * _host_free()
 
+    @property
+    def nbytes(self) -> int:
+        """The size of all arrays in bytes."""
+        return self._arrays.nbytes
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether any array holds text, which neither XLA nor a GPU takes."""
+        return any(leaf.dtype.kind in "SUO" for leaf in leaves((self._arrays.train, self._arrays.validation)))
+
     @functools.cached_property
     def on_device(self) -> ResidentData:
         """The arrays as tensors on the device, in Keras's float type."""

@@ -12,7 +12,7 @@ import keras
 
 from tuning.loops.clock import TrainingClock
 from tuning.loops.order import ExampleOrder
-from tuning.trial import EpochReport, Status, TrialRequest
+from tuning.trial import EpochReport, Status, Trial
 
 _BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 
@@ -65,7 +65,7 @@ class EpochReporter(keras.callbacks.Callback):
     trial that has reached its goal ends as completed.
 
     Args:
-        request: The trial.
+        trial: The trial.
         order: Tells the gradients of each epoch.
         clock: Tells the training seconds.
         report: Told every epoch; returns False to stop the trial.
@@ -73,13 +73,13 @@ class EpochReporter(keras.callbacks.Callback):
 
     def __init__(
         self,
-        request: TrialRequest,
+        trial: Trial,
         order: ExampleOrder,
         clock: TrainingClock,
         report: Callable[[EpochReport], bool],
     ) -> None:
         super().__init__()
-        self._request = request
+        self._trial = trial
         self._order = order
         self._clock = clock
         self._report = report
@@ -98,22 +98,24 @@ class EpochReporter(keras.callbacks.Callback):
         keep_going = self._report(self._epoch_report(metrics))
         if self._has_reached_its_goal(metrics):
             self._stop(Status.COMPLETED, "")
-        elif not keep_going and self.epochs < self._request.epochs:
-            self._stop(Status.PRUNED, f"Stopped by the search after epoch {self.epochs} of {self._request.epochs}.")
+        elif not keep_going and self.epochs < self._trial.budget.epochs:
+            self._stop(
+                Status.PRUNED, f"Stopped by the search after epoch {self.epochs} of {self._trial.budget.epochs}."
+            )
 
     def _epoch_report(self, metrics: Mapping[str, float]) -> EpochReport:
-        updates = self._order.updates_after(self.epochs) // self._request.accumulation_steps
+        updates = self._order.updates_after(self.epochs) // self._trial.accumulation_steps
         return EpochReport(
-            trial_id=self._request.trial_id,
+            trial_id=self._trial.trial_id,
             epoch=self.epochs,
-            examples_seen=updates * self._request.batch_size,
+            examples_seen=updates * self._trial.batch_size,
             updates=updates,
             metrics=metrics,
             seconds=self._clock.seconds,
         )
 
     def _has_reached_its_goal(self, metrics: Mapping[str, float]) -> bool:
-        goal = self._request.goal
+        goal = self._trial.budget.goal
         if goal is None:
             return False
         self._reached = self._reached or goal.is_reached(metrics)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from tuning.loops.arrays import DataPlacement
 from tuning.loops.blocks import TrainBlock, block_shape
 from tuning.loops.clock import Clock
 from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
+from tuning.loops.keras_loop import is_distributed
+from tuning.loops.loop import Workbench
 from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program
+from tuning.loops.registry import DEVICE, XLA
 
 
 def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_compile: bool) -> FitPlan:
@@ -40,7 +46,36 @@ def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_comp
     settings = {"jit_compile": jit_compile or bool(model.jit_compile), "steps_per_execution": length}
     rows = block.padded(order.rows(0)[:length])
     timed = Block(lambda updates: block(rows, updates), min(length, order.updates_in(0)))
-    return FitPlan(model, arguments, "xla" if jit_compile else "device", settings=settings, block=timed)
+    return FitPlan(model, arguments, XLA if jit_compile else DEVICE, settings=settings, block=timed)
+
+
+class DeviceLoop:
+    """Blocks of updates on data that lie on the device."""
+
+    jit_compile = False
+
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
+        """Return what rules out that many updates run in one call on data that lie on the device."""
+        if model.run_eagerly:
+            return "it is compiled with run_eagerly=True"
+        if is_distributed(model):
+            return "it trains under a tf.distribute strategy"
+        for name in ("make_train_function", "make_test_function"):
+            if getattr(type(model), name) is not getattr(keras.Model, name):
+                return f"it overrides {name}"
+        if data.holds_text and (self.jit_compile or not data.on_cpu):
+            return "text can be given neither to XLA nor to a GPU"
+        return "" if data.fits_on_device else f"{data.nbytes} bytes of data are too many beside a model"
+
+    def plan(self, bench: Workbench) -> FitPlan:
+        """Return a `fit` whose steps are blocks."""
+        return device_plan(bench.program(), bench.order, bench.clock, jit_compile=self.jit_compile)
+
+
+class XlaLoop(DeviceLoop):
+    """The same blocks, each compiled whole by XLA."""
+
+    jit_compile = True
 
 
 class BlockSteps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,10 +11,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search_spaces.data import Arrays
-from tuning.loops.arrays import device_dtype
+from tuning.loops.arrays import DataPlacement, device_dtype
 from tuning.loops.clock import Clock
 from tuning.loops.fit_plan import FitPlan, install, own_function, placeholder_data
+from tuning.loops.loop import Workbench
 from tuning.loops.order import ExampleOrder
+from tuning.loops.registry import KERAS
 
 
 def keras_plan(
@@ -47,7 +49,19 @@ def keras_plan(
         **validation_arguments,
     }
     settings = {"jit_compile": bool(model.jit_compile), "steps_per_execution": int(model.steps_per_execution)}
-    return FitPlan(model, arguments, "keras", settings=settings)
+    return FitPlan(model, arguments, KERAS, settings=settings)
+
+
+class KerasLoop:
+    """Plain Keras; it trains whatever `fit` trains."""
+
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
+        """Return nothing: this is `fit` itself."""
+        return ""
+
+    def plan(self, bench: Workbench) -> FitPlan:
+        """Return plain `fit`."""
+        return bench.plain()
 
 
 def is_distributed(model: keras.Model) -> bool:

@@ -17,6 +17,7 @@ from tuning.loops.blocks import LEAST_UPDATES, TrainBlock, block_shape, seconds_
 from tuning.loops.clock import wait_for
 from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program
+from tuning.loops.registry import DEVICE, XLA
 
 _SHARE_OF_TRIAL = 0.03  # what a failed attempt may cost of the trial's predicted time; timing the blocks takes 0.02
 _LEAST_RATIO = 0.25  # the best that XLA is hoped to do to a step's time, before anything was measured
@@ -34,7 +35,7 @@ class LoopChoice:
     Args:
         signature: The model's, from `model_signature`.
         batch_size: Examples per update.
-        loop: "device" or "xla".
+        loop: DEVICE or XLA.
         updates: Optimizer updates of the trial that it was chosen for.
         seconds_per_update: Steady seconds of an update, by loop, where timed.
         compile_seconds: Seconds of tracing and compiling, by loop, where done.
@@ -53,7 +54,7 @@ class LoopChoice:
     def ratio(self) -> float | None:
         """Time of an update under XLA relative to the device loop; None if not both were timed."""
         times = self.seconds_per_update
-        return times["xla"] / times["device"] if {"xla", "device"} <= times.keys() else None
+        return times[XLA] / times[DEVICE] if {XLA, DEVICE} <= times.keys() else None
 
     @property
     def measurements(self) -> dict[str, float]:
@@ -66,7 +67,7 @@ class LoopChoice:
 
         A loop that was never timed against the other may lose in a much longer trial.
         """
-        return self.loop == "xla" or "xla" in self.compile_seconds or updates <= _REMEASURE_FACTOR * self.updates
+        return self.loop == XLA or XLA in self.compile_seconds or updates <= _REMEASURE_FACTOR * self.updates
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def forecast(
         known: Choices made for the same model.
     """
     choices = list(known)
-    compiled = [choice.compile_seconds["xla"] for choice in choices if "xla" in choice.compile_seconds]
+    compiled = [choice.compile_seconds[XLA] for choice in choices if XLA in choice.compile_seconds]
     compared = [choice for choice in choices if choice.ratio is not None]
     nearest = min(compared, key=lambda choice: abs(math.log2(choice.batch_size / batch_size)), default=None)
     overhead = operations * _OVERHEAD_SECONDS_PER_OPERATION / seconds_per_update
@@ -158,18 +159,18 @@ def choose_loop(
     Raises:
         CompilerTimeoutError: If XLA took longer than it could save; choose again with a new program.
     """
-    device = _Candidate(program, order, updates, "device")
+    device = _Candidate(program, order, updates, DEVICE)
     device.compile()
     why_not = _why_device(program, updates)
     if why_not:
-        return _choice(signature, order, updates, "device", [device], why_not)
+        return _choice(signature, order, updates, DEVICE, [device], why_not)
     device.time()
     hoped = forecast(program.facts.size, updates, device.seconds, order.batch_size, known)
     if not hoped.is_worth_trying:
-        return _choice(signature, order, updates, "device", [device], "compiling with XLA would not pay")
-    xla = _Candidate(program, order, updates, "xla")
+        return _choice(signature, order, updates, DEVICE, [device], "compiling with XLA would not pay")
+    xla = _Candidate(program, order, updates, XLA)
     if not xla.try_compiling(hoped):
-        return _choice(signature, order, updates, "device", [device, xla], "XLA cannot compile it")
+        return _choice(signature, order, updates, DEVICE, [device, xla], "XLA cannot compile it")
     xla.time()
     winner, loser = (xla, device) if xla.seconds < device.seconds else (device, xla)
     program.forget_block(order.batch_size, jit_compile=loser.jit_compile)
@@ -181,7 +182,7 @@ class _Candidate:
 
     def __init__(self, program: Program, order: ExampleOrder, updates: int, loop: str) -> None:
         self.loop = loop
-        self.jit_compile = loop == "xla"
+        self.jit_compile = loop == XLA
         self.seconds = float("nan")
         self._program = program
         self._order = order

@@ -12,7 +12,7 @@ import numpy as np
 
 from tuning.loops.failures import status_of_error
 from tuning.loops.keras_private import LightSeed, restart_automatic_names
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Status, Trial
 
 LEARNING_RATE_NAMES = ("learning_rate", "lr")
 """The entries of `hp` that a build function may read the learning rate from."""
@@ -86,23 +86,23 @@ class ModelBuilder:
         """Set the dtype policy that held when this was created."""
         keras.config.set_dtype_policy(self._dtype_policy)
 
-    def build_for(self, request: TrialRequest) -> keras.Model:
+    def build_for(self, trial: Trial) -> keras.Model:
         """The model of one trial, with its learning rate set.
 
         Raises:
             ModelError: As `build`, or if a learning rate is asked of a model that follows a schedule.
         """
         hp = keras_tuner.HyperParameters()
-        hp.values = {**request.hyperparameters, "batch_size": request.batch_size}
-        if request.learning_rate is not None:
-            hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, request.learning_rate))
-        model = self.build(hp, request.seed)
-        if request.learning_rate is not None and declared_learning_rate(hp) is None:
-            set_learning_rate(model, request.learning_rate)
-        if request.betas_at is not None:
-            scale_decay_constants(unwrapped_optimizer(model), request.batch_size / request.betas_at)
-        if request.accumulation_steps > 1:
-            accumulate_gradients(model, request.accumulation_steps)
+        hp.values = {**dict(trial.hyperparameters), "batch_size": trial.batch_size}
+        if trial.learning_rate is not None:
+            hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, trial.learning_rate))
+        model = self.build(hp, trial.seed)
+        if trial.learning_rate is not None and declared_learning_rate(hp) is None:
+            set_learning_rate(model, trial.learning_rate)
+        if (betas_at := trial.instructions.betas_at) is not None:
+            scale_decay_constants(unwrapped_optimizer(model), trial.batch_size / betas_at)
+        if trial.accumulation_steps > 1:
+            accumulate_gradients(model, trial.accumulation_steps)
         return model
 
     def _begin(self) -> None:

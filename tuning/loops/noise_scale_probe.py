@@ -9,12 +9,14 @@ import keras
 import numpy as np
 
 from search_spaces.data import Arrays
+from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.noise_scale import FrozenGradients
 from tuning.loops.order import ExampleOrder
+from tuning.loops.registry import KERAS
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
-from tuning.trial import TrialRequest
+from tuning.trial import Budget, Instructions, Trial
 
 FRACTIONS = (0.0, 0.25, 0.5, 1.0)
 
@@ -113,7 +115,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
             self._new.append(found.value)
 
 
-MakePlan = Callable[[TrialRequest, ExampleOrder], FitPlan]
+MakePlan = Callable[[Trial, ExampleOrder], FitPlan]
 
 
 def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: NoiseScaleRequest) -> NoiseScales:
@@ -129,15 +131,12 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     """
     order = ExampleOrder(arrays.n_train, request.batch_size, request.seed)
     epochs = -(-request.updates // order.least_updates)
-    training = TrialRequest(
-        request.trial_id,
-        request.batch_size,
+    training = Trial(
+        Setting(request.batch_size, request.learning_rate, as_pairs(request.hyperparameters)),
         seed=request.seed,
-        epochs=epochs,
-        learning_rate=request.learning_rate,
-        hyperparameters=request.hyperparameters,
-        loop="keras",
-        evaluation_batch_size=request.evaluation_batch_size,
+        budget=Budget(epochs),
+        trial_id=request.trial_id,
+        instructions=Instructions(KERAS, request.evaluation_batch_size),
     )
     plan = make_plan(training, order)
     if not plan.model.built:

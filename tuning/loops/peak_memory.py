@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from search_spaces.space import Setting, as_pairs
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.order import ExampleOrder
 from tuning.messages import MemoryProbe, MemoryProbeRequest
-from tuning.trial import TrialRequest
+from tuning.trial import Budget, Instructions, Trial
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -61,7 +62,7 @@ def _resident_peak_bytes() -> int:
     return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
 
-MakePlan = Callable[[TrialRequest, ExampleOrder], FitPlan]
+MakePlan = Callable[[Trial, ExampleOrder], FitPlan]
 
 _BATCHES_AHEAD = 16  # more than an input pipeline ever holds ready
 _LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
@@ -85,14 +86,12 @@ def probe_memory(make_plan: MakePlan, n_train: int, request: MemoryProbeRequest)
     size = request.batch_size
     order = ExampleOrder(min(n_train, _BATCHES_AHEAD * size), size, seed=0)
     epochs = -(-request.updates // order.least_updates)
-    training = TrialRequest(
-        request.trial_id,
-        size,
+    training = Trial(
+        Setting(size, None, as_pairs(request.hyperparameters)),
         seed=0,
-        epochs=epochs,
-        hyperparameters=request.hyperparameters,
-        loop=request.loop,
-        evaluation_batch_size=request.evaluation_batch_size,
+        budget=Budget(epochs),
+        trial_id=request.trial_id,
+        instructions=Instructions(request.loop, request.evaluation_batch_size),
     )
     plan = make_plan(training, order)
     meter = MemoryMeter()

@@ -2,39 +2,75 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 
-from search_spaces.data import leaves
 from tuning.loops.arrays import DataPlacement, TrainingArrays
 from tuning.loops.blocks import UnsupportedModelError
 from tuning.loops.clock import Clock
-from tuning.loops.device_loop import device_plan
 from tuning.loops.fit_plan import FitPlan
-from tuning.loops.keras_loop import EpochPipeline, is_distributed
+from tuning.loops.keras_loop import EpochPipeline
+from tuning.loops.loop import Loop, Workbench
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop
 from tuning.loops.model_builder import ModelBuilder
 from tuning.loops.order import ExampleOrder
 from tuning.loops.pipeline_plan import PipelinePlans
 from tuning.loops.program import Program
+from tuning.loops.registry import AUTO, DEVICE, KERAS, XLA, loop_named
 from tuning.loops.signature import model_signature
-from tuning.trial import TrialRequest
-
-LOOPS = ("auto", "keras", "device", "xla")
+from tuning.trial import Trial
 
 
 @dataclass(frozen=True)
 class _Lent:
-    """A program in use, the signature it was asked for by, and that of its model just before the training."""
+    """A program in use, the signature it was asked for by, and that of its model once the training was planned."""
 
     program: Program
     signature: str
-    before_training: str
-    request: TrialRequest
+    trial: Trial
+    before_training: str = ""
+
+
+class _Loan:
+    """Lends a program to one plan, once, and remembers what was lent."""
+
+    def __init__(self, planner: Planner, model: keras.Model, trial: Trial) -> None:
+        self.trial = trial
+        self.lent: _Lent | None = None
+        self._planner, self._model = planner, model
+
+    @functools.cached_property
+    def signature(self) -> str:
+        """The signature of the model as it was built."""
+        return self._planner._signature(self._model, self.trial)
+
+    def program(self) -> Program:
+        """Return the program of the trial.
+
+        Raises:
+            UnsupportedModelError: If such a model has turned out before to run in no block.
+        """
+        if self.lent is None:
+            if (reason := self._planner._unsupported.get(self.signature)) is not None:
+                raise UnsupportedModelError(reason)
+            self.replace(self._planner._program(self._model, self.signature, self.trial))
+        assert self.lent is not None
+        return self.lent.program
+
+    def replace(self, program: Program) -> None:
+        """Lend another program."""
+        self.lent = _Lent(program, self.signature, self.trial)
+
+    def is_unsupported(self, reason: str) -> None:
+        """Remember that such a model runs in no block."""
+        if self.lent is not None:
+            self._planner._unsupported[self.signature] = reason
 
 
 class Planner:
@@ -56,40 +92,31 @@ class Planner:
         self._unsupported: dict[str, str] = {}
         self._lent: _Lent | None = None
 
-    @property
-    def loop_choices(self) -> tuple[LoopChoice, ...]:
-        """Every choice made or learnt so far."""
-        return tuple(self._choices.values())
-
-    def learn(self, choices: Iterable[LoopChoice]) -> None:
-        """Take over choices that another worker made."""
-        self._choices.update({(choice.signature, choice.batch_size): choice for choice in choices})
-
-    def plan(self, request: TrialRequest, order: ExampleOrder, clock: Clock) -> FitPlan:
-        """The model of a trial in its initial state, and how to train it.
+    def plan(self, trial: Trial, order: ExampleOrder, clock: Clock, callbacks: Sequence[Any] = ()) -> FitPlan:
+        """Return the model of a trial in its initial state, and how to train it.
 
         Args:
-            request: The trial.
+            trial: The trial.
             order: Its examples.
             clock: Told every execution of the train function.
+            callbacks: The user's.
 
         Raises:
             ValueError: If the loop is unknown, or the one asked for cannot train this model.
         """
-        if request.loop not in LOOPS:
-            raise ValueError(f"loop must be one of {', '.join(LOOPS)}; got {request.loop!r}.")
-        model = self._builder.build_for(request)
-        if request.loop == "keras":
-            return self._pipelines.plain(model, order, request.evaluation_batch_size, clock)
+        asked = trial.instructions.loop
+        loop = loop_named(DEVICE if asked == AUTO else asked)
+        model = self._builder.build_for(trial)
         try:
-            self._check_supported(model, request.loop)
-            return self._device_plan(model, request, order, clock)
+            if reason := loop.can_train(model, self._placement, callbacks):
+                raise UnsupportedModelError(reason)
+            return self._plan(None if asked == AUTO else loop, model, trial, order, clock)
         except UnsupportedModelError as error:
-            if request.loop != "auto":
+            if asked != AUTO:
                 raise ValueError(
-                    f"The {request.loop} loop cannot train this: {error}. Use the keras loop, or auto."
+                    f"The {asked} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}."
                 ) from error
-            return self._fallback_plan(request, order, clock, str(error))
+            return self._fallback_plan(trial, order, clock, str(error))
 
     def input_pipeline(self, order: ExampleOrder) -> EpochPipeline:
         """The pipeline of the keras loop."""
@@ -100,7 +127,7 @@ class Planner:
         lent, self._lent = self._lent, None
         if lent is None or not lent.program.reusable:
             return
-        if self._signature(lent.program.model, lent.request) == lent.before_training:
+        if self._signature(lent.program.model, lent.trial) == lent.before_training:
             self._programs.keep(lent.signature, lent.program)
 
     def clear(self) -> None:
@@ -108,74 +135,65 @@ class Planner:
         self._lent = None
         self._programs.clear()
 
-    def _check_supported(self, model: keras.Model, loop: str) -> None:
-        if model.run_eagerly:
-            raise UnsupportedModelError("it is compiled with run_eagerly=True")
-        if is_distributed(model):
-            raise UnsupportedModelError("it trains under a tf.distribute strategy")
-        for name in ("make_train_function", "make_test_function"):
-            if getattr(type(model), name) is not getattr(keras.Model, name):
-                raise UnsupportedModelError(f"it overrides {name}")
-        texts = any(leaf.dtype.kind in "SUO" for leaf in leaves((self._arrays.train, self._arrays.validation)))
-        if texts and (loop == "xla" or not self._placement.on_cpu):
-            raise UnsupportedModelError("text can be given neither to XLA nor to a GPU")
-        if not self._placement.fits_on_device:
-            raise UnsupportedModelError(f"{self._arrays.nbytes} bytes of data are too many beside a model")
-
-    def _device_plan(self, model: keras.Model, request: TrialRequest, order: ExampleOrder, clock: Clock) -> FitPlan:
-        begin = time.perf_counter()
-        signature = self._signature(model, request)
-        if signature in self._unsupported:
-            raise UnsupportedModelError(self._unsupported[signature])
-        program = self._program(model, signature, request)
+    def _plan(self, loop: Loop | None, model: keras.Model, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Return the plan of a loop; of the faster of those that use a program, if none is given."""
+        begin, measured, loan = time.perf_counter(), dict[str, float](), _Loan(self, model, trial)
         try:
-            program, loop, measured = self._loop(program, signature, request, order)
-            plan = device_plan(program, order, clock, jit_compile=loop == "xla")
+            if loop is None:
+                choice = self._choose(loan, order)
+                loop, measured = loop_named(choice.loop), choice.measurements
+            evaluation = trial.instructions.evaluation_batch_size
+            plain = functools.partial(self._pipelines.plain, model, order, evaluation, clock)
+            plan = loop.plan(Workbench(trial, model, order, clock, program=loan.program, plain=plain))
         except UnsupportedModelError as error:
-            self._unsupported[signature] = str(error)
+            loan.is_unsupported(str(error))
             raise
-        self._lent = _Lent(program, signature, self._signature(program.model, request), request)
+        if loan.lent is None:
+            return plan
+        traced = self._signature(loan.lent.program.model, trial)  # planning has made variables
+        self._lent = replace(loan.lent, before_training=traced)
         return replace(
             plan,
             compile_seconds=time.perf_counter() - begin,
-            settings={**plan.settings, "model_signature": signature},
+            settings={**plan.settings, "model_signature": loan.lent.signature},
             measurements=measured,
         )
 
-    def _program(self, model: keras.Model, signature: str, request: TrialRequest) -> Program:
+    def _program(self, model: keras.Model, signature: str, trial: Trial) -> Program:
         kept = self._programs.take(signature)
         if kept is not None and kept.adopt(model):
             return kept
-        return Program(model, self._placement.on_device, request.evaluation_batch_size)
+        return Program(model, self._placement.on_device, trial.instructions.evaluation_batch_size)
 
-    def _loop(
-        self, program: Program, signature: str, request: TrialRequest, order: ExampleOrder
-    ) -> tuple[Program, str, dict[str, float]]:
-        """The program to train with, the loop, and what choosing it measured."""
-        if request.loop != "auto":
-            return program, request.loop, {}
-        choice = self._choices.get((signature, request.batch_size))
-        updates = request.trainings * order.updates_after(request.epochs)
+    def _choose(self, loan: _Loan, order: ExampleOrder) -> LoopChoice:
+        """Return the choice of a loop, which earlier trials may have made."""
+        program, trial, signature = loan.program(), loan.trial, loan.signature
+        choice = self._choices.get((signature, trial.batch_size))
+        updates = trial.instructions.trainings * order.updates_after(trial.budget.epochs)
         if choice is None or not choice.serves(updates):
-            known = [other for other in self.loop_choices if other.signature == signature]
+            known = [other for other in self._choices.values() if other.signature == signature]
             try:
                 choice = choose_loop(program, signature, order, updates, known)
             except CompilerTimeoutError as error:  # that program is still the compiler's
-                program = self._program(self._builder.build_for(request), signature, request)
-                choice = LoopChoice(
-                    signature, order.batch_size, "device", updates, {}, {"xla": error.seconds}, str(error)
-                )
-            self._choices[signature, request.batch_size] = choice
-        return program, choice.loop, choice.measurements
+                loan.replace(self._program(self._builder.build_for(trial), signature, trial))
+                choice = LoopChoice(signature, order.batch_size, DEVICE, updates, {}, {XLA: error.seconds}, str(error))
+            self._choices[signature, trial.batch_size] = choice
+        return choice
 
-    def _fallback_plan(self, request: TrialRequest, order: ExampleOrder, clock: Clock, reason: str) -> FitPlan:
+    def _fallback_plan(self, trial: Trial, order: ExampleOrder, clock: Clock, reason: str) -> FitPlan:
         plan = self._pipelines.fallback(
-            lambda: self._builder.build_for(request), order, request.epochs, request.evaluation_batch_size, clock
+            lambda: self._builder.build_for(trial),
+            order,
+            trial.budget.epochs,
+            trial.instructions.evaluation_batch_size,
+            clock,
         )
         return replace(plan, settings={**plan.settings, "loop_reason": reason})
 
-    def _signature(self, model: keras.Model, request: TrialRequest) -> str:
-        return model_signature(model, request.hyperparameters, self._arrays, request.evaluation_batch_size)
+    def _signature(self, model: keras.Model, trial: Trial) -> str:
+        return model_signature(
+            model, dict(trial.hyperparameters), self._arrays, trial.instructions.evaluation_batch_size
+        )
 
 
 _MOST_PROGRAMS = 8

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import gc
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from search_spaces.data import Data
+from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays, as_keras_sees_them, read_fit_options
 from tuning.loops.callbacks import EpochReporter, copies_for_trial, hooks_batches
 from tuning.loops.clock import TrainingClock
@@ -19,7 +21,6 @@ from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.keras_private import CustomGradients
-from tuning.loops.loop_choice import LoopChoice
 from tuning.loops.model_builder import ModelBuilder, ModelError, decay_constants, unwrapped_optimizer
 from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.order import ExampleOrder
@@ -36,7 +37,7 @@ from tuning.messages import (
     Throughput,
     ThroughputRequest,
 )
-from tuning.trial import EpochReport, TrialOutcome, TrialRequest
+from tuning.trial import Budget, EpochReport, Instructions, Trial, TrialOutcome
 
 _TRIALS_PER_COLLECTION = 10
 
@@ -52,6 +53,7 @@ class TrainingSession:
         data: What every trial trains and validates on.
         callbacks: The user's Keras callbacks, deep-copied for every trial.
         fit_options: Further arguments of Keras's `fit`, see `read_fit_options`.
+        weights_directory: Where the final weights of trials that keep them are saved; None to save none.
     """
 
     def __init__(
@@ -61,26 +63,15 @@ class TrainingSession:
         *,
         callbacks: Sequence[Any] = (),
         fit_options: Mapping[str, Any] | None = None,
+        weights_directory: Path | None = None,
     ) -> None:
+        self._weights_directory = weights_directory
         self._builder = ModelBuilder(hypermodel)
         self._data = data
         self._callbacks = tuple(callbacks)
         self._fit_options = fit_options
-        self._learnt: tuple[LoopChoice, ...] = ()
         self._trials = 0
         self._gradients = CustomGradients()
-
-    @property
-    def loop_choices(self) -> tuple[LoopChoice, ...]:
-        """The loops chosen so far, small and picklable, for the `learn` of another worker's session."""
-        planner = self.__dict__.get("_planner")
-        return planner.loop_choices if planner else self._learnt
-
-    def learn(self, choices: Iterable[LoopChoice]) -> None:
-        """Take over the loops that other workers of the study chose, so that nothing is timed or compiled twice."""
-        self._learnt = (*self.loop_choices, *choices)
-        if "_planner" in self.__dict__:
-            self._planner.learn(self._learnt)
 
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
         """What the build function builds, or a failed outcome that says why it builds nothing usable."""
@@ -91,21 +82,21 @@ class TrainingSession:
         finally:
             self._builder.restore_policy()
 
-    def train(self, request: TrialRequest, report: Callable[[EpochReport], bool]) -> TrialOutcome:
+    def train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         """Train one trial.
 
         Never raises for a failure of the trial, which is told by the outcome; KeyboardInterrupt and SystemExit pass.
 
         Args:
-            request: The trial.
+            trial: The trial.
             report: Told every epoch; returns False to stop the trial, which then ends as pruned.
         """
         try:
-            return self._train(request, report)
+            return self._train(trial, report)
         except Exception as error:
             if "_planner" in self.__dict__:
                 self._planner.clear()
-            return _failed(request.trial_id, error)
+            return _failed(trial.trial_id, error)
         finally:
             self._clean_up()
 
@@ -126,18 +117,16 @@ class TrainingSession:
         finally:
             self._clean_up()
 
-    def _plan_unwatched(self, request: TrialRequest, order: ExampleOrder) -> FitPlan:
-        return self._planner.plan(request, order, TrainingClock(counts_gaps=True))
+    def _plan_unwatched(self, trial: Trial, order: ExampleOrder) -> FitPlan:
+        return self._planner.plan(trial, order, TrainingClock(counts_gaps=True))
 
     def _probe_throughput(self, request: ThroughputRequest) -> Throughput:
-        training = TrialRequest(
-            request.trial_id,
-            request.batch_size,
+        training = Trial(
+            Setting(request.batch_size, None, as_pairs(request.hyperparameters)),
             seed=0,
-            epochs=request.epochs,
-            hyperparameters=request.hyperparameters,
-            loop=request.loop,
-            evaluation_batch_size=request.evaluation_batch_size,
+            budget=Budget(request.epochs),
+            trial_id=request.trial_id,
+            instructions=Instructions(request.loop, request.evaluation_batch_size),
         )
         found = self.measure_throughput(training, chunks=request.chunks, chunk_seconds=request.chunk_seconds)
         if found.loop != "keras":
@@ -145,16 +134,13 @@ class TrainingSession:
         order = ExampleOrder(self._data.n_train, request.batch_size, training.seed)
         return replace(found, input_seconds_per_update=input_seconds(self._planner.input_pipeline(order)))
 
-    def measure_throughput(
-        self, request: TrialRequest, loop: str | None = None, *, chunks: int = 5, chunk_seconds: float = 0.3
-    ) -> Throughput:
+    def measure_throughput(self, trial: Trial, *, chunks: int = 5, chunk_seconds: float = 0.3) -> Throughput:
         """Steady seconds of one optimizer update: the median of timed chunks after a warm-up, without validation.
 
         Plain `fit` (the loop "keras") includes Keras's bookkeeping between steps, so that it is what a user gets.
 
         Args:
-            request: The model, batch size and seed; its epochs bound what choosing a loop may cost.
-            loop: Another loop than the request's.
+            trial: The model, batch size and seed; its epochs bound what choosing a loop may cost.
             chunks: How many to time.
             chunk_seconds: The least duration of one.
 
@@ -162,10 +148,10 @@ class TrainingSession:
             Exception: Whatever building or training raises; see `status_of_error`.
         """
         planner = self._planner
-        order = ExampleOrder(self._data.n_train, request.batch_size, request.seed)
+        order = ExampleOrder(self._data.n_train, trial.batch_size, trial.seed)
         clock = ChunkClock(chunks, chunk_seconds)
         try:
-            plan = planner.plan(replace(request, loop=loop or request.loop), order, clock)
+            plan = planner.plan(trial, order, clock)
             seconds = measure(plan, clock)
             planner.finish()
         except Exception:
@@ -173,21 +159,30 @@ class TrainingSession:
             raise
         finally:
             self._clean_up()
-        return Throughput(request.trial_id, request.batch_size, plan.loop, seconds)
+        return Throughput(trial.trial_id, trial.batch_size, plan.loop, seconds)
 
-    def _train(self, request: TrialRequest, report: Callable[[EpochReport], bool]) -> TrialOutcome:
+    def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         planner = self._planner
-        order = ExampleOrder(self._data.n_train, request.micro_batch_size or request.batch_size, request.seed)
-        callbacks = copies_for_trial(self._callbacks, request.trial_id)
+        order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
+        callbacks = copies_for_trial(self._callbacks, trial.trial_id)
         memory = MemoryMeter()
         clock = TrainingClock(counts_gaps=not hooks_batches(callbacks))
-        plan = planner.plan(request, order, clock)
-        reporter = EpochReporter(request, order, clock, report)
-        plan.model.fit(**plan.arguments, epochs=request.epochs, callbacks=[*callbacks, reporter], verbose=0)
-        outcome = _outcome(request, plan, clock, reporter, memory.peak_bytes())
-        _save_weights(plan.model, request.weights_path)
+        plan = planner.plan(trial, order, clock, callbacks)
+        reporter = EpochReporter(trial, order, clock, report)
+        plan.model.fit(**plan.arguments, epochs=trial.budget.epochs, callbacks=[*callbacks, reporter], verbose=0)
+        outcome = _outcome(trial, plan, clock, reporter, memory.peak_bytes())
+        self._save_weights(plan.model, trial)
         planner.finish()
         return outcome
+
+    def _save_weights(self, model: keras.Model, trial: Trial) -> None:
+        if self._weights_directory is None or not trial.instructions.keep_weights:
+            return
+        self._weights_directory.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            # keras 3.15.1 converts variables by np.array(variable), which numpy 2 deprecates
+            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+            model.save_weights(self._weights_directory / f"{trial.trial_id}.weights.h5")
 
     @functools.cached_property
     def _arrays(self) -> TrainingArrays:
@@ -195,9 +190,7 @@ class TrainingSession:
 
     @functools.cached_property
     def _planner(self) -> Planner:
-        planner = Planner(self._builder, self._arrays)
-        planner.learn(self._learnt)
-        return planner
+        return Planner(self._builder, self._arrays)
 
     def _clean_up(self) -> None:
         """After a trial: forget its policy, and now and then the models that only refer to each other."""
@@ -209,36 +202,28 @@ class TrainingSession:
 
 
 def _outcome(
-    request: TrialRequest, plan: FitPlan, clock: TrainingClock, reporter: EpochReporter, peak_memory_bytes: int
+    trial: Trial, plan: FitPlan, clock: TrainingClock, reporter: EpochReporter, peak_memory_bytes: int
 ) -> TrialOutcome:
     per_step = clock.seconds_per_update  # of one gradient
-    micro = request.micro_batch_size
+    micro = trial.instructions.micro_batch_size
     return TrialOutcome(
-        trial_id=request.trial_id,
+        trial_id=trial.trial_id,
         status=reporter.status,
         reason=reporter.reason,
         seconds=clock.seconds if per_step else None,
         compile_seconds=plan.compile_seconds + (clock.compile_seconds or 0.0),
-        examples_per_second=(micro or request.batch_size) / per_step if per_step else None,
+        examples_per_second=(micro or trial.batch_size) / per_step if per_step else None,
         peak_memory_bytes=peak_memory_bytes,
         loop=plan.loop,
         measurements=plan.measurements,
         settings={
             **plan.settings,
-            **(decay_constants(unwrapped_optimizer(plan.model)) if request.betas_at else {}),
+            **(decay_constants(unwrapped_optimizer(plan.model)) if trial.instructions.betas_at else {}),
             "epochs_trained": reporter.epochs,
             "intra_op_threads": intra_op_threads(),
             "micro_batch_size": micro,
         },
     )
-
-
-def _save_weights(model: keras.Model, path: str | None) -> None:
-    if path is not None:
-        with warnings.catch_warnings():
-            # keras 3.15.1 converts variables by np.array(variable), which numpy 2 deprecates
-            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-            model.save_weights(path)
 
 
 def _failed(trial_id: str, error: Exception) -> TrialOutcome:

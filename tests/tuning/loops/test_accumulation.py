@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from training_helpers import Recorder, assert_same_history, dense_model, make_data
+from training_helpers import Recorder, assert_same_history, dense_model, make_data, trial_of
 
 from tuning.loops.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Status
 
 
 def train(loop, **micro):
     recorder = Recorder()
     session = TrainingSession(dense_model, make_data())
-    request = TrialRequest("t", batch_size=20, seed=1, epochs=4, loop=loop, learning_rate=0.01, **micro)
+    request = trial_of("t", batch_size=20, seed=1, epochs=4, loop=loop, learning_rate=0.01, **micro)
     outcome = session.train(request, recorder)
     assert outcome.status is Status.COMPLETED, outcome
     return outcome, recorder
@@ -32,4 +32,4 @@ def test_micro_batches_take_the_updates_of_the_whole_batch(loop):
 
 def test_a_micro_batch_must_divide_the_batch():
     with pytest.raises(ValueError, match="must divide the batch size 20; got 6"):
-        TrialRequest("t", batch_size=20, seed=1, epochs=1, micro_batch_size=6)
+        trial_of("t", batch_size=20, seed=1, epochs=1, micro_batch_size=6)

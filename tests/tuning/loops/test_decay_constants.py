@@ -2,11 +2,11 @@
 
 import keras
 import pytest
-from training_helpers import Recorder, assert_same_history, dense_model, make_data
+from training_helpers import Recorder, assert_same_history, dense_model, make_data, trial_of
 
 from tuning.loops.model_builder import decay_constants, scale_decay_constants
 from tuning.loops.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Status
 
 
 def test_the_half_life_of_the_second_moment_is_constant_in_examples():
@@ -40,7 +40,7 @@ def test_a_built_optimizer_is_refused():
 
 def train(loop, batch_size, session=None, **changes):
     recorder = Recorder()
-    request = TrialRequest("t", batch_size, seed=0, epochs=3, loop=loop, **changes)
+    request = trial_of("t", batch_size, seed=0, epochs=3, loop=loop, **changes)
     outcome = (session or TrainingSession(dense_model, make_data())).train(request, recorder)
     assert outcome.status is Status.COMPLETED, outcome.reason
     return outcome, recorder.history

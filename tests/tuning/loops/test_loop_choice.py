@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from training_helpers import Recorder, dense_model, make_data
+from training_helpers import Recorder, dense_model, make_data, trial_of
 
 from tuning.loops.blocks import LEAST_UPDATES
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, XlaForecast, forecast, run_within
 from tuning.loops.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Status
 
 
 def choice(batch_size: int, **fields: object) -> LoopChoice:
@@ -53,10 +53,10 @@ def test_a_choice_serves_trainings_of_its_length_and_any_where_both_loops_were_t
 
 def trained(trainings: int) -> LoopChoice:
     session = TrainingSession(dense_model, make_data())
-    asked = TrialRequest("t", batch_size=10, seed=0, epochs=2, evaluation_batch_size=8, trainings=trainings)
+    asked = trial_of("t", batch_size=10, seed=0, epochs=2, evaluation_batch_size=8, trainings=trainings)
     outcome = session.train(asked, Recorder())
     assert outcome.status is Status.COMPLETED, outcome
-    (found,) = session.loop_choices
+    (found,) = session._planner._choices.values()
     return found
 
 

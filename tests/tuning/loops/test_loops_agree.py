@@ -5,11 +5,20 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from training_helpers import CLASSES, FEATURES, Recorder, assert_same_history, dense_model, make_data, plain_fit_history
+from training_helpers import (
+    CLASSES,
+    FEATURES,
+    Recorder,
+    assert_same_history,
+    dense_model,
+    make_data,
+    plain_fit_history,
+    trial_of,
+)
 
 from search_spaces.data import Data
 from tuning.loops.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Status
 
 layers = keras.layers
 
@@ -119,14 +128,18 @@ MODELS = {
 
 def request(loop, **changes):
     defaults = {"trial_id": "t", "batch_size": 7, "seed": 3, "epochs": 2, "evaluation_batch_size": 9}
-    return TrialRequest(**{**defaults, "loop": loop, **changes})
+    return trial_of(**{**defaults, "loop": loop, **changes})
+
+
+def with_loop(asked, loop):
+    return replace(asked, instructions=replace(asked.instructions, loop=loop))
 
 
 def history(session, asked):
     recorder = Recorder()
     outcome = session.train(asked, recorder)
     assert outcome.status is Status.COMPLETED, outcome.log_tail
-    assert outcome.loop == asked.loop
+    assert outcome.loop == asked.instructions.loop
     return recorder.history
 
 
@@ -144,11 +157,11 @@ def assert_agreement(build, data, asked, *, loops=("device", "xla"), **tolerance
     expected = reference(build, asked, data)
     for loop in loops:
         session = TrainingSession(build, data)
-        fresh = history(session, replace(asked, loop=loop))
+        fresh = history(session, with_loop(asked, loop))
         assert_same_history(fresh, expected, **{"rtol": 2e-5, "atol": 2e-6, **tolerance})
-        other = history(session, replace(asked, loop=loop, seed=asked.seed + 1))
+        other = history(session, replace(with_loop(asked, loop), seed=asked.seed + 1))
         assert other != fresh
-        assert history(session, replace(asked, loop=loop)) == fresh
+        assert history(session, with_loop(asked, loop)) == fresh
 
 
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)

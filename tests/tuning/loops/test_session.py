@@ -7,15 +7,24 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
-from training_helpers import FEATURES, Recorder, assert_same_history, dense_model, make_data, plain_fit_history
+from training_helpers import (
+    FEATURES,
+    Recorder,
+    assert_same_history,
+    dense_model,
+    make_data,
+    plain_fit_history,
+    trial_of,
+)
 
 from search_spaces.data import Data
 from tuning.loops.session import TrainingSession
-from tuning.trial import Goal, Status, TrialRequest
+from tuning.objective import Objective
+from tuning.trial import Goal, Status
 
 
 def request(**changes):
-    return TrialRequest(**{"trial_id": "t", "batch_size": 8, "seed": 0, "epochs": 3, "loop": "keras", **changes})
+    return trial_of(**{"trial_id": "t", "batch_size": 8, "seed": 0, "epochs": 3, "loop": "keras", **changes})
 
 
 def train(build, asked, *, data=None, stop_after=None, **options):
@@ -154,12 +163,12 @@ def test_a_report_that_returns_false_prunes_the_trial():
 
 
 def test_a_goal_that_is_reached_ends_the_trial_as_completed():
-    goal = Goal("loss", 1e9, maximize=False)
+    goal = Goal(Objective("loss", "min"), 1e9)
     outcome, recorder = train(dense_model, request(epochs=5, goal=goal))
     assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 1)
     outcome, recorder = train(dense_model, request(epochs=5, goal=replace(goal, least_epochs=3)), stop_after=3)
     assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 3)
-    outcome, recorder = train(dense_model, request(epochs=5, goal=Goal("val_accuracy", 1.1, maximize=True)))
+    outcome, recorder = train(dense_model, request(epochs=5, goal=Goal(Objective("val_accuracy", "max"), 1.1)))
     assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 5)
 
 
@@ -188,8 +197,8 @@ def test_callbacks_are_copied_for_each_trial_and_see_correct_epochs_and_logs(tmp
 
 
 def test_final_weights_are_saved(tmp_path):
-    path = tmp_path / "final.weights.h5"
-    outcome, recorder = train(dense_model, request(weights_path=str(path)))
+    path = tmp_path / "weights" / "t.weights.h5"
+    outcome, recorder = train(dense_model, request(keep_weights=True), weights_directory=path.parent)
     assert outcome.status is Status.COMPLETED, outcome.reason
     model = dense_model()
     model.optimizer.build(model.trainable_variables)  # the file holds its state too

@@ -6,12 +6,12 @@ import weakref
 import keras
 import pytest
 from tensorflow.python.framework import ops
-from training_helpers import CLASSES, FEATURES, dense_model, make_data
+from training_helpers import CLASSES, FEATURES, dense_model, make_data, trial_of
 
 from tuning.loops.keras_private import CustomGradients
 from tuning.loops.planner import ProgramCache
 from tuning.loops.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Status
 
 
 class Held:
@@ -36,7 +36,7 @@ def test_traced_gradients_are_forgotten_after_each_trial():
     session = TrainingSession(wide_model, make_data())
     before = registered()
     for index, loop in enumerate(("device", "keras", "device")):
-        request = TrialRequest(str(index), 10, index, 1, hyperparameters={"units": 3 + index}, loop=loop)
+        request = trial_of(str(index), 10, index, 1, hyperparameters={"units": 3 + index}, loop=loop)
         assert session.train(request, lambda _: True).status is Status.COMPLETED
     assert registered() == before
 
@@ -75,7 +75,7 @@ def test_programs_still_serve_after_their_gradients_were_forgotten(loop):
     histories = []
     for name in ("a", "b"):
         reports = []
-        outcome = session.train(TrialRequest(name, 10, 0, 2, loop=loop), lambda r, to=reports: to.append(r) or True)
+        outcome = session.train(trial_of(name, 10, 0, 2, loop=loop), lambda r, to=reports: to.append(r) or True)
         assert outcome.status is Status.COMPLETED, outcome.reason
         histories.append([report.metrics for report in reports])
     assert histories[0] == histories[1]

@@ -5,7 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from search_spaces.data import Data
+from search_spaces.space import Setting, as_pairs
 from tuning.loops.order import ExampleOrder
+from tuning.trial import Budget, Instructions, Trial
 
 N_TRAIN, N_VAL, FEATURES, CLASSES = 50, 22, 6, 3
 
@@ -32,6 +34,13 @@ def dense_model(optimizer="adam", **compile_arguments):
     return model
 
 
+def trial_of(trial_id="t", batch_size=8, seed=0, epochs=3, learning_rate=None, *, goal=None, **more):
+    """A trial from plain values; what is not told here are fields of its `Instructions`."""
+    setting = Setting(batch_size, learning_rate, as_pairs(more.pop("hyperparameters", {})))
+    instructions = Instructions(**more)
+    return Trial(setting, seed, budget=Budget(epochs, goal), trial_id=trial_id, instructions=instructions)
+
+
 def plain_fit_history(model, data, request):
     """What plain `fit` logs on the same order of examples, in full batches.
 
@@ -39,12 +48,15 @@ def plain_fit_history(model, data, request):
     finalising the optimizer, so that averaged weights do not belong there.
     """
     order = ExampleOrder(data.n_train, request.batch_size, request.seed)
-    rows = [order.rows(epoch) for epoch in range(request.epochs)]
-    validation = {"validation_data": data.validation, "validation_batch_size": request.evaluation_batch_size}
+    rows = [order.rows(epoch) for epoch in range(request.budget.epochs)]
+    validation = {
+        "validation_data": data.validation,
+        "validation_batch_size": request.instructions.evaluation_batch_size,
+    }
     if len({len(block) for block in rows}) == 1:
-        steps = {"steps_per_epoch": len(rows[0]), "epochs": request.epochs}
+        steps = {"steps_per_epoch": len(rows[0]), "epochs": request.budget.epochs}
         logs = model.fit(_batches(np.concatenate(rows), data), shuffle=False, verbose=0, **steps, **validation).history
-        return [{name: values[epoch] for name, values in logs.items()} for epoch in range(request.epochs)]
+        return [{name: values[epoch] for name, values in logs.items()} for epoch in range(request.budget.epochs)]
     history = []
     for epoch, block in enumerate(rows):
         only = {"initial_epoch": epoch, "epochs": epoch + 1}
