@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -25,9 +26,13 @@ BUILT_IN = {
 }
 """Ready-made workloads: name to `module:attribute`."""
 
+FILE_MODULE_PREFIX = "_batch_size_workload_"
+"""The beginning of the names of modules that are loaded from files: `tuning.py` must not replace the package `tuning`.
+No process but this one knows such a name, so what is defined there travels by value."""
+
 
 class WorkloadError(ValueError):
-    """A workload that cannot be loaded; the message is one line with the rule, the value and the way out."""
+    """The workload cannot be loaded; the message is one line with the rule, the value and the way out."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Description:
 
     Args:
         data: Where the data come from, how many there are, and what `--data` takes instead.
-        model: Its layers.
+        model: The model's layers.
         space: What a grid tries by default.
-        minutes: About how many a default `grid` or `bayes` takes on two CPU cores.
+        minutes: About how many minutes a default `grid` or `bayes` takes on two CPU cores.
     """
 
     data: str
@@ -52,15 +57,16 @@ class Workload:
     """What a study trains: a model, its data and its goal.
 
     Args:
-        name: Short name, part of the default study name.
+        name: The short name, part of the default study name.
         build: `build(hp)` or `build()` returning a compiled `keras.Model`, or a `keras_tuner.HyperModel`.
-        data: Called once, in the driver, for the arrays; None if `--data` must bring them.
-        objective: Name of the metric that decides, as Keras logs it; None for `val_accuracy`, else `val_loss`.
+        data: The function that returns the arrays, called once, in the driver; None if `--data` must bring them.
+        objective: The name of the metric that decides, as Keras logs it; None for `val_accuracy`, else `val_loss`.
         epochs: Passes over the training set per trial.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the learning rate follows; None for the model's own by the optimizer's rule.
         description: What `batch-size workloads` tells, for those that are built in.
-        read_file: Reads another data set of the same kind for `--data FILE`; an `.npz` archive by default.
+        read_file: The function that reads another data set of the same kind for `--data FILE`; by default an `.npz`
+            archive.
         build_for: The `build` for the data of such a file; None where `build` suits them all.
     """
 
@@ -82,7 +88,7 @@ class Workload:
             raise WorkloadError(f"epochs must be at least 1; got {self.epochs}.")
 
     def load_data(self) -> Data:
-        """The workload's arrays.
+        """Return the workload's arrays.
 
         Raises:
             WorkloadError: If it has none of its own.
@@ -95,7 +101,7 @@ class Workload:
         return self.data().checked()
 
     def with_data_file(self, path: str) -> Workload:
-        """The same workload on the data of a file, with no larger batch sizes than suit them.
+        """Return the same workload on the data of a file, with no larger batch sizes than suit them.
 
         Raises:
             DataError: If the file does not hold such data.
@@ -110,7 +116,7 @@ class Workload:
 
 
 def load_workload(text: str) -> Workload:
-    """Find a workload: a built-in name, `package.module:attribute`, or `path/file.py:attribute`.
+    """Return a workload: a built-in name, `package.module:attribute`, or `path/file.py:attribute`.
 
     The attribute may be a `Workload`, a `keras_tuner.HyperModel`, or a build function.
 
@@ -131,7 +137,7 @@ def load_workload(text: str) -> Workload:
 
 
 def as_workload(found: Any, *, name: str) -> Workload:
-    """A `Workload` as it is, or one around a HyperModel (an instance or its class) or a build function.
+    """Return a `Workload` as it is, or one around a HyperModel (an instance or its class) or a build function.
 
     Raises:
         WorkloadError: If `found` is none of these.
@@ -148,8 +154,7 @@ def as_workload(found: Any, *, name: str) -> Workload:
 
 
 def _load_module(name: str) -> ModuleType:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a console script, unlike `python -m`, does not look in the working directory
+    _search_last(Path.cwd())  # a console script, unlike `python -m`, does not look in the working directory
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -159,14 +164,21 @@ def _load_module(name: str) -> ModuleType:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise WorkloadError(f"The workload file must exist; got {path}. Check the path.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = FILE_MODULE_PREFIX + hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise WorkloadError(f"The workload file must be a Python file; got {path}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    _search_last(path.parent.resolve())
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         raise WorkloadError(f"{path} must run without error; got {type(error).__name__}: {error}.") from error
     return module
+
+
+def _search_last(directory: Path) -> None:
+    """Let what lies in a directory be imported, unless the standard library or a package has that name."""
+    if str(directory) not in sys.path:
+        sys.path.append(str(directory))

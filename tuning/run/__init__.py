@@ -1,1 +1,1 @@
-"""Layer 2: where a trial runs."""
+"""Where trials run: devices, the executors that use them, and what a worker process needs."""

@@ -1,31 +1,38 @@
-"""The devices of this machine, found without TensorFlow, so that the driver never takes a GPU."""
+"""The workers that this machine can have, chosen without TensorFlow, so that the driver never takes a GPU."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+"""The variables that set the CPU threads of NumPy and TensorFlow; each is read once, when they are imported."""
+
+_NVIDIA_SMI_TIMEOUT_S = 20.0  # a sound driver answers within 3 s even cold; a wedged one blocks it for ever
+
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The GPUs that a worker may be given, as `CUDA_VISIBLE_DEVICES` names them.
+    """Return the GPUs that a worker may be given, as `CUDA_VISIBLE_DEVICES` names them.
 
-    Respects a `CUDA_VISIBLE_DEVICES` that is already set; an empty one, or -1, means none.
+    A `CUDA_VISIBLE_DEVICES` that is already set is respected as CUDA reads it: what follows an entry that names no
+    GPU, such as -1, is hidden.
     """
     listed = environment.get("CUDA_VISIBLE_DEVICES")
-    if listed is not None:
-        names = [name.strip() for name in listed.split(",")]
-        return tuple(name for name in names if name and name != "-1")
-    return _gpus_of_driver()
+    if listed is None:
+        return tuple(line for line in ask_nvidia_smi("--query-gpu=index") if line.isdigit())
+    names = (name.strip() for name in listed.split(","))
+    return tuple(itertools.takewhile(lambda name: name and not name.startswith("-"), names))
 
 
 def device_names(workers: int | None, gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """One device per GPU, or `workers` shares of the CPU where there is none.
+    """Return the names of this machine's devices: one for each GPU, or shares of the CPU where there is none.
 
     Args:
         workers: How many to use; None for every GPU, or one CPU worker, whose timings no neighbour disturbs.
-        gpus: From `visible_gpus`.
+        gpus: The GPUs that may be used, from `visible_gpus`.
 
     Raises:
         ValueError: If there are fewer GPUs than workers.
@@ -42,42 +49,56 @@ def device_names(workers: int | None, gpus: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"gpu:{name}" for name in gpus[:workers])
 
 
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use, which containers and schedulers restrict."""
+    if hasattr(os, "sched_getaffinity"):  # Linux has it, macOS and Windows have not
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def share_of_threads(n_devices: int) -> int:
-    """The CPU threads of each of so many workers on the CPU: an equal share of the cores."""
-    return max(1, (os.cpu_count() or 1) // n_devices)
+    """Return the CPU threads of each of so many workers on this machine's CPU: an equal share of the usable cores."""
+    return max(1, usable_cores() // n_devices)
 
 
-def worker_environment(device: str, threads: int) -> dict[str, str]:
-    """The variables that place a worker on its device; they must be set before TensorFlow is imported.
+def worker_environment(device: str, threads: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables that place a worker on its device; they must be set before TensorFlow is imported.
 
     Args:
-        device: From `device_names`.
-        threads: CPU threads of a worker on the CPU; one on a GPU is left to TensorFlow.
+        device: A device's name, from `device_names`.
+        threads: The CPU threads of a worker on the CPU; those of one on a GPU are left to TensorFlow.
+        environment: The driver's variables.
     """
     kind, _, name = device.partition(":")
-    if kind == "gpu":
-        return {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    variables = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(variables, str(threads))}
+    if kind != "gpu":
+        return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    placed = {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    if "CUDA_VISIBLE_DEVICES" not in environment:
+        placed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's numbers, where CUDA's own order is by speed
+    return placed
 
 
-def gpu_free_bytes(name: str) -> tuple[int, ...]:
-    """The free memory of a GPU; empty where its driver does not tell."""
-    if shutil.which("nvidia-smi") is None:
+def ask_nvidia_smi(*query: str) -> tuple[str, ...]:
+    """Return the lines that `nvidia-smi` answers to a query, none if it is missing, fails or does not answer."""
+    command = ["nvidia-smi", *query, "--format=csv,noheader,nounits"]
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+        )
+    except OSError:
         return ()
-    told = subprocess.run(
-        ["nvidia-smi", f"--id={name}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return tuple(int(line) * 2**20 for line in told.stdout.split() if line.isdigit())
-
-
-def _gpus_of_driver() -> tuple[str, ...]:
-    if shutil.which("nvidia-smi") is None:
+    try:
+        answer, _ = process.communicate(timeout=_NVIDIA_SMI_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        _abandon(process)
         return ()
-    listing = subprocess.run(
-        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False
-    )
-    return tuple(line.strip() for line in listing.stdout.splitlines() if line.strip().isdigit())
+    return tuple(line.strip() for line in answer.splitlines()) if process.returncode == 0 else ()
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill a process without waiting long: one that a wedged driver holds in the kernel cannot even be killed."""
+    process.kill()
+    if process.stdout is not None:
+        process.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
+import logging
 import sys
+import tempfile
 import time
-from collections.abc import Collection
-from dataclasses import dataclass
-from multiprocessing import Pipe
+from collections import Counter
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import cloudpickle
-
-from tuning.loops.failures import status_of_exit
 from tuning.messages import Event, Request, ThroughputRequest
-from tuning.run import memory_limit
-from tuning.run.devices import share_of_threads, worker_environment
-from tuning.run.executor import WorkerSetup
-from tuning.run.memory_limit import count_kills, may_have_killed
-from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
-from tuning.worker import READY, STOP, Hello
+from tuning.run.data_files import write_data
+from tuning.run.devices import share_of_threads
+from tuning.run.executor import Device, DeviceError, WorkerSetup
+from tuning.run.payload import pickle_setup
+from tuning.run.process import WorkerProcess
+from tuning.run.wire import Hello, Refusal
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
-_TAIL_BYTES = 4000
-_GRACE_S = 5.0
+_IDLE_REQUESTS = 10
+"""A device's worker of one number of threads ends when so many requests in a row asked for others: an idle one holds
+about 0.4 GB, a new one takes seconds to start."""
 
 
 class _Place(NamedTuple):
@@ -37,202 +32,206 @@ class _Place(NamedTuple):
     threads: int
 
 
-@dataclass
-class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: Connection[Any, Any]
-    log_path: Path
-    request: Request | None = None
-    has_worked: bool = False
-    log_start: int = 0
-    kills_before: int | None = None
-
-
 class LocalExecutor:
     """Runs each device's requests in a process of its own, which outlives them and is replaced when it dies.
 
     Requests that ask a CPU for other threads than the setup's run in a second process, of which one at a time works.
+    The arrays and the workers' logs lie in a temporary folder until `close`. Linux ends a worker together with the
+    thread that started it, so the thread that submits must live as long as the executor.
 
     Args:
         setup: What every worker needs once.
-        devices: From `device_names`.
+        devices: The devices' names, from `device_names`.
     """
 
     def __init__(self, setup: WorkerSetup, devices: tuple[str, ...]) -> None:
-        self._setup = setup
-        self._devices = devices
+        self._names = devices
+        self._sharing = max(1, sum(name.startswith("cpu") for name in devices))
         self._threads = setup.threads or share_of_threads(len(devices))
-        self._workers: dict[_Place, _Worker] = {}
-        self._payload = _pickle(setup)
+        self._setup = setup
+        self._payload = pickle_setup(setup)
+        self._scratch = tempfile.TemporaryDirectory(prefix="batch-size-", ignore_cleanup_errors=True)
+        write_data(setup.data, self._directory / "data")
+        self._told: dict[str, Device] = {}
+        self._refused: dict[str, str] = {}
+        self._submitted: Counter[str] = Counter()
+        self._last_used: dict[_Place, int] = {}
         self._started = 0
-        setup.log_directory.mkdir(parents=True, exist_ok=True)
-        self.provide({None})  # at once, since each takes seconds to import TensorFlow
+        self._waiting: list[Event] = []
+        self._workers = {place: self._start(place) for place in map(self._place, devices)}
 
-    @property
-    def devices(self) -> tuple[str, ...]:
-        return self._devices
+    def devices(self) -> tuple[Device, ...]:
+        """Return the devices whose workers have told of them; see `Executor`."""
+        self._waiting += self._receive_all(0.0)  # told by the next `events`
+        if self._names and len(self._refused) == len(self._names):
+            raise DeviceError(" ".join(dict.fromkeys(self._refused.values())))
+        return tuple(self._told[name] for name in self._names if name in self._told)
 
-    def provide(self, threads: Collection[int | None]) -> None:
-        wanted = {self._place(device, number) for device in self._devices for number in threads}
-        for place in [place for place, worker in self._workers.items() if place not in wanted and not worker.request]:
-            self._discard(place)
-        for place in sorted(wanted - self._workers.keys()):
-            self._workers[place] = self._start(place)
-
-    def submit(self, request: Request, device: str) -> None:
-        if device not in self._devices:
-            raise ValueError(f"The device must be one of {', '.join(self._devices)}; got {device!r}.")
-        for place, worker in self._workers.items():
-            if place.device == device and worker.request is not None:
-                raise ValueError(f"{device} must be idle; it runs {worker.request.trial_id}. Wait for its outcome.")
-        worker = self._worker(self._place(device, _threads_of(request)))
-        worker.request, worker.has_worked = request, True
-        worker.log_start = worker.log_path.stat().st_size
-        worker.kills_before = count_kills()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            worker.connection.send(request)  # if it has just died, events() finds that out
+    def submit(self, request: Trial | Request, device: str) -> None:
+        """Start a request on an idle device; see `Executor`."""
+        self._check(device)
+        running = next((worker.request for worker in self._workers_of(device).values() if worker.request), None)
+        if running is not None:
+            raise ValueError(f"{device} must be idle; it runs {running.trial_id}. Wait for its outcome.")
+        place = self._place(device, _threads_of(request))
+        self._living(place).submit(request)
+        self._submitted[device] += 1
+        self._last_used[place] = self._submitted[device]
+        for other in self._workers_of(device):
+            if self._submitted[device] - self._last_used[other] >= _IDLE_REQUESTS:
+                self._discard(other)
 
     def events(self, timeout_s: float) -> list[Event]:
+        """Return what has happened since the last call; see `Executor`."""
         deadline = time.monotonic() + timeout_s
-        found: list[Event] = []
-        while not found:
-            busy = {worker.connection: place for place, worker in self._workers.items() if worker.request is not None}
-            ready = wait(list(busy), max(0.0, deadline - time.monotonic()))
-            for connection in ready:
-                assert isinstance(connection, Connection)
-                found += self._receive(busy[connection])
-            if not ready:
-                break
-        return found
+        before = self._changes()
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            return waiting
+        while True:
+            found = self._receive_all(max(0.0, deadline - time.monotonic()))
+            if found or self._changes() != before or time.monotonic() >= deadline:
+                return found
 
     def stop(self, trial_id: str) -> None:
+        """Ask a running trial to stop at its next epoch; see `Executor`."""
         for worker in self._workers.values():
             if worker.request is not None and worker.request.trial_id == trial_id:
-                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    worker.connection.send((STOP, trial_id))
+                worker.stop(trial_id)
 
-    def shutdown(self) -> None:
+    def renew(self, device: str) -> None:
+        """End a device's workers, whatever they do, and start a fresh one; see `Executor`."""
+        self._check(device)
+        for place in self._workers_of(device):
+            self._discard(place)
+        self._workers[self._place(device)] = self._start(self._place(device))
+
+    def close(self) -> None:
+        """End every worker and remove the arrays and the logs; see `Executor`."""
         for worker in self._workers.values():
-            if worker.request is not None:
-                worker.process.kill()
-            _dismiss(worker)
+            worker.dismiss()  # all of them first, so that they end side by side
         for worker in self._workers.values():
-            _end(worker.process)
+            worker.wait()
         self._workers.clear()
+        self._told.clear()
+        self._names = ()
+        self._scratch.cleanup()
 
     def process_id(self, device: str, threads: int | None = None) -> int | None:
-        """The process id of a device's worker with so many CPU threads, None while it has none."""
+        """Return the process id of a device's worker with so many CPU threads, None while it has none."""
         worker = self._workers.get(self._place(device, threads))
-        return None if worker is None else worker.process.pid
+        return None if worker is None else worker.process_id
 
-    def _place(self, device: str, threads: int | None) -> _Place:
+    @property
+    def _directory(self) -> Path:
+        return Path(self._scratch.name)
+
+    def _check(self, device: str) -> None:
+        usable = [name for name in self._names if name not in self._refused]
+        if device not in usable:
+            raise ValueError(f"The device must be one of {', '.join(usable) or 'none (closed)'}; got {device!r}.")
+
+    def _place(self, device: str, threads: int | None = None) -> _Place:
         is_cpu = device.startswith("cpu")
         return _Place(device, threads if threads is not None and is_cpu else self._threads)
 
-    def _worker(self, place: _Place) -> _Worker:
-        """One that lives."""
+    def _workers_of(self, device: str) -> dict[_Place, WorkerProcess]:
+        return {place: worker for place, worker in self._workers.items() if place.device == device}
+
+    def _living(self, place: _Place) -> WorkerProcess:
         worker = self._workers.get(place)
-        if worker is None or worker.process.poll() is not None:
+        if worker is None or not worker.lives:
             self._discard(place)
             worker = self._workers[place] = self._start(place)
         return worker
 
-    def _start(self, place: _Place) -> _Worker:
-        ours, theirs = Pipe()
+    def _start(self, place: _Place) -> WorkerProcess:
         self._started += 1
-        log_path = self._setup.log_directory / f"worker-{self._started}-{place.device.replace(':', '-')}.log"
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", f"from tuning.worker import main; main({theirs.fileno()})"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **worker_environment(*place)},
-            )
-        theirs.close()
-        hello = Hello(sys.path, self._payload, self._setup.data_directory, self._setup.memory_limit_bytes)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # found out by events(), with its log
-            ours.send(hello)
-        return _Worker(process, ours, log_path)
+        self._last_used[place] = self._submitted[place.device]
+        hello = Hello(
+            place.device,
+            import_path=[entry or str(Path.cwd()) for entry in sys.path],
+            payload=self._payload,
+            data_directory=self._directory / "data",
+            weights_directory=self._setup.weights_directory,
+            memory_limit_bytes=self._setup.memory_limit_bytes,
+            sharing=self._sharing,
+            holds_memory=self._setup.holds_memory,
+        )
+        log_path = self._directory / f"worker-{self._started}-{place.device.replace(':', '-')}.log"
+        return WorkerProcess(hello, place.threads, log_path)
+
+    def _changes(self) -> tuple[int, int]:
+        """Return how many devices have been told and refused, which change when a device joins or leaves."""
+        return len(self._told), len(self._refused)
+
+    def _receive_all(self, timeout_s: float) -> list[Event]:
+        """Receive one message of each worker that has one, of those that work or are the first on their device."""
+        expected = {
+            worker.connection: place
+            for place, worker in self._workers.items()
+            if worker.request is not None or place.device not in self._told
+        }
+        found: list[Event] = []
+        for connection in wait(list(expected), timeout_s):
+            assert isinstance(connection, Connection)
+            if expected[connection] in self._workers:  # or a refusal has just given up the whole device
+                found += self._receive(expected[connection])
+        return found
 
     def _receive(self, place: _Place) -> list[Event]:
         worker = self._workers[place]
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionResetError):
-            return [self._bury(place)]
-        if message == READY:
+            return self._bury(place)
+        if isinstance(message, Device):
+            self._told.setdefault(place.device, message)
             return []
+        if isinstance(message, Refusal):
+            return self._refuse(place, message.reason)
         if not isinstance(message, EpochReport):
             worker.request = None
-        if isinstance(message, TrialOutcome) and message.status is Status.OUT_OF_MEMORY:
-            self._discard(place)  # TensorFlow keeps what it allocated; only a new process starts clean
+        if isinstance(message, TrialOutcome) and self._has_spoilt(place, message):
+            self._discard(place)
         return [message]
 
-    def _bury(self, place: _Place) -> TrialOutcome:
+    def _has_spoilt(self, place: _Place, outcome: TrialOutcome) -> bool:
+        """Return whether a failure leaves its worker unfit for the next trial.
+
+        After running out of memory TensorFlow keeps what it allocated; after any failure a GPU's context may be dead.
+        """
+        device = self._told.get(place.device)
+        is_gpu = device is not None and device.is_gpu
+        return outcome.status is Status.OUT_OF_MEMORY or (is_gpu and outcome.status is Status.FAILED)
+
+    def _bury(self, place: _Place) -> list[Event]:
+        """Return what the death of a worker means; one that dies before it was asked anything cannot work there."""
         worker = self._workers[place]
-        assert worker.request is not None
-        exit_code = _end(worker.process)
-        tail = _tail(worker.log_path, worker.log_start)
-        status, reason = _explain(exit_code, tail, may_have_killed(worker.kills_before, count_kills()))
-        outcome = TrialOutcome(worker.request.trial_id, status, reason=reason, log_tail=tail, exit_code=exit_code)
+        outcome = worker.outcome_of_death()
+        if worker.request is None:
+            return self._refuse(place, f"{place.device} cannot be used. {outcome.reason}")
         self._discard(place)
-        return outcome
+        return [outcome]
+
+    def _refuse(self, place: _Place, reason: str) -> list[Event]:
+        """Give a device up that cannot work; what it was asked meanwhile is lost."""
+        logging.getLogger(__name__).warning(reason)
+        requests = [worker.request for worker in self._workers_of(place.device).values() if worker.request is not None]
+        self._told.pop(place.device, None)
+        self._refused[place.device] = reason
+        for other in self._workers_of(place.device):
+            self._discard(other)
+        return [TrialOutcome(request.trial_id, Status.LOST, reason=reason) for request in requests]
 
     def _discard(self, place: _Place) -> None:
         worker = self._workers.pop(place, None)
         if worker is not None:
-            _dismiss(worker)
-            _end(worker.process)
+            worker.dismiss()
+            worker.wait()
 
 
-def _threads_of(request: Request) -> int | None:
-    return request.threads if isinstance(request, (TrialRequest, ThroughputRequest)) else None
-
-
-def _pickle(setup: WorkerSetup) -> bytes:
-    """By value for what lives in the user's script, notebook or loose file, which a worker cannot import."""
-    for part in (setup.hypermodel, *setup.callbacks):
-        _register_by_value(part)
-    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), setup.fit_options))
-    return payload
-
-
-def _register_by_value(part: Any) -> None:
-    """Mark a loose top-level module, such as a workload file, to travel by value; packages are imported there."""
-    name = part.__module__ if hasattr(part, "__qualname__") else type(part).__module__
-    path = getattr(sys.modules.get(name), "__file__", None)
-    if path and name != "__main__" and "." not in name and not Path(path).is_relative_to(sys.prefix):
-        cloudpickle.register_pickle_by_value(sys.modules[name])
-
-
-def _explain(exit_code: int, tail: str, killer_was_at_work: bool) -> tuple[Status, str]:
-    if exit_code == memory_limit.EXIT_CODE:
-        return Status.OUT_OF_MEMORY, f"The {tail.splitlines()[-1] if tail else 'memory limit was exceeded'}."
-    if exit_code == -signal.SIGKILL and not killer_was_at_work:
-        return Status.FAILED, "The worker was killed by SIGKILL, which the system did not send for lack of memory."
-    status, reason = status_of_exit(exit_code, tail)
-    last = tail.splitlines()[-1] if tail else ""
-    return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
-
-
-def _dismiss(worker: _Worker) -> None:
-    """Have an idle worker end; one that may still be starting, which takes seconds, has nothing to put in order."""
-    if not worker.has_worked:
-        worker.process.kill()
-    worker.connection.close()
-
-
-def _end(process: subprocess.Popen[bytes]) -> int:
-    try:
-        return process.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _tail(path: Path, start: int) -> str:
-    with path.open("rb") as log:
-        log.seek(max(start, path.stat().st_size - _TAIL_BYTES))
-        return log.read().decode(errors="replace").strip()
+def _threads_of(request: Trial | Request) -> int | None:
+    if isinstance(request, Trial):
+        return request.instructions.threads
+    return request.threads if isinstance(request, ThroughputRequest) else None

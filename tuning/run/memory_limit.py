@@ -12,28 +12,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
-from tuning.run.devices import gpu_free_bytes
-
 EXIT_CODE = 86
-"""With which a worker ends when it exceeds its limit; no Python or TensorFlow death has it."""
+"""The exit code of a worker that exceeds its limit; no Python or TensorFlow death has it."""
 
 _POLL_S = 0.005
-
 
 _UNLIMITED = 2**60  # version 1 of control groups writes a number near 2**63 for "no limit"
 
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """Memory that training may use.
+    """The memory that a training may use.
 
     Args:
-        bytes: How much.
+        bytes: The number of bytes.
         source: Where the number comes from: "--memory-limit", "control group", "available memory" or "GPU".
     """
 
@@ -42,37 +39,39 @@ class MemoryLimit:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is kept on the very number that is measured, and no other program uses from it."""
+        """Whether the limit holds for the very number that is measured, and no other program uses any of it."""
         return self.source == "--memory-limit"
 
 
 def find_memory_limit(
-    device: str, asked_bytes: int | None = None, *, root: Path = Path("/"), available_bytes: int | None = None
+    asked_bytes: int | None = None,
+    *,
+    sharing: int = 1,
+    root: Path = Path("/"),
+    available_bytes: int | None = None,
 ) -> MemoryLimit:
-    """The memory that training on a device may use: what was asked for, or what there is if that is less.
+    """Return the memory that a training on this machine's CPU may use: what was asked for, or its share if less.
 
-    GPU: its free memory. CPU: the least of the memory available without swapping and of what the process's control
-    groups (versions 1 and 2) leave.
+    Workers on one CPU share equally the least of what is available without swapping and what the process's control
+    groups (versions 1 and 2) leave. What the user asks for is meant for each worker.
 
     Args:
-        device: A name such as "cpu:0" or "gpu:0".
-        asked_bytes: The user's limit, None for none.
-        root: Of the file system.
-        available_bytes: Available memory of the machine; None to ask the system.
+        asked_bytes: The user's limit for a worker, None for none.
+        sharing: The number of workers that share this machine's memory.
+        root: The root of the file system.
+        available_bytes: The available memory of the machine; None to ask the system.
 
     Raises:
         ValueError: If the user's limit is not positive.
     """
     if asked_bytes is not None and asked_bytes < 1:
-        raise ValueError(f"A memory limit must be positive; got {asked_bytes} bytes.")
-    kind, _, name = device.partition(":")
-    limits = [] if asked_bytes is None else [MemoryLimit(asked_bytes, "--memory-limit")]
-    if kind == "gpu":
-        limits += [MemoryLimit(free, "GPU") for free in gpu_free_bytes(name)]
-    else:
-        limits += [MemoryLimit(left, "control group") for left in _left_by_control_groups(root)]
-        available = psutil.virtual_memory().available if available_bytes is None else available_bytes
-        limits.append(MemoryLimit(available, "available memory"))
+        raise ValueError(f"A memory limit must be positive; got {asked_bytes} bytes. Give a size such as 3GiB.")
+    available = psutil.virtual_memory().available if available_bytes is None else available_bytes
+    shared = [MemoryLimit(left, "control group") for left in _left_by_control_groups(root)]
+    shared.append(MemoryLimit(available, "available memory"))
+    limits = [replace(limit, bytes=max(1, limit.bytes // sharing)) for limit in shared]
+    if asked_bytes is not None:
+        limits.insert(0, MemoryLimit(asked_bytes, "--memory-limit"))
     return min(limits, key=lambda limit: limit.bytes)
 
 
@@ -93,7 +92,7 @@ def parse_bytes(text: str) -> int:
 
 
 def _left_by_control_groups(root: Path) -> Iterator[int]:
-    """What each control group above this process leaves, where it sets a limit.
+    """Yield the bytes that each control group above this process leaves, where it sets a limit.
 
     Page cache that can be dropped is counted as used by a group but is free for the asking.
     """
@@ -145,23 +144,3 @@ def watch_memory(limit_bytes: int) -> None:
         os._exit(EXIT_CODE)
 
     threading.Thread(target=watch, daemon=True, name="memory limit").start()
-
-
-def count_kills(root: Path = Path("/")) -> int | None:
-    """Processes that Linux has killed for lack of memory, of the machine or of any control group, since it started.
-
-    None where the kernel does not tell (Linux before 4.13, other systems).
-
-    Args:
-        root: Of the file system.
-    """
-    try:
-        entries = dict(line.split() for line in (root / "proc/vmstat").read_text().splitlines())
-    except (OSError, ValueError):
-        return None
-    return int(entries["oom_kill"]) if "oom_kill" in entries else None
-
-
-def may_have_killed(before: int | None, now: int | None) -> bool:
-    """Whether a death by SIGKILL between two counts may be the killer's: one is unknown, or the later is more."""
-    return before is None or now is None or now > before

@@ -2,22 +2,46 @@ from pathlib import Path
 
 import pytest
 
-from tuning.run.devices import device_names, share_of_threads, visible_gpus, worker_environment
+from tuning.run import devices
+from tuning.run.devices import device_names, share_of_threads, usable_cores, visible_gpus, worker_environment
 
 
 @pytest.mark.parametrize(
-    ("listed", "expected"), [("", ()), ("-1", ()), ("0,2", ("0", "2")), ("GPU-abc, GPU-def", ("GPU-abc", "GPU-def"))]
+    ("listed", "expected"),
+    [
+        ("", ()),
+        ("-1", ()),
+        ("0,2", ("0", "2")),
+        ("0,-1,1", ("0",)),
+        ("1,,2", ("1",)),
+        ("GPU-abc, GPU-def", ("GPU-abc", "GPU-def")),
+    ],
 )
 def test_cuda_visible_devices_is_respected(listed: str, expected: tuple[str, ...]) -> None:
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": listed}) == expected
 
 
-def test_the_driver_s_tool_lists_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+def put_nvidia_smi(script: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = directory / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+
+
+def test_the_driver_s_tool_lists_the_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_nvidia_smi("printf '0\\n1\\n'", tmp_path, monkeypatch)
     assert visible_gpus({}) == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "script", ["echo 'NVIDIA-SMI has failed'", "echo 0; exit 9", "echo '[N/A]'", "printf '\\377\\n'", "exec sleep 60"]
+)
+def test_a_tool_that_answers_nonsense_or_hangs_lists_no_gpu(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_NVIDIA_SMI_TIMEOUT_S", 0.5)
+    put_nvidia_smi(script, tmp_path, monkeypatch)
+    assert visible_gpus({}) == ()
 
 
 def test_without_the_driver_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +65,21 @@ def test_a_gpu_worker_sees_only_its_own_gpu() -> None:
     assert worker_environment("gpu:GPU-abc", 4)["CUDA_VISIBLE_DEVICES"] == "GPU-abc"
 
 
+def test_a_gpu_is_numbered_as_nvidia_smi_does_unless_the_user_numbered_it() -> None:
+    assert worker_environment("gpu:1", 4, {})["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "CUDA_DEVICE_ORDER" not in worker_environment("gpu:1", 4, {"CUDA_VISIBLE_DEVICES": "1,0"})
+
+
+def test_the_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5, 7})
+    assert usable_cores() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert usable_cores() == 1
+
+
 def test_cpu_workers_divide_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     assert [share_of_threads(workers) for workers in (1, 2, 16)] == [8, 4, 1]
 
 

@@ -4,95 +4,135 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts import ExecutorContract, await_end
+from contracts import ExecutorContract, ProcessContract, await_device, await_end, outcome_of, trial_of
 
 from search_spaces import load_workload
 from tuning.messages import DescribeRequest, Throughput, ThroughputRequest
-from tuning.run.executor import Executor, WorkerSetup
+from tuning.run import local, process
+from tuning.run.executor import DeviceError, Executor, WorkerSetup
+from tuning.run.facts import cpu_model
 from tuning.run.local import LocalExecutor
-from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
-from tuning.worker import write_data
+from tuning.trial import Status, TrialOutcome
 
 
-def local_executor(directory: Path, build: Any = None, **changes: Any) -> LocalExecutor:
+def local_executor(build: Any = None, devices: tuple[str, ...] = ("cpu:0",), **changes: Any) -> LocalExecutor:
     workload = load_workload("digits")
-    write_data(workload.load_data(), directory / "data")
-    setup = WorkerSetup(build or workload.build, directory / "data", directory / "logs", **changes)
-    return LocalExecutor(setup, ("cpu:0",))
-
-
-def outcome_of(executor: Executor, request: TrialRequest) -> TrialOutcome:
-    executor.submit(request, "cpu:0")
-    found = await_end(executor, request.trial_id)[-1]
-    assert isinstance(found, TrialOutcome)
-    return found
+    return LocalExecutor(WorkerSetup(build or workload.build, workload.load_data(), **changes), devices)
 
 
 @pytest.fixture(scope="module")
-def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
-    executor = local_executor(tmp_path_factory.mktemp("local"))
-    yield executor
-    executor.shutdown()
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights")
 
 
-class TestLocalExecutor(ExecutorContract):
-    def test_a_busy_device_is_refused(self, executor: Executor) -> None:
-        executor.submit(TrialRequest("b", batch_size=64, seed=0, epochs=1), "cpu:0")
-        with pytest.raises(ValueError, match="must be idle; it runs b"):
-            executor.submit(TrialRequest("c", batch_size=64, seed=0, epochs=1), "cpu:0")
-        await_end(executor, "b")
+@pytest.fixture(scope="module")
+def executor(weights: Path) -> Iterator[LocalExecutor]:
+    with closing(local_executor(weights_directory=weights)) as executor:
+        yield executor
 
-    def test_a_trial_stops_when_asked(self, executor: Executor) -> None:
-        executor.submit(TrialRequest("s", batch_size=8, seed=0, epochs=500), "cpu:0")
-        while not any(isinstance(event, EpochReport) for event in executor.events(timeout_s=10.0)):
-            pass
-        executor.stop("s")
-        outcome = await_end(executor, "s")[-1]
-        assert isinstance(outcome, TrialOutcome)
-        assert outcome.status is Status.PRUNED
 
-    def test_a_killed_worker_is_one_trial_s_outcome_and_is_replaced(self, executor: LocalExecutor) -> None:
-        executor.submit(TrialRequest("k", batch_size=1, seed=0, epochs=500), "cpu:0")
-        executor.events(timeout_s=30.0)
+@pytest.fixture
+def make() -> Callable[[], Executor]:
+    return local_executor
+
+
+@pytest.fixture
+def kill(executor: LocalExecutor) -> Callable[[], None]:
+    def kill() -> None:
         process_id = executor.process_id("cpu:0")
         assert process_id is not None
         os.kill(process_id, signal.SIGKILL)
-        outcome = await_end(executor, "k")[-1]
-        assert isinstance(outcome, TrialOutcome)
-        assert outcome.status in (Status.OUT_OF_MEMORY, Status.FAILED)
-        assert "9" in outcome.reason or "kill" in outcome.reason.lower()
-        assert outcome_of(executor, TrialRequest("next", batch_size=64, seed=0, epochs=1)).status is Status.COMPLETED
+
+    return kill
+
+
+class TestLocalExecutor(ExecutorContract, ProcessContract):
+    def test_the_worker_tells_of_this_machine(self, executor: LocalExecutor) -> None:
+        device = await_device(executor)
+        assert device.kind == cpu_model()
+        assert device.node == os.uname().nodename
+        assert device.cores == device.threads == len(os.sched_getaffinity(0))
+
+    def test_a_worker_that_died_while_idle_is_replaced(self, executor: LocalExecutor, kill: Callable[[], None]) -> None:
+        assert outcome_of(executor, trial_of("before")).status is Status.COMPLETED
+        process_id = executor.process_id("cpu:0")
+        kill()
+        os.waitid(os.P_PID, process_id or 0, os.WEXITED | os.WNOWAIT)
+        assert outcome_of(executor, trial_of("after")).status is Status.COMPLETED
         assert executor.process_id("cpu:0") != process_id
 
 
-def test_threads_have_processes_of_their_own_one_of_which_works_at_a_time(tmp_path: Path) -> None:
-    executor = local_executor(tmp_path, threads=2)
-    try:
-        executor.provide({None, 1})
-        every, one = executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)
-        assert executor.process_id("cpu:0", threads=2) == every != one
+def test_two_workers_share_the_memory_and_the_threads_and_the_user_s_limit_is_for_each() -> None:
+    with closing(local_executor()) as alone, closing(local_executor(devices=("cpu:0", "cpu:1"))) as shared:
+        whole = await_device(alone).memory.bytes
+        while len(shared.devices()) < 2:
+            assert shared.events(timeout_s=30.0) == []
+        assert [device.name for device in shared.devices()] == ["cpu:0", "cpu:1"]
+        for device in shared.devices():
+            assert 0.3 * whole < device.memory.bytes < 0.6 * whole
+            assert device.threads == max(1, device.cores // 2)
+    with closing(local_executor(devices=("cpu:0", "cpu:1"), memory_limit_bytes=10**8)) as limited:
+        assert await_device(limited).memory.bytes == 10**8
+
+
+def test_the_scratch_folder_holds_the_data_and_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    executor = local_executor()
+    (scratch,) = tmp_path.iterdir()
+    assert sorted(path.name for path in scratch.iterdir()) == ["data", "worker-1-cpu-0.log"]
+    executor.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_cannot_start_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_START", "raise SystemExit('no interpreter today')")
+    with closing(local_executor()) as executor:
+        executor.events(timeout_s=30.0)
+        with pytest.raises(DeviceError, match=r"^cpu:0 cannot be used. .* exit code 1. no interpreter today$"):
+            executor.devices()
+        with pytest.raises(ValueError, match="device must be one of none"):
+            executor.submit(trial_of("t"), "cpu:0")
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_refused_and_what_was_asked_is_lost() -> None:
+    with closing(local_executor(devices=("gpu:0", "cpu:0"))) as executor:
+        executor.submit(trial_of("t"), "gpu:0")
+        outcome = await_end(executor, "t")[-1]
+        assert isinstance(outcome, TrialOutcome)
+        assert outcome.status is Status.LOST
+        assert "sees no GPU" in outcome.reason
+        assert [device.name for device in executor.devices()] == ["cpu:0"]
+
+
+def test_threads_have_processes_of_their_own_one_of_which_works_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_IDLE_REQUESTS", 3)
+    with closing(local_executor(threads=2)) as executor:
+        every = executor.process_id("cpu:0")
+        assert executor.process_id("cpu:0", threads=2) == every is not None
         executor.submit(ThroughputRequest("p", 64, chunks=1, chunk_seconds=0.01, threads=1), "cpu:0")
         with pytest.raises(ValueError, match="must be idle; it runs p"):
-            executor.submit(TrialRequest("t", batch_size=64, seed=0, epochs=1), "cpu:0")
+            executor.submit(trial_of("t"), "cpu:0")
         assert isinstance(await_end(executor, "p")[-1], Throughput)
-        trained = {n: outcome_of(executor, TrialRequest(f"t{n}", 64, 0, epochs=1, threads=n)) for n in (None, 1)}
+        trained = {n: outcome_of(executor, trial_of(f"t{n}", threads=n)) for n in (None, 1)}
         assert {n: outcome.settings["intra_op_threads"] for n, outcome in trained.items()} == {None: 2, 1: 1}
-        assert (executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)) == (every, one)
-        executor.provide({None})
+        one = executor.process_id("cpu:0", threads=1)
+        assert executor.process_id("cpu:0") == every != one
+        for n in range(2):
+            outcome_of(executor, trial_of(f"idle{n}"))
+        assert executor.process_id("cpu:0", threads=1) == one
+        outcome_of(executor, trial_of("idle2"))
         assert (executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)) == (every, None)
-        executor.submit(TrialRequest("killed", 64, 0, epochs=500, threads=1), "cpu:0")
-        again = executor.process_id("cpu:0", threads=1)
-        assert again is not None
-        os.kill(again, signal.SIGKILL)
-        assert isinstance(await_end(executor, "killed")[-1], TrialOutcome)
-        assert (executor.process_id("cpu:0"), executor.process_id("cpu:0", threads=1)) == (every, None)
-    finally:
-        executor.shutdown()
+        outcome_of(executor, trial_of("again", threads=1))
+        executor.renew("cpu:0")
+        assert executor.process_id("cpu:0") not in (None, every)
+        assert executor.process_id("cpu:0", threads=1) is None
     assert executor.process_id("cpu:0") is None
 
 
@@ -106,16 +146,13 @@ def wide_model() -> Any:
     return model
 
 
-def test_a_size_above_the_memory_limit_is_out_of_memory_and_a_smaller_one_trains(tmp_path: Path) -> None:
-    executor = local_executor(tmp_path, wide_model, memory_limit_bytes=3 * 2**30)
-    try:
-        fits = outcome_of(executor, TrialRequest("small", batch_size=100, seed=0, epochs=1, loop="keras"))
+def test_a_size_above_the_memory_limit_is_out_of_memory_and_a_smaller_one_trains() -> None:
+    with closing(local_executor(wide_model, memory_limit_bytes=3 * 2**30)) as executor:
+        fits = outcome_of(executor, trial_of("small", 100, learning_rate=None, loop="keras"))
         assert fits.status is Status.COMPLETED, fits
-        lost = outcome_of(executor, TrialRequest("large", batch_size=1437, seed=0, epochs=1, loop="keras"))
-        assert lost.status is Status.OUT_OF_MEMORY, lost
-        assert "exceeds the limit" in lost.reason
-    finally:
-        executor.shutdown()
+        failed = outcome_of(executor, trial_of("large", 1437, learning_rate=None, loop="keras"))
+        assert failed.status is Status.OUT_OF_MEMORY, failed
+        assert "exceeds the limit" in failed.reason
 
 
 def address_space_limit() -> Any:
@@ -133,28 +170,45 @@ def address_space_limit() -> Any:
     return Limit()
 
 
-def test_a_size_above_the_address_space_limit_is_out_of_memory(tmp_path: Path) -> None:
-    executor = local_executor(tmp_path, wide_model, callbacks=[address_space_limit()])
-    try:
-        fits = outcome_of(executor, TrialRequest("small", batch_size=16, seed=0, epochs=1, loop="keras"))
+def test_a_size_above_the_address_space_limit_is_out_of_memory_and_ends_its_worker() -> None:
+    with closing(local_executor(wide_model, callbacks=[address_space_limit()])) as executor:
+        fits = outcome_of(executor, trial_of("small", 100, learning_rate=None, loop="keras"))
         assert fits.status is Status.COMPLETED, fits
-        lost = outcome_of(executor, TrialRequest("large", batch_size=1437, seed=0, epochs=1, loop="keras"))
-        assert lost.status is Status.OUT_OF_MEMORY, lost
-    finally:
-        executor.shutdown()
+        failed = outcome_of(executor, trial_of("large", 1437, learning_rate=None, loop="keras"))
+        assert failed.status is Status.OUT_OF_MEMORY, failed
+        assert executor.process_id("cpu:0") is None
+
+
+def failure_by_rate() -> Any:
+    """A callback that runs out of memory at learning rate 0.5, and fails at 0.25."""
+    import keras
+
+    class Failure(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            raise {0.5: MemoryError("none left"), 0.25: KeyError("a fault")}[float(self.model.optimizer.learning_rate)]
+
+    return Failure()
+
+
+def test_a_worker_is_replaced_after_running_out_of_memory_and_on_a_gpu_after_any_failure() -> None:
+    with closing(local_executor(callbacks=[failure_by_rate()])) as executor:
+        assert outcome_of(executor, trial_of("fault", learning_rate=0.25)).status is Status.FAILED
+        assert executor.process_id("cpu:0") is not None
+        assert outcome_of(executor, trial_of("memory", learning_rate=0.5)).status is Status.OUT_OF_MEMORY
+        assert executor.process_id("cpu:0") is None
+        executor._told["cpu:0"] = replace(executor.devices()[0], is_gpu=True)
+        assert outcome_of(executor, trial_of("again", learning_rate=0.25)).status is Status.FAILED
+        assert executor.process_id("cpu:0") is None
 
 
 def build_that_raises(hp: Any) -> Any:
     raise RuntimeError("no model today")
 
 
-def test_a_build_that_raises_is_told_with_its_log(tmp_path: Path) -> None:
-    executor = local_executor(tmp_path, build_that_raises)
-    try:
+def test_a_build_that_raises_is_told_with_its_log() -> None:
+    with closing(local_executor(build_that_raises)) as executor:
         executor.submit(DescribeRequest("d", {}), "cpu:0")
         outcome = await_end(executor, "d")[-1]
-    finally:
-        executor.shutdown()
     assert isinstance(outcome, TrialOutcome)
     assert outcome.status is Status.FAILED
     assert "no model today" in outcome.reason
@@ -171,9 +225,9 @@ def test_what_is_registered_for_the_exit_of_a_worker_still_runs(tmp_path: Path) 
         threading.Thread(target=lambda: (time.sleep(0.5), (tmp_path / "thread").touch())).start()
         raise RuntimeError("this will do")
 
-    executor = local_executor(tmp_path, build)
+    executor = local_executor(build)
     executor.submit(DescribeRequest("d", {}), "cpu:0")
     await_end(executor, "d")
-    executor.shutdown()
+    executor.close()
     assert (tmp_path / "exit").exists()
     assert (tmp_path / "thread").exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tuning.run.memory_limit import MemoryLimit, find_memory_limit, parse_bytes
+from tuning.run.memory_limit import EXIT_CODE, MemoryLimit, find_memory_limit, parse_bytes
 
 GIB = 2**30
 
@@ -17,8 +20,8 @@ def write(root: Path, name: str, text: object) -> None:
     path.write_text(f"{text}\n")
 
 
-def limit(root: Path, asked: int | None = None, available: int = 16 * GIB) -> MemoryLimit:
-    return find_memory_limit("cpu:0", asked, root=root, available_bytes=available)
+def limit(root: Path, asked: int | None = None, available: int = 16 * GIB, sharing: int = 1) -> MemoryLimit:
+    return find_memory_limit(asked, sharing=sharing, root=root, available_bytes=available)
 
 
 def test_without_control_groups_it_is_the_available_memory(tmp_path: Path) -> None:
@@ -52,7 +55,28 @@ def test_version_1_leaves_the_limit_less_what_is_used_but_cache(tmp_path: Path) 
 
 
 def test_this_machine_has_a_limit() -> None:
-    assert find_memory_limit("cpu:0").bytes > 0
+    assert 0 < find_memory_limit().bytes <= psutil.virtual_memory().total
+
+
+def test_workers_on_one_machine_share_what_it_has_but_not_what_the_user_allows_each(tmp_path: Path) -> None:
+    assert limit(tmp_path, sharing=4) == MemoryLimit(4 * GIB, "available memory")
+    assert limit(tmp_path, asked=3 * GIB, sharing=4) == MemoryLimit(3 * GIB, "--memory-limit")
+    assert limit(tmp_path, asked=5 * GIB, sharing=4) == MemoryLimit(4 * GIB, "available memory")
+    assert limit(tmp_path, available=2, sharing=4).bytes == 1
+
+
+def test_a_group_that_is_full_leaves_next_to_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "0::/box")
+    write(tmp_path, "sys/fs/cgroup/box/memory.max", GIB)
+    write(tmp_path, "sys/fs/cgroup/box/memory.current", 2 * GIB)
+    assert limit(tmp_path) == MemoryLimit(1, "control group")
+
+
+def test_a_process_that_exceeds_its_limit_ends_with_a_code_of_its_own() -> None:
+    code = "from tuning.run.memory_limit import watch_memory; watch_memory(10**6); import time; time.sleep(60)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode == EXIT_CODE
+    assert "exceeds the limit of 1,000,000 bytes" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""What travels by value: another process opens the payload without the files that it comes from."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from search_spaces import Data, load_workload
+from tuning.run.executor import WorkerSetup
+from tuning.run.payload import pickle_setup
+
+ROOT = Path(__file__).parents[3]
+DATA = Data([0.0], [0], [0.0], [0])
+OPEN = (
+    "import pickle, sys; hypermodel, callbacks, options = pickle.loads(sys.stdin.buffer.read()); "
+    "print(hypermodel(2), callbacks[0]() if callbacks else '', options)"
+)
+
+
+def opened(setup: WorkerSetup, directory: Path) -> str:
+    """What a fresh process in a directory makes of a setup."""
+    return subprocess.run(
+        [sys.executable, "-P", "-c", OPEN], input=pickle_setup(setup), capture_output=True, check=True, cwd=directory
+    ).stdout.decode()
+
+
+def test_what_a_workload_file_defines_travels_by_value(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    file.write_text("FACTOR = 21\ndef build(n):\n    return FACTOR * n\n")
+    setup = WorkerSetup(load_workload(f"{file}:build").build, DATA, fit_options={"class_weight": None})
+    file.unlink()
+    assert opened(setup, tmp_path) == "42  {'class_weight': None}\n"
+
+
+def test_so_does_what_only_wraps_it(tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text("def build(n, factor):\n    return factor * n\n")
+    build = functools.partial(load_workload(f"{tmp_path / 'file.py'}:build").build, factor=4)
+    assert opened(WorkerSetup(build, DATA), tmp_path) == "8  {}\n"
+
+
+def test_so_does_what_another_function_refers_to(tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text("def build(n):\n    return 5 * n\n")
+    build = load_workload(f"{tmp_path / 'file.py'}:build").build
+    assert opened(WorkerSetup(lambda n: build(n) + 1, DATA), tmp_path) == "11  {}\n"
+
+
+def test_what_python_itself_brings_is_imported_there() -> None:
+    payload = pickle_setup(WorkerSetup(Fraction(1, 2), DATA))
+    assert b"fractions" in payload
+    assert len(payload) < 200
+
+
+def test_loose_modules_travel_by_value_and_the_callbacks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loose_model.py").write_text("def build(n):\n    return n + 1\ndef callback():\n    return 'called'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import loose_model  # type: ignore[import-not-found]
+
+    setup = WorkerSetup(functools.partial(loose_model.build), DATA, callbacks=[loose_model.callback])
+    assert opened(setup, ROOT) == "3 called {}\n"
+
+
+def test_a_package_s_function_is_imported_there() -> None:
+    payload = pickle_setup(WorkerSetup(load_workload("digits").build, DATA))
+    assert b"search_spaces.digits" in payload
+    assert len(payload) < 200

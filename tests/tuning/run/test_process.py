@@ -1,0 +1,81 @@
+"""A worker process from start to end; scripts of a few lines stand in for the worker, which takes seconds to start."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from contracts import trial_of
+
+from tuning.run import process
+from tuning.run.process import WorkerProcess
+from tuning.run.wire import Hello
+from tuning.trial import Status
+
+CONNECT = "import sys; from multiprocessing.connection import Connection; c = Connection(int(sys.argv[1])); c.recv()\n"
+UNTIL_DISMISSED = "try:\n    while True: c.recv()\nexcept EOFError: sys.exit(5)"
+
+
+def start(script: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess:
+    monkeypatch.setattr(process, "_START", CONNECT + script)
+    return WorkerProcess(Hello("cpu:0", [], b"", Path(), None, None, 1), 3, directory / "log")
+
+
+def test_a_death_is_explained_by_what_was_logged_since_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "print('early', flush=True); c.send('ready'); c.recv(); print('late', flush=True); sys.exit(7)"
+    worker = start(script, tmp_path, monkeypatch)
+    assert worker.connection.recv() == "ready"
+    assert worker.lives
+    worker.submit(trial_of("t"))
+    outcome = worker.outcome_of_death()
+    assert (outcome.trial_id, outcome.status, outcome.exit_code) == ("t", Status.FAILED, 7)
+    assert outcome.log_tail == "late"
+    assert not worker.lives
+    worker.stop("t")  # nobody hears it, nobody minds
+    worker.dismiss()
+
+
+def test_a_long_log_is_told_by_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start("print('x' * 10**5 + 'end', flush=True); sys.exit(1)", tmp_path, monkeypatch)
+    tail = worker.outcome_of_death().log_tail
+    assert tail.endswith("xend")
+    assert len(tail) < 5000
+    worker.dismiss()
+
+
+def test_an_idle_worker_ends_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start(UNTIL_DISMISSED, tmp_path, monkeypatch)
+    worker.submit(trial_of("t"))
+    worker.request = None
+    worker.dismiss()
+    assert worker.wait() == 5
+
+
+@pytest.mark.parametrize("has_worked", [True, False])
+def test_a_worker_that_is_busy_or_still_starting_is_killed(
+    has_worked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start(UNTIL_DISMISSED, tmp_path, monkeypatch)
+    if has_worked:
+        worker.submit(trial_of("t"))
+    worker.dismiss()
+    assert worker.wait() == -signal.SIGKILL
+
+
+def test_a_worker_that_does_not_end_is_killed_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_GRACE_S", 0.2)
+    worker = start("import time; time.sleep(600)", tmp_path, monkeypatch)
+    worker.submit(trial_of("t"))
+    worker.request = None
+    worker.dismiss()
+    assert worker.wait() == -signal.SIGKILL
+
+
+def test_a_worker_has_the_threads_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start("import os; c.send(os.environ['TF_NUM_INTRAOP_THREADS'])", tmp_path, monkeypatch)
+    assert worker.connection.recv() == "3"
+    worker.dismiss()
+    worker.wait()

@@ -1,0 +1,117 @@
+"""The facts of a device, found by the worker that sits on it: what the driver knows of another machine is nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from tuning.run.devices import THREAD_VARIABLES, ask_nvidia_smi, usable_cores
+from tuning.run.executor import Device, DeviceError
+from tuning.run.memory_limit import MemoryLimit, find_memory_limit
+
+
+def cpu_device(name: str, *, asked_bytes: int | None = None, sharing: int = 1) -> Device:
+    """Return the CPU of this process as a device; loads no TensorFlow, so that it can be told before that is loaded.
+
+    Args:
+        name: The device's name.
+        asked_bytes: The user's memory limit for each worker, None for none.
+        sharing: The number of workers that share this CPU.
+    """
+    return Device(
+        name,
+        kind=cpu_model(),
+        node=platform.node(),
+        is_gpu=False,
+        cores=usable_cores(),
+        threads=worker_threads(),
+        memory=find_memory_limit(asked_bytes, sharing=sharing),
+    )
+
+
+def gpu_device(name: str, *, asked_bytes: int | None = None) -> Device:
+    """Return the GPU that TensorFlow uses in this process as a device, and have it use no more than it needs.
+
+    Args:
+        name: The device's name; after the colon, as the driver named the GPU.
+        asked_bytes: The user's memory limit, which TensorFlow then keeps on the device; None for none.
+
+    Raises:
+        DeviceError: If TensorFlow sees no GPU, with which it would train on the CPU without a word.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        raise DeviceError(
+            f"{name} cannot be used: TensorFlow {tf.__version__} sees no GPU there. Install its CUDA libraries "
+            "(pip install 'tensorflow[and-cuda]'), or set CUDA_VISIBLE_DEVICES=-1 to use the CPU."
+        )
+    _limit_memory(gpus, asked_bytes)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return Device(
+        name,
+        kind=str(details.get("device_name", "GPU")),
+        node=platform.node(),
+        is_gpu=True,
+        cores=usable_cores(),
+        threads=worker_threads(),
+        memory=_gpu_memory(name.partition(":")[2], asked_bytes),
+    )
+
+
+def this_process(name: str = "inline") -> Device:
+    """Return the device on which TensorFlow trains in this very process, for an `InlineExecutor`."""
+    import tensorflow as tf
+
+    return gpu_device(name) if tf.config.list_physical_devices("GPU") else cpu_device(name)
+
+
+def cpu_model(root: Path = Path("/")) -> str:
+    """Return the processor's model, such as "AMD EPYC 7B13"; at least its architecture.
+
+    Args:
+        root: The root of the file system.
+    """
+    try:
+        lines = (root / "proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, "") or platform.processor() or platform.machine()
+
+
+def worker_threads() -> int:
+    """Return the CPU threads of TensorFlow in this process: what its variable says, else one for each core."""
+    told = os.environ.get(THREAD_VARIABLES[1], "")
+    return int(told) if told.isdigit() and int(told) > 0 else usable_cores()
+
+
+def _limit_memory(gpus: list[Any], asked_bytes: int | None) -> None:
+    """Keep the user's limit on the device, or else let TensorFlow's memory grow with its need."""
+    import tensorflow as tf
+
+    for gpu in gpus:
+        if asked_bytes is None:
+            with contextlib.suppress(RuntimeError):  # TensorFlow already trains in this very process
+                tf.config.experimental.set_memory_growth(gpu, True)
+        else:  # TensorFlow refuses growth together with a limit
+            limit = tf.config.LogicalDeviceConfiguration(memory_limit=asked_bytes / 2**20)
+            tf.config.set_logical_device_configuration(gpu, [limit])
+
+
+def _gpu_memory(name: str, asked_bytes: int | None) -> MemoryLimit:
+    """Return the limit of TensorFlow's own allocator; the card's free memory where it does not tell."""
+    if asked_bytes is not None:
+        return MemoryLimit(asked_bytes, "--memory-limit")
+    from tensorflow.python.client import device_lib  # no public name tells the limit (tensorflow 2.21)
+
+    told = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    free = [int(line) * 2**20 for line in ask_nvidia_smi(f"--id={name}", "--query-gpu=memory.free") if line.isdigit()]
+    limits = [*told, *free]
+    if not limits:
+        raise DeviceError(f"gpu:{name} cannot be used: neither TensorFlow nor nvidia-smi tells its memory.")
+    return MemoryLimit(limits[0], "GPU")
