@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces.data import Data, leaves
-from tuning.machine.asking import ask_again
+from tuning.machine.asking import ask_again, first_device
 from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
 from tuning.messages import MemoryProbe, MemoryProbeRequest, ModelDescription
 from tuning.run.executor import Executor
-from tuning.run.memory_limit import MemoryLimit, find_memory_limit
+from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.lines import LARGEST_MEMORY_RESIDUAL, MemoryLine
-from tuning.trial import HyperparameterValue, Status, TrialOutcome
+from tuning.trial import HyperparameterValue, Measurement, Status, TrialOutcome
 
 ENFORCED_MARGIN = 0.005
 MARGIN = 0.10
@@ -65,6 +65,38 @@ class MemoryFindings:
     def predicted_bytes(self, batch_size: int) -> int | None:
         """Peak by the line; None without one."""
         return None if self.line is None else round(self.line.bytes(batch_size))
+
+    @property
+    def measurement(self) -> Measurement:
+        """What the record shows of it."""
+        line = self.line
+        fitted = {} if line is None else {"memory_intercept_bytes": line.intercept_bytes}
+        if line is not None:
+            fitted["memory_bytes_per_example"] = line.bytes_per_example
+        return Measurement(
+            "memory",
+            params={"loop": self.loop, "memory_limit_source": self.limit.source, "memory_margin": self.margin},
+            values={
+                "largest_batch_size": float(self.largest_batch_size),
+                "memory_limit_bytes": float(self.limit.bytes),
+                **fitted,
+            },
+            series=tuple(
+                ("peak_memory_bytes", float(probe.peak_bytes), probe.batch_size)
+                for probe in self.probes
+                if probe.peak_bytes
+            ),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_record` reads them."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> MemoryFindings:
+        """Return what `to_record` wrote."""
+        probes = tuple(Tried(**{**probe, "status": Status(probe["status"])}) for probe in values["probes"])
+        return cls(**{**values, "probes": probes, "limit": MemoryLimit(**values["limit"])})
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -148,7 +180,7 @@ def probe_memory(
             evaluation_batch_size=evaluation_batch_size,
         )
         if coming.fresh:
-            executor.shutdown()  # the next request starts a new worker
+            executor.renew(first_device(executor).name)
         tried.append(_read(ask_again(executor, request), coming.batch_size, limit))
 
 
@@ -193,15 +225,6 @@ def _bytes_per_example(data: Data, description: ModelDescription) -> float:
     return max(_LEAST_BYTES_PER_EXAMPLE, _ACTIVATIONS_PER_INPUT * one)
 
 
-def limit_of_search(executor: Executor, asked_bytes: int | None) -> MemoryLimit:
-    """The memory that each worker of a search may use: workers on one CPU share what there is."""
-    device = executor.devices[0]
-    limit = find_memory_limit(device, asked_bytes)
-    if limit.is_exact or not device.startswith("cpu"):
-        return limit
-    return replace(limit, bytes=limit.bytes // len(executor.devices))
-
-
 def memory_of_search(
     executor: Executor,
     limit: MemoryLimit,
@@ -243,7 +266,8 @@ def memory_of_search(
         evaluation_batch_size=evaluation_batch_size,
     )
     if found.largest_batch_size < largest:
-        executor.shutdown()  # trials start in workers that have not been at the limit
+        for device in executor.devices():
+            executor.renew(device.name)  # trials start in workers that have not been at the limit
     if any(probe.status is Status.FAILED for probe in found.probes):
         return None  # something else is wrong with the training; the trials will tell what
     if not found.verified:
@@ -252,27 +276,3 @@ def memory_of_search(
             f"(limit {limit.bytes:,} bytes, {limit.source}). Try smaller ones, or raise the limit."
         )
     return found
-
-
-def as_outcome(trial_id: str, found: MemoryFindings) -> TrialOutcome:
-    """The findings as what a run of stage "probe" measured."""
-    line = found.line
-    fitted = (
-        {}
-        if line is None
-        else {
-            "memory_intercept_bytes": line.intercept_bytes,
-            "memory_bytes_per_example": line.bytes_per_example,
-        }
-    )
-    return TrialOutcome(
-        trial_id,
-        Status.COMPLETED,
-        measurements={
-            "largest_batch_size": float(found.largest_batch_size),
-            "memory_limit_bytes": float(found.limit.bytes),
-            **fitted,
-        },
-        loop=found.loop,
-        settings={"memory_limit_source": found.limit.source, "memory_margin": found.margin},
-    )

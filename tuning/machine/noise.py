@@ -5,22 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.machine.asking import ask_again
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.run.executor import Executor
-from tuning.trial import HyperparameterValue, TrialOutcome
+from tuning.trial import HyperparameterValue, Measurement, TrialOutcome
 
 BATCH_SIZE = 32
 """Of the training along which it is measured: Keras's own, at which the model's learning rate is taken to be right."""
+
+GUESSED_NOISE_SCALE = 256.0
+"""What stands for a noise scale that could not be measured."""
 
 _PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True)
-class NoiseFindings:
+class GradientNoise:
     """How noisy the gradient is.
 
     Args:
@@ -53,6 +56,42 @@ class NoiseFindings:
         area = sum((b - a) * (low + high) / 2 for (a, low), (b, high) in itertools.pairwise(logs))
         return math.exp(area / (logs[-1][0] - logs[0][0]))
 
+    @property
+    def value(self) -> float | None:
+        """The noise scale of the training: its mean, else its last known value; None if it is unknown."""
+        return self.mean or (None if self.last is None else self.last.value)
+
+    @property
+    def at_least(self) -> float | None:
+        """What bounds the noise scale from below; None if nothing does."""
+        return max((point.low for point in self.points if point.low is not None), default=None)
+
+    @property
+    def critical_batch_size(self) -> float:
+        """The forecast of B_crit: the noise scale, else 256, or its lower bound where that is more."""
+        return self.value or max(GUESSED_NOISE_SCALE, self.at_least or 0.0)
+
+    @property
+    def measurement(self) -> Measurement:
+        """What the record shows of it."""
+        named = (("noise_scale", "value"), ("noise_scale_low", "low"), ("noise_scale_high", "high"))
+        series = (
+            (name, getattr(point, field), point.at_examples)
+            for point in self.points
+            for name, field in named
+            if getattr(point, field) is not None
+        )
+        return Measurement("noise", series=tuple(series), reason=self.reason)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_record` reads them."""
+        return {"points": [asdict(point) for point in self.points], "reason": self.reason}
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> GradientNoise:
+        """Return what `to_record` wrote."""
+        return cls(tuple(NoiseScalePoint(**point) for point in values["points"]), values["reason"])
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         last = self.last
@@ -69,29 +108,39 @@ class NoiseFindings:
 def probe_noise(
     executor: Executor,
     *,
-    n_train: int,
-    epochs: int,
+    batch_size: int,
+    updates: float,
     seconds_per_update: float | None = None,
-    largest_batch_size: int | None = None,
+    seed: int = 0,
+    learning_rate: float | None = None,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
-) -> NoiseFindings:
-    """Train plain Keras at batch size 32, or the largest that fits if that is less, and measure on the way.
+    evaluation_batch_size: int = 256,
+) -> GradientNoise:
+    """Train plain Keras and measure the noise scale on the way.
 
     Args:
-        executor: Whose first device measures.
-        n_train: Training examples.
-        epochs: Of the training that is searched; fewer updates are done where these would take over 20 s.
-        seconds_per_update: Of plain Keras near that batch size, None if unknown.
-        largest_batch_size: That fits, None if unknown.
+        executor: Its first device measures; it must be idle.
+        batch_size: The batch size of the training.
+        updates: The length of the training; fewer are done where these would take over 20 s.
+        seconds_per_update: Seconds of an update of plain Keras at that batch size, None if unknown.
+        seed: The seed of the training.
+        learning_rate: The learning rate of the training; None for the model's own.
         hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
     """
-    size = max(1, min(BATCH_SIZE, n_train, largest_batch_size or n_train))
-    updates = max(1, epochs * n_train // size)
     if seconds_per_update is not None:
-        updates = max(1, min(updates, int(_PATIENCE_S / seconds_per_update)))
-    request = NoiseScaleRequest("noise-scale", size, updates, hyperparameters=dict(hyperparameters or {}))
+        updates = min(updates, _PATIENCE_S / seconds_per_update)
+    request = NoiseScaleRequest(
+        "noise-scale",
+        batch_size,
+        max(1, round(updates)),
+        seed=seed,
+        hyperparameters=dict(hyperparameters or {}),
+        evaluation_batch_size=evaluation_batch_size,
+        learning_rate=learning_rate,
+    )
     answer = ask_again(executor, request)
     if isinstance(answer, NoiseScales):
-        return NoiseFindings(answer.points)
+        return GradientNoise(answer.points)
     assert isinstance(answer, TrialOutcome)
-    return NoiseFindings(reason=answer.reason)
+    return GradientNoise(reason=answer.reason)

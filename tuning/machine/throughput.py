@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.machine.asking import ask_again
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.run.executor import Executor
 from tuning.stats.lines import ThroughputLine, fit_throughput, knee
-from tuning.trial import HyperparameterValue, TrialOutcome
+from tuning.trial import HyperparameterValue, Measurement, TrialOutcome
 
 KERAS, CHOSEN = "keras", "chosen"
 CHUNKS = 5
@@ -92,6 +92,24 @@ class ThroughputFindings:
     def input_bound_sizes(self) -> tuple[int, ...]:
         """The sizes at which plain Keras waits for its input pipeline."""
         return tuple(row.batch_size for row in self.rows if row.is_input_bound)
+
+    @property
+    def measurement(self) -> Measurement:
+        """What the record shows of it."""
+        seconds = [(f"seconds_per_update_{r.series}", r.throughput.seconds_per_update, r.batch_size) for r in self.rows]
+        rates = [(f"examples_per_second_{row.series}", row.examples_per_second, row.batch_size) for row in self.rows]
+        knees = {f"knee_{series}": knee for series in (KERAS, CHOSEN) if (knee := self.knee(series)) is not None}
+        return Measurement("updates", values=knees, series=(*seconds, *rates))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_record` reads them."""
+        return {"rows": [asdict(row) for row in self.rows], "failures": dict(self.failures)}
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> ThroughputFindings:
+        """Return what `to_record` wrote."""
+        rows = (Measured(row["series"], Throughput(**row["throughput"])) for row in values["rows"])
+        return cls(tuple(rows), values["failures"])
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values under the names `throughput`, `throughput_fit` and `knee`."""

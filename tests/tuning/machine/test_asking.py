@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from fakes import ScriptedExecutor
 
-from tuning.machine.asking import ask
+from tuning.machine.asking import ask, ask_again, first_device
 from tuning.messages import Event, MemoryProbe, MemoryProbeRequest
+from tuning.run.executor import DeviceError
 from tuning.trial import Status, TrialOutcome
 
 
@@ -28,4 +30,25 @@ def test_a_worker_that_hangs_is_ended_and_said_to_have_failed() -> None:
     assert isinstance(answer, TrialOutcome)
     assert answer.status is Status.FAILED
     assert "within 30 s" in answer.reason
-    assert executor.shutdowns == 1
+    assert executor.renewed == ["cpu:0"]
+
+
+def test_the_first_device_is_waited_for() -> None:
+    executor = ScriptedExecutor(devices=(), when_idle=lambda: executor.join("cpu:7"))
+    assert first_device(executor).name == "cpu:7"
+
+
+def test_a_device_that_never_comes_is_an_error_of_one_line() -> None:
+    seconds = iter(range(1000))
+    with pytest.raises(DeviceError, match="must come up within 30 s; got none"):
+        first_device(ScriptedExecutor(devices=()), patience_s=30, now=lambda: float(next(seconds)))
+
+
+@pytest.mark.parametrize(("exit_code", "questions"), [(-9, 2), (86, 1), (None, 1)])
+def test_only_a_worker_that_was_killed_is_asked_again(exit_code: int | None, questions: int) -> None:
+    def dies(request: MemoryProbeRequest) -> Event:
+        return TrialOutcome(request.trial_id, Status.FAILED, exit_code=exit_code)
+
+    executor = ScriptedExecutor(probes=dies)
+    ask_again(executor, MemoryProbeRequest("m", 8))
+    assert len(executor.probed) == questions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import ScriptedExecutor
 
-from tuning.machine.noise import NoiseFindings, probe_noise
+from tuning.machine.noise import GradientNoise, probe_noise
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.trial import Status, TrialOutcome
 
@@ -17,24 +17,24 @@ def point(at_examples: int, value: float | None) -> NoiseScalePoint:
 
 
 def test_the_mean_weighs_stretches_by_their_length() -> None:
-    found = NoiseFindings((point(0, 10.0), point(100, 10.0), point(400, 1000.0)))
+    found = GradientNoise((point(0, 10.0), point(100, 10.0), point(400, 1000.0)))
     # logs: a quarter of the way at 10, three quarters at the geometric mean of 10 and 1000
     assert found.mean == pytest.approx(10 ** (0.25 * 1 + 0.75 * 2))
-    assert NoiseFindings((point(0, 10.0),)).mean == pytest.approx(10.0)
+    assert GradientNoise((point(0, 10.0),)).mean == pytest.approx(10.0)
 
 
 def test_what_cannot_be_told_is_null_and_not_averaged() -> None:
-    found = NoiseFindings((point(0, 10.0), point(100, None)))
+    found = GradientNoise((point(0, 10.0), point(100, None)))
     assert found.mean is None
     assert found.to_json()["value"] == 10.0
     assert found.to_json()["at_examples"] == 0
     assert found.to_json()["points"][1] == {"at_examples": 100, "value": None, "low": 900.0, "high": None}
-    assert NoiseFindings(reason="own train_step").to_json()["value"] is None
+    assert GradientNoise(reason="own train_step").to_json()["value"] is None
 
 
 def requested(**arguments: object) -> NoiseScaleRequest:
     executor = ScriptedExecutor(probes=lambda request: NoiseScales(request.trial_id, (point(0, 10.0),)))
-    probe_noise(executor, **{"n_train": 1000, "epochs": 4, **arguments})
+    probe_noise(executor, **{"batch_size": 32, "updates": 125.0, **arguments})
     (request,) = executor.probed
     assert isinstance(request, NoiseScaleRequest)
     return request
@@ -44,10 +44,31 @@ def test_it_follows_the_training_to_be_searched_but_no_longer_than_its_time() ->
     assert (requested().batch_size, requested().updates) == (32, 125)
     assert requested(seconds_per_update=0.001).updates == 125
     assert requested(seconds_per_update=1.0).updates == 20
-    assert requested(largest_batch_size=5).batch_size == 5
-    assert requested(n_train=10).batch_size == 10
+    assert requested(updates=0.3).updates == 1
+    assert (requested(learning_rate=0.1).learning_rate, requested(seed=7).seed) == (0.1, 7)
 
 
 def test_a_refusal_is_kept_with_its_reason() -> None:
     executor = ScriptedExecutor(probes=lambda r: TrialOutcome(r.trial_id, Status.FAILED, reason="own train_step"))
-    assert probe_noise(executor, n_train=1000, epochs=1) == NoiseFindings(reason="own train_step")
+    assert probe_noise(executor, batch_size=8, updates=1) == GradientNoise(reason="own train_step")
+
+
+def test_the_noise_scale_of_a_training_is_its_mean_else_its_last_value() -> None:
+    first, last = point(1, 100.0), point(4, 400.0)
+    mean = GradientNoise((first, last)).value
+    assert mean is not None
+    assert 100.0 < mean < 400.0
+    assert GradientNoise((first, point(2, None), last)).value == 400.0
+    assert GradientNoise((point(2, None),)).value is None
+    assert GradientNoise((point(2, None), first)).at_least == 900.0
+
+
+def test_its_course_is_shown_as_a_measurement() -> None:
+    found = GradientNoise((point(0, 10.0), point(100, None))).measurement
+    assert found.name == "noise"
+    assert found.series == (
+        ("noise_scale", 10.0, 0),
+        ("noise_scale_low", 5.0, 0),
+        ("noise_scale_high", 20.0, 0),
+        ("noise_scale_low", 900.0, 100),
+    )

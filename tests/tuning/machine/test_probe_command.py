@@ -34,7 +34,7 @@ def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path, mlflow_stor
     assert (tmp_path / "probe.svg").read_text().startswith("<?xml")
     client = mlflow.MlflowClient(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("digits-probe").experiment_id])
-    assert run.data.tags["batch_size.stage"] == "probe"
+    assert run.data.tags["batch_size.stage"] == "measurement"
     assert run.data.metrics["largest_batch_size"] == 1437
     assert len(client.get_metric_history(run.info.run_id, "noise_scale")) >= 1
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"probe.json", "probe.svg"}
@@ -81,7 +81,7 @@ def test_a_search_does_not_run_what_cannot_fit(tmp_path: Path, mlflow_store: Cal
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("build-grid").experiment_id])
     by_stage = {run.data.tags.get("batch_size.stage"): run for run in runs}
-    assert by_stage["probe"].data.metrics["largest_batch_size"] < 1024
+    assert by_stage["measurement"].data.metrics["largest_batch_size"] < 1024
     for run in runs:
         if run.data.params.get("batch_size") == "1024":
             assert run.data.tags["batch_size.status"] == "out_of_memory"

@@ -11,13 +11,13 @@ from contracts import await_end
 from fakes import ScriptedExecutor, description
 
 from search_spaces.data import Data
+from search_spaces.space import Setting
 from tuning.machine.capped import PREDICTED, CappedExecutor
-from tuning.machine.memory import MemoryFindings, as_outcome, could_run_out, limit_of_search, memory_of_search
+from tuning.machine.memory import MemoryFindings, could_run_out, memory_of_search
 from tuning.machine.memory_ladder import Tried, next_of
 from tuning.messages import Event, MemoryProbe, MemoryProbeRequest
 from tuning.run.memory_limit import MemoryLimit
-from tuning.search.options import SearchOptions
-from tuning.trial import Status, TrialOutcome, TrialRequest
+from tuning.trial import Status, Trial, TrialOutcome
 
 MIB, GIB = 2**20, 2**30
 LIMIT = MemoryLimit(3 * GIB, "--memory-limit")
@@ -62,7 +62,7 @@ def test_a_largest_size_that_fits_clears_all_others() -> None:
     assert found.largest_batch_size == 512
     assert found.predicted_bytes(128) == pytest.approx((800 + 3 * 128) * MIB)
     assert probed(executor) == [8, 512]
-    assert executor.shutdowns == 0
+    assert executor.renewed == []
 
 
 def test_where_the_largest_does_not_fit_the_others_are_bisected() -> None:
@@ -70,7 +70,7 @@ def test_where_the_largest_does_not_fit_the_others_are_bisected() -> None:
     assert found is not None
     assert found.largest_batch_size == 512
     assert probed(executor) == [8, 1536, 128, 512, 1024]
-    assert executor.shutdowns == 1
+    assert executor.renewed == ["cpu:0"]
 
 
 @pytest.mark.parametrize("sizes", [(8,), (8, 16), (1, 3, 9, 27, 81, 243, 729, 2187)])
@@ -98,13 +98,6 @@ def test_not_even_the_smallest_size_is_bad_input() -> None:
         memory_of(8, 512, probes=full)
 
 
-def test_workers_on_one_cpu_share_its_memory() -> None:
-    alone = limit_of_search(ScriptedExecutor(), 10**18)
-    shared = limit_of_search(ScriptedExecutor(devices=("cpu:0", "cpu:1")), 10**18)
-    assert shared.bytes == pytest.approx(alone.bytes / 2, rel=0.2)  # other programs come and go
-    assert limit_of_search(ScriptedExecutor(devices=("cpu:0", "cpu:1")), 10**6).bytes == 10**6
-
-
 FINDINGS = MemoryFindings(
     tuple(Tried(size, True, (800 + 3 * size) * MIB) for size in (8, 64, 128, 256)), LIMIT, 0.01, 1024, "keras"
 )
@@ -113,35 +106,31 @@ FINDINGS = MemoryFindings(
 def test_what_does_not_fit_ends_at_once_and_what_fits_tells_its_predicted_peak() -> None:
     inner = ScriptedExecutor(lambda _: [0.5])
     executor = CappedExecutor(inner, FINDINGS)
-    executor.submit(TrialRequest("big", batch_size=512, seed=0, epochs=1), "cpu:0")
+    executor.submit(Trial(Setting(512, None), 0, trial_id="big"), "cpu:0")
     (outcome,) = await_end(executor, "big")
     assert isinstance(outcome, TrialOutcome)
     assert outcome.status is Status.OUT_OF_MEMORY
     assert "Not run: batch size 512 is above 256, the largest that fits" in outcome.reason
     assert inner.requests == []
-    executor.submit(TrialRequest("small", batch_size=32, seed=0, epochs=1), "cpu:0")
+    executor.submit(Trial(Setting(32, None), 0, trial_id="small"), "cpu:0")
     outcome = await_end(executor, "small")[-1]
     assert isinstance(outcome, TrialOutcome)
     assert outcome.status is Status.COMPLETED
     assert outcome.measurements[PREDICTED] == pytest.approx((800 + 3 * 32) * MIB)
 
 
-def test_the_findings_become_a_run() -> None:
-    outcome = as_outcome("probe", FINDINGS)
-    assert outcome.status is Status.COMPLETED
-    assert outcome.measurements["largest_batch_size"] == 256
-    assert outcome.measurements["memory_bytes_per_example"] == pytest.approx(3 * MIB)
+def test_the_findings_are_shown_as_a_measurement() -> None:
+    measurement = FINDINGS.measurement
+    assert measurement.name == "memory"
+    assert measurement.values["largest_batch_size"] == 256
+    assert measurement.values["memory_bytes_per_example"] == pytest.approx(3 * MIB)
+    assert ("peak_memory_bytes", float((800 + 3 * 64) * MIB), 64) in measurement.series
 
 
 def test_with_accumulation_what_does_not_fit_is_trained_in_the_largest_parts_that_do() -> None:
     inner = ScriptedExecutor(lambda _: [0.5])
     executor = CappedExecutor(inner, FINDINGS, accumulate=True)
     for trial_id, size in (("a", 256), ("b", 1024), ("c", 600), ("d", 257)):
-        executor.submit(TrialRequest(trial_id, batch_size=size, seed=0, epochs=1), "cpu:0")
+        executor.submit(Trial(Setting(size, None), 0, trial_id=trial_id), "cpu:0")
         await_end(executor, trial_id)
-    assert [request.micro_batch_size for request in inner.requests] == [None, 256, 200, 1]
-
-
-def test_accumulation_without_a_probe_is_refused() -> None:
-    with pytest.raises(ValueError, match="accumulate needs the probe"):
-        SearchOptions(accumulate=True, probe=False)
+    assert [trial.instructions.micro_batch_size for trial in inner.requests] == [None, 256, 200, 1]

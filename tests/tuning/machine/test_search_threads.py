@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pytest
-from fakes import ScriptedExecutor
+from fakes import ScriptedExecutor, device
 
-from search_spaces import Data
-from tuning.machine.thread_choice import ThreadChoice, choose_threads, could_pay
+from tuning.machine.threads import ThreadChoice, choose_threads, could_pay
 from tuning.messages import Event, Throughput, ThroughputRequest
-from tuning.search.options import SearchArguments
 from tuning.trial import Status, TrialOutcome
 
-ROWS = np.zeros((8, 2), "float32")
-ARGUMENTS = SearchArguments(Data(ROWS, ROWS[:, 0], ROWS, ROWS[:, 0]), epochs=5, evaluation_batch_size=32)
+N_TRAIN = 8
 UPDATES = {4: 20_000.0, 16: 5_000.0, 64: 1280.0, 256: 320.0, 1024: 80.0}
 
 
@@ -39,7 +34,12 @@ class Machine:
 
     def choose(self, updates: dict[int, float] | None = None) -> ThreadChoice:
         return choose_threads(
-            self.executor, updates or UPDATES, loop="auto", arguments=ARGUMENTS, now=lambda: self._now
+            self.executor,
+            updates or UPDATES,
+            loop="auto",
+            n_train=N_TRAIN,
+            evaluation_batch_size=32,
+            now=lambda: self._now,
         )
 
     @property
@@ -63,7 +63,7 @@ def test_the_smallest_size_and_the_middle_tell_where_one_thread_is_faster() -> N
     assert [size for size in UPDATES if choice.threads(size) == 1] == [4, 16]
     (first, *_) = machine.timings
     assert (first.loop, first.evaluation_batch_size) == ("auto", 32)
-    assert first.epochs == 4 * UPDATES[4] / len(ROWS)  # of all trainings of that size, which share the choice of a loop
+    assert first.epochs == 4 * UPDATES[4] / N_TRAIN  # of all trainings of that size, which share the choice of a loop
 
 
 def test_the_largest_size_is_timed_where_one_thread_may_win_there_too() -> None:
@@ -116,18 +116,16 @@ def test_a_single_batch_size_is_timed_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "cores", "updates", "expected"),
+    ("names", "threads", "updates", "expected"),
     [
         (("cpu:0",), 2, UPDATES, True),
         (("cpu:0",), 1, UPDATES, False),
         (("cpu:0", "cpu:1"), 4, UPDATES, False),
         (("gpu:0",), 2, UPDATES, False),
-        (("inline",), 2, UPDATES, False),
         (("cpu:0",), 2, {8: 900.0, 128: 56.0}, False),
     ],
 )
 def test_threads_are_timed_by_long_searches_with_a_cpu_to_themselves(
-    devices: tuple[str, ...], cores: int, updates: dict[int, float], expected: bool, monkeypatch: Any
+    names: tuple[str, ...], threads: int, updates: dict[int, float], expected: bool
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
-    assert could_pay(ScriptedExecutor(devices=devices), updates) is expected
+    assert could_pay([device(name, threads=threads) for name in names], updates) is expected

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tuning.machine.thread_choice import ThreadChoice
+from tuning.machine.threads import ThreadChoice
 
 SIZES = (4, 16, 64, 256, 1024, 4096)
 
@@ -36,10 +36,14 @@ def test_one_thread_trains_the_sizes_up_to_where_its_gain_ends(
 
 def test_a_choice_survives_the_study_s_storage_and_names_what_it_measured() -> None:
     choice = ThreadChoice({4: (1.0, 2.0), 64: (3.0, 4.0)})
-    assert ThreadChoice.from_json(json.loads(json.dumps(choice.to_json()))) == choice
-    assert choice.measurements == {
-        "seconds_per_update_one_thread_4": 1.0,
-        "seconds_per_update_all_threads_4": 2.0,
-        "seconds_per_update_one_thread_64": 3.0,
-        "seconds_per_update_all_threads_64": 4.0,
-    }
+    assert ThreadChoice.from_record(json.loads(json.dumps(choice.to_record()))) == choice
+    assert choice.measurement.series == (
+        ("seconds_per_update_one_thread", 1.0, 4),
+        ("examples_per_second_one_thread", 4.0, 4),
+        ("seconds_per_update_all_threads", 2.0, 4),
+        ("examples_per_second_all_threads", 2.0, 4),
+        ("seconds_per_update_one_thread", 3.0, 64),
+        ("examples_per_second_one_thread", 64 / 3.0, 64),
+        ("seconds_per_update_all_threads", 4.0, 64),
+        ("examples_per_second_all_threads", 16.0, 64),
+    )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuning.machine.asking import ask
 from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Executor
-from tuning.search.options import SearchArguments
+from tuning.run.executor import Device, Executor
+from tuning.trial import Measurement
 
 _LEAST_GAIN = 0.1  # what one thread must save of an update's seconds; less is noise
 
@@ -37,21 +36,25 @@ class ThreadChoice:
         return 1 if batch_size <= self._limit else None
 
     @property
-    def measurements(self) -> dict[str, float]:
-        """What the choice was made by, under the names that it is logged by."""
-        return {
-            f"seconds_per_update_{threads}_{size}": seconds
-            for size, pair in self.seconds.items()
-            for threads, seconds in zip(("one_thread", "all_threads"), pair, strict=True)
-        }
+    def measurement(self) -> Measurement:
+        """What the choice was made by, as the record shows it."""
+        return Measurement(
+            "threads",
+            series=tuple(
+                (f"{name}_{threads}", value, size)
+                for size, pair in self.seconds.items()
+                for threads, seconds in zip(("one_thread", "all_threads"), pair, strict=True)
+                for name, value in (("seconds_per_update", seconds), ("examples_per_second", size / seconds))
+            ),
+        )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them."""
+    def to_record(self) -> dict[str, Any]:
+        """Plain JSON values; `from_record` reads them."""
         return {str(size): list(pair) for size, pair in self.seconds.items()}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> ThreadChoice:
-        """What `to_json` wrote."""
+    def from_record(cls, values: Mapping[str, Any]) -> ThreadChoice:
+        """What `to_record` wrote."""
         return cls({int(size): (one, every) for size, (one, every) in values.items()})
 
     @property
@@ -78,15 +81,15 @@ _START_S = 4.5  # of a second worker
 _TIMINGS_LOST = 1.5  # in terms of the first, whose program is made from nothing; the trials use what they can again
 
 
-def could_pay(executor: Executor, updates: Mapping[int, float]) -> bool:
-    """Whether a search has a CPU of several cores to itself, and so many updates that a choice may save time.
+def could_pay(devices: Sequence[Device], updates: Mapping[int, float]) -> bool:
+    """Return whether a search has a CPU of several cores to itself, and so many updates that a choice may save time.
 
     Args:
-        executor: Of the search.
-        updates: Of all its trials, by batch size.
+        devices: The devices of the search.
+        updates: Updates of all its trials, by batch size.
     """
-    is_alone = len(executor.devices) == 1 and executor.devices[0].startswith("cpu")
-    return is_alone and (os.cpu_count() or 1) > 1 and sum(updates.values()) >= _LEAST_UPDATES
+    is_alone = len(devices) == 1 and not devices[0].is_gpu and devices[0].threads > 1
+    return is_alone and sum(updates.values()) >= _LEAST_UPDATES
 
 
 def choose_threads(
@@ -94,34 +97,43 @@ def choose_threads(
     updates: Mapping[int, float],
     *,
     loop: str,
-    arguments: SearchArguments,
+    n_train: int,
+    evaluation_batch_size: int = 256,
     now: Callable[[], float] = time.monotonic,
 ) -> ThreadChoice:
     """Time all threads against one at the smallest batch size, then in the middle, then at the largest.
 
     Ends after the first timing, whose program the trials use again, unless that lets hope for twice what a second
     worker and the other timings cost. Larger sizes are timed only while one thread could save more there than two such
-    timings take.
-    Nothing is chosen where a size cannot be timed: its trials will tell why.
+    timings take. Nothing is chosen where a size cannot be timed: its trials will tell why.
 
     The build function's hyperparameters are at their defaults.
 
     Args:
         executor: Idle.
-        updates: Of all the search's trials, by batch size, ascending.
-        loop: Of the trials.
-        arguments: Of the search.
+        updates: Updates of all the search's trials, by batch size, ascending.
+        loop: The loop of the trials.
+        n_train: Training examples.
+        evaluation_batch_size: Examples per validation step.
         now: The clock, in seconds.
     """
     sizes, found = list(updates), dict[int, tuple[float, float]]()
     for size in dict.fromkeys((sizes[0], sizes[(len(sizes) - 1) // 2], sizes[-1])):
-        epochs = max(1, round(updates[size] * size / arguments.data.n_train))  # of all trainings together
+        request = ThroughputRequest(
+            f"threads-all-{size}",
+            size,
+            loop=loop,
+            epochs=max(1, round(updates[size] * size / n_train)),  # of all trainings together
+            evaluation_batch_size=evaluation_batch_size,
+            chunks=_CHUNKS,
+            chunk_seconds=_CHUNK_S,
+        )
         begin = now()
-        every = _timed(executor, size, None, loop, epochs, arguments)
+        every = _timed(executor, request)
         took = now() - begin
         if every is None or (not found and not _is_worth_more(every, sum(updates.values()), took)):
             break
-        one = _timed(executor, size, 1, loop, epochs, arguments)
+        one = _timed(executor, replace(request, trial_id=f"threads-1-{size}", threads=1))
         if one is None:
             break
         found[size] = (one.seconds_per_update, every.seconds_per_update)
@@ -132,24 +144,12 @@ def choose_threads(
 
 
 def _is_worth_more(every: Throughput, updates: float, seconds: float) -> bool:
-    """Whether one thread may save twice what finding out costs, in so many updates and after so many seconds."""
+    """Return whether one thread may save twice what finding out costs, in so many updates and after so many seconds."""
     share = _HOPED_SHARE.get(every.loop, _HOPED_SHARE_ELSE)
     hoped = min(share * every.seconds_per_update, _MOST_HOPED_S)
     return hoped * updates > 2 * (_START_S + _TIMINGS_LOST * seconds)
 
 
-def _timed(
-    executor: Executor, size: int, threads: int | None, loop: str, epochs: int, arguments: SearchArguments
-) -> Throughput | None:
-    request = ThroughputRequest(
-        f"threads-{threads or 'all'}-{size}",
-        size,
-        loop=loop,
-        epochs=epochs,
-        evaluation_batch_size=arguments.evaluation_batch_size,
-        chunks=_CHUNKS,
-        chunk_seconds=_CHUNK_S,
-        threads=threads,
-    )
+def _timed(executor: Executor, request: ThroughputRequest) -> Throughput | None:
     answer = ask(executor, request)
     return answer if isinstance(answer, Throughput) else None
