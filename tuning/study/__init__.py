@@ -1,1 +1,1 @@
-"""Layer 3: what is tried next, and the durable record of what was."""
+"""Layer 3: what was tried: the durable record of trials and measurements, on an Optuna storage."""

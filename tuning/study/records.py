@@ -1,172 +1,125 @@
-"""TrialRecord: one trial as the study's storage remembers it, and its way into and out of Optuna."""
+"""Records: the trials of a study in the order of their start, indexed by what every decision asks."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-import optuna
+from search_spaces.space import Setting
+from tuning.machine.machine import Machine
+from tuning.trial import Status, Trial
 
-from search_spaces.space import Setting, as_pairs
-from tuning.stats.results import TrialResult
-from tuning.trial import EpochReport, Goal, Status, TrialOutcome
+MOST_LOSSES = 3
+"""A trial that was lost runs again so often; one that is lost once more has failed."""
 
-OPENING, CLOSING = "trial", "result"
-"""User attributes of an Optuna trial. One write each: a write to a journal costs about a millisecond."""
+Key = tuple[Setting, int, str]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """How long a trial may train.
+class Records:
+    """Holds what a study knows, so that no decision has to walk through everything that is settled.
 
-    Args:
-        epochs: At most.
-        goal: Where it may end before.
-    """
-
-    epochs: int
-    goal: Goal | None = None
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """What is known of one trial.
+    Trials enter and change by `put`, which keeps the indices; readers that keep an index of their own, such as plans,
+    follow `changes`.
 
     Args:
-        trial_id: KerasTuner's and MLflow's name for it.
-        number: Optuna's.
-        setting: Batch size, learning rate, hyperparameters.
-        seed: Of weights and example order.
-        stage: What it is run for, such as "search" or "confirm".
-        outcome: How it ended; None while it runs.
-        epochs: What its epochs measured.
-        score: The objective at the end of training, None if it did not complete.
-        budget: Its own; None for the search's.
+        trials: Trials in the order of their start.
+        machine: What was measured of the machine before.
     """
 
-    trial_id: str
-    number: int
-    setting: Setting
-    seed: int
-    stage: str
-    outcome: TrialOutcome | None = None
-    epochs: tuple[EpochReport, ...] = ()
-    score: float | None = None
-    budget: Budget | None = None
+    def __init__(self, trials: Iterable[Trial] = (), machine: Machine | None = None) -> None:
+        self.machine = machine or Machine()
+        self._trials: dict[str, Trial] = {}
+        self._changes: list[str] = []
+        self._settled: Counter[Key] = Counter()
+        self._to_rerun: dict[str, Trial] = {}
+        self._losses: Counter[Key] = Counter()
+        self._counts: Counter[Status | None] = Counter()
+        self._n_scored = 0
+        for trial in trials:
+            self.put(trial)
+
+    def put(self, trial: Trial) -> None:
+        """Take in a trial that has started, or what has become of it."""
+        before = self._trials.get(trial.trial_id)
+        if before is not None:
+            self._count(before, -1)
+        self._trials[trial.trial_id] = trial
+        self._count(trial, 1)
+        self._changes.append(trial.trial_id)
+        if trial.is_settled:
+            self._to_rerun.pop(trial.trial_id, None)
+        else:
+            self._to_rerun[trial.trial_id] = trial
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials.values())
+
+    def __getitem__(self, trial_id: str) -> Trial:
+        return self._trials[trial_id]
+
+    def __contains__(self, trial_id: str) -> bool:
+        return trial_id in self._trials
 
     @property
-    def status(self) -> Status | None:
-        """How it ended, None while it runs."""
-        return None if self.outcome is None else self.outcome.status
+    def n_settled(self) -> int:
+        """The number of trials that run or have ended for good."""
+        return self._settled.total()
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it runs or has ended for good; an interrupted trial is owed again."""
-        return self.status is not Status.INTERRUPTED
+    def n_running(self) -> int:
+        """The number of trials that have not ended."""
+        return self._counts[None]
 
     @property
-    def values(self) -> dict[str, Any]:
-        """The setting by name, as KerasTuner's `HyperParameters.values` holds it."""
-        values = {**dict(self.setting.hyperparameters), "batch_size": self.setting.batch_size}
-        rate = self.setting.learning_rate
-        return values if rate is None else {**values, "learning_rate": rate}
+    def n_scored(self) -> int:
+        """The number of trials that have a score."""
+        return self._n_scored
 
-    def result(self, objective: str) -> TrialResult:
-        """This trial as selection sees it.
+    @property
+    def n_changes(self) -> int:
+        """The number of changes so far; where `changes` goes on from."""
+        return len(self._changes)
 
-        Raises:
-            ValueError: If the trial still runs.
-        """
-        if self.outcome is None:
-            raise ValueError(f"Trial {self.trial_id} must have ended; it still runs.")
-        curve = [(epoch.examples_seen, epoch.metrics[objective]) for epoch in self.epochs if objective in epoch.metrics]
-        return TrialResult(
-            batch_size=self.setting.batch_size,
-            seed=self.seed,
-            status=self.outcome.status,
-            learning_rate=self.setting.learning_rate,
-            objective=self.score,
-            hyperparameters=self.setting.hyperparameters,
-            examples_per_second=self.outcome.examples_per_second,
-            peak_memory_bytes=self.outcome.peak_memory_bytes,
-            seconds=self.outcome.seconds,
-            examples_seen=tuple(seen for seen, _ in curve),
-            objective_curve=tuple(value for _, value in curve),
-            stage=self.stage,
-            reason=self.outcome.reason,
-        )
+    def changes(self, since: int) -> Sequence[Trial]:
+        """Return the trials that have started, reported or ended since so many changes, as they are now."""
+        return [self._trials[trial_id] for trial_id in dict.fromkeys(self._changes[since:])]
 
+    def has(self, trial: Trial) -> bool:
+        """Return whether the same training runs or has ended for good."""
+        return self._settled[trial.key] > 0
 
-def opening(trial_id: str, setting: Setting, seed: int, stage: str, budget: Budget | None = None) -> dict[str, Any]:
-    """What makes an Optuna trial a `TrialRecord` from its start: its user attribute `OPENING`."""
-    values = {**dataclasses.asdict(setting), "hyperparameters": dict(setting.hyperparameters)}
-    given = {} if budget is None else {"budget": dataclasses.asdict(budget)}
-    return {"trial_id": trial_id, "setting": values, "seed": seed, "stage": stage, **given}
+    def losses(self, trial: Trial) -> int:
+        """Return how often the same training was lost."""
+        return self._losses[trial.key]
 
-
-def closing(outcome: TrialOutcome, epochs: tuple[EpochReport, ...], score: float | None) -> dict[str, Any]:
-    """What is added when it ends, as plain JSON: its user attribute `CLOSING`."""
-    return {
-        "outcome": _plain(dataclasses.asdict(outcome)),
-        "epochs": [_plain(dataclasses.asdict(epoch)) for epoch in epochs],
-        "score": score,
-    }
-
-
-def read_record(trial: optuna.trial.FrozenTrial) -> TrialRecord | None:
-    """The record of an Optuna trial; None if the driver died before it was filled in, so that nothing ran."""
-    if OPENING not in trial.user_attrs:
+    def interrupted_to_rerun(self) -> Trial | None:
+        """Return the first interrupted or lost trial that nobody has run again; None if there is none."""
+        for trial_id, trial in list(self._to_rerun.items()):
+            if not self.has(trial):
+                return trial
+            del self._to_rerun[trial_id]
         return None
-    opened, closed = trial.user_attrs[OPENING], trial.user_attrs.get(CLOSING, {})
-    outcome = _read_outcome(closed)
-    if outcome is None and trial.state.is_finished():
-        outcome = TrialOutcome(opened["trial_id"], Status.INTERRUPTED, reason="the driver ended before the trial")
-    return TrialRecord(
-        trial_id=opened["trial_id"],
-        number=trial.number,
-        setting=_read_setting(opened["setting"]),
-        seed=opened["seed"],
-        stage=opened["stage"],
-        outcome=outcome,
-        epochs=tuple(EpochReport(**_numbers(epoch)) for epoch in closed.get("epochs", ())),
-        score=closed.get("score"),
-        budget=_read_budget(opened.get("budget")),
-    )
+
+    def _count(self, trial: Trial, by: int) -> None:
+        self._counts[trial.status] += by
+        self._n_scored += by * (trial.score is not None)
+        if trial.is_settled:
+            self._settled[trial.key] += by
+        if trial.status is Status.LOST:
+            self._losses[trial.key] += by
 
 
-def _read_setting(values: Mapping[str, Any]) -> Setting:
-    return Setting(values["batch_size"], values["learning_rate"], as_pairs(values["hyperparameters"]))
+class ChangeReader:
+    """Reads what has changed in some records since the last time, for whoever keeps an index of its own."""
 
+    def __init__(self) -> None:
+        self._n_read = 0
 
-def _read_budget(values: Mapping[str, Any] | None) -> Budget | None:
-    if values is None:
-        return None
-    goal = values["goal"]
-    return Budget(values["epochs"], None if goal is None else Goal(**goal))
-
-
-def _read_outcome(closed: Mapping[str, Any]) -> TrialOutcome | None:
-    if not closed:
-        return None
-    values = _numbers(closed["outcome"])
-    return TrialOutcome(**{**values, "status": Status(values["status"])})
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN and no infinity; they travel as words."""
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    return value
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if value.keys() == {"float"}:
-            return float(value["float"])
-        return {key: _numbers(inner) for key, inner in value.items()}
-    return value
+    def new(self, records: Records) -> Sequence[Trial]:
+        """Return the trials that have started, reported or ended since the last call, as they are now."""
+        changed = records.changes(self._n_read)
+        self._n_read = records.n_changes
+        return changed

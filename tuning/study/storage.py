@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import IO
 
 import optuna
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
-_SETTINGS = "settings"
+from tuning.objective import Objective
+
+FORMAT = "2"
+"""Of the record; a study of another one cannot be continued."""
+_SETTINGS, _FORMAT = "settings", "format"
 
 
 class StudyError(ValueError):
@@ -44,7 +47,7 @@ class StudyLock:
                 f"A study is run by one process at a time; another one is running {directory}. Wait for it or stop it."
             ) from None
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let another driver run the study."""
         self._file.close()
 
@@ -72,7 +75,13 @@ def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str])
     """
     if name not in optuna.get_all_study_names(storage):
         return
-    stored = optuna.load_study(study_name=name, storage=storage).user_attrs.get(_SETTINGS, settings)
+    study_id = storage.get_study_id_from_name(name)
+    stored = dict(storage.get_study_user_attrs(study_id).get(_SETTINGS, {**settings, _FORMAT: FORMAT}))
+    if (found := stored.pop(_FORMAT, "1")) != FORMAT:
+        raise StudyError(
+            f"The study {name!r} must have a record of format {FORMAT}; got {found}, of another version of this "
+            "program. Give --fresh to set it aside, or another --study name."
+        )
     if differences := _differences(stored, settings):
         raise StudyError(
             f"The study {name!r} exists with other settings: {differences}. "
@@ -80,33 +89,25 @@ def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str])
         )
 
 
-def open_study(
-    storage: BaseStorage,
-    name: str,
-    *,
-    maximize: bool,
-    settings: Mapping[str, str],
-    sampler: BaseSampler | None = None,
-) -> optuna.Study:
-    """Create a study, or continue the one of this name.
+def create_study(storage: BaseStorage, name: str, *, objective: Objective, settings: Mapping[str, str]) -> None:
+    """Create a study, if there is none of this name.
 
     Args:
         storage: From `journal_of`.
         name: The study's name.
-        maximize: Whether a larger objective is better.
+        objective: The metric that decides.
         settings: Stored with a new study, for `check_settings`.
-        sampler: Proposes trials; any, if the plan is a queue.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # progress is shown otherwise
     study = optuna.create_study(
         storage=storage,
         study_name=name,
-        direction="maximize" if maximize else "minimize",
-        sampler=sampler or optuna.samplers.RandomSampler(),
+        direction="maximize" if objective.sign > 0 else "minimize",
+        sampler=optuna.samplers.RandomSampler(),  # a plan decides; Optuna only keeps the record
         load_if_exists=True,
     )
     if _SETTINGS not in study.user_attrs:
-        study.set_user_attr(_SETTINGS, dict(settings))
-    return study
+        study.set_user_attr(_SETTINGS, {**settings, _FORMAT: FORMAT})
 
 
 def set_aside(storage: BaseStorage, name: str) -> None:

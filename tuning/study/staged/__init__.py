@@ -1,1 +1,0 @@
-"""The staged search: learning rates at a reference, batch sizes around the forecast, fresh seeds."""

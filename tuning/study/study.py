@@ -1,0 +1,206 @@
+"""Study: the durable record of one search's trials and measurements, on an Optuna storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState, create_trial
+
+from search_spaces.space import Setting
+from tuning.machine.machine import Machine
+from tuning.objective import Objective
+from tuning.study.records import MOST_LOSSES, Records
+from tuning.study.trial_json import CLOSING, OPENING, closing_of, opening_of, read_trial
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
+
+_MACHINE = "machine"
+
+# Samplers learn from COMPLETE and PRUNED and ignore FAIL; out of memory is a fact about the setting, a crash is not.
+_OPTUNA_STATE = {
+    Status.COMPLETED: TrialState.COMPLETE,
+    Status.PRUNED: TrialState.PRUNED,
+    Status.OUT_OF_MEMORY: TrialState.PRUNED,
+}
+
+
+class Encoder(Protocol):
+    """Tells Optuna of a setting."""
+
+    def encode(self, setting: Setting) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Return Optuna's values and distributions."""
+
+
+class PlainEncoder:
+    """Shows Optuna batch size and learning rate as they are, where nothing is sampled."""
+
+    def encode(self, setting: Setting) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Return the two values, with distributions that hold every one."""
+        params: dict[str, Any] = {"batch_size": setting.batch_size}
+        distributions: dict[str, BaseDistribution] = {"batch_size": IntDistribution(1, 2**31, log=True)}
+        if setting.learning_rate is not None:
+            params["learning_rate"] = setting.learning_rate
+            distributions["learning_rate"] = FloatDistribution(1e-30, 1e30, log=True)
+        return params, distributions
+
+
+class Study:
+    """What was tried and measured: the truth that everything else is rebuilt from.
+
+    A trial is written whole before it starts, in one write, and again when it has ended; so whatever dies, whenever, a
+    reader knows of each trial that it ran, how it ended, or that it runs again.
+
+    Before `open` it holds nothing.
+
+    Args:
+        name: The study's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.records = Records()
+        self._opened: _Opened | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the study has been opened."""
+        return self._opened is not None
+
+    @property
+    def objective(self) -> Objective:
+        """The objective of the study.
+
+        Raises:
+            ValueError: If it has not been opened.
+        """
+        return self._open.objective
+
+    def open(self, storage: BaseStorage, objective: Objective, device_kind: str = "") -> None:
+        """Read what the storage holds; trials that a dead driver left running are interrupted.
+
+        Args:
+            storage: The storage, in which the study exists.
+            objective: The metric that decides.
+            device_kind: The kind of device to be used; measurements of another kind do not count.
+        """
+        study_id = storage.get_study_id_from_name(self.name)
+        self._opened = _Opened(storage, study_id, objective, device_kind)
+        machines = self.recall(_MACHINE) or {}
+        self.records = Records(machine=Machine.from_json(machines.get(device_kind, {})))
+        for frozen in storage.get_all_trials(study_id, deepcopy=False):
+            optuna_id = storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number)
+            trial = read_trial(frozen.user_attrs, has_ended=True)
+            if frozen.state is TrialState.RUNNING:
+                self._end_for_optuna(optuna_id, trial)
+            if trial is not None:
+                self._opened.optuna_ids[trial.trial_id] = optuna_id
+                self.records.put(trial)
+
+    def start(self, planned: Trial, encoder: Encoder) -> Trial:
+        """Write down a trial that is about to start.
+
+        Args:
+            planned: The trial.
+            encoder: How Optuna is told of its setting.
+
+        Returns:
+            The trial, with its name.
+        """
+        opened = self._open
+        trial = replace(planned, trial_id=f"{opened.n_trials:04d}", reports=(), outcome=None, score=None)
+        params, distributions = encoder.encode(trial.setting)
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions=distributions,
+            user_attrs={OPENING: opening_of(trial)},
+        )
+        optuna_id = opened.storage.create_new_trial(opened.study_id, template)
+        opened.n_trials += 1
+        opened.optuna_ids[trial.trial_id] = optuna_id
+        self.records.put(trial)
+        return trial
+
+    def report(self, report: EpochReport) -> Trial:
+        """Take in what an epoch of a running trial measured; it is written when the trial ends."""
+        before = self.records[report.trial_id]
+        trial = replace(before, reports=(*before.reports, report))
+        self.records.put(trial)
+        return trial
+
+    def finish(self, outcome: TrialOutcome) -> Trial:
+        """Write down how a trial ended.
+
+        A trial that is lost runs again, but not for ever: after `MOST_LOSSES` reruns it has failed.
+        """
+        trial = self.records[outcome.trial_id]
+        if outcome.status is Status.LOST and self.records.losses(trial) >= MOST_LOSSES:
+            reason = f"It was lost {MOST_LOSSES + 1} times; the last time: {outcome.reason}"
+            outcome = replace(outcome, status=Status.FAILED, reason=reason)
+        ended = replace(trial, outcome=outcome, score=self._score(trial, outcome))
+        opened = self._open
+        optuna_id = opened.optuna_ids[trial.trial_id]
+        opened.storage.set_trial_user_attr(optuna_id, CLOSING, closing_of(ended))
+        if outcome.status is Status.PRUNED:
+            for examples, value in zip(*ended.curve(opened.objective.name), strict=True):
+                opened.storage.set_trial_intermediate_value(optuna_id, examples, value)
+        self._tell(optuna_id, ended)
+        self.records.put(ended)
+        return ended
+
+    def measured(self, machine: Machine) -> None:
+        """Keep what was measured of the machine, so that a search which goes on measures nothing again."""
+        known = self.recall(_MACHINE) or {}
+        self.remember(_MACHINE, {**known, self._open.device_kind: machine.to_json()})
+        self.records.machine = machine
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a fact with the study: plain JSON values."""
+        self._open.storage.set_study_user_attr(self._open.study_id, name, value)
+
+    def recall(self, name: str) -> Any:
+        """Return a fact that was kept; None if there is none, or the study has not been opened."""
+        if self._opened is None:
+            return None
+        facts: Mapping[str, Any] = self._opened.storage.get_study_user_attrs(self._opened.study_id)
+        return facts.get(name)
+
+    @property
+    def _open(self) -> _Opened:
+        if self._opened is None:
+            raise ValueError("No study is open yet; call the tuner's search() first.")
+        return self._opened
+
+    def _score(self, trial: Trial, outcome: TrialOutcome) -> float | None:
+        """Return the objective at the end of training, where KerasTuner takes the luckiest epoch."""
+        if outcome.status is not Status.COMPLETED or not trial.reports:
+            return None
+        return trial.reports[-1].metrics[self._open.objective.name]
+
+    def _end_for_optuna(self, optuna_id: int, trial: Trial | None) -> None:
+        """End what a dead driver left running, as it really ended if that had been written."""
+        if trial is None:
+            self._open.storage.set_trial_state_values(optuna_id, TrialState.FAIL)
+        else:
+            self._tell(optuna_id, trial)
+
+    def _tell(self, optuna_id: int, trial: Trial) -> None:
+        assert trial.status is not None
+        state = _OPTUNA_STATE.get(trial.status, TrialState.FAIL)
+        if state is TrialState.COMPLETE and not trial.scored:
+            state = TrialState.FAIL  # Optuna refuses NaN as a value
+        values = [trial.score] if state is TrialState.COMPLETE and trial.score is not None else None
+        self._open.storage.set_trial_state_values(optuna_id, state, values)
+
+
+class _Opened:
+    """What an open study writes to."""
+
+    def __init__(self, storage: BaseStorage, study_id: int, objective: Objective, device_kind: str) -> None:
+        self.storage, self.study_id = storage, study_id
+        self.objective, self.device_kind = objective, device_kind
+        self.n_trials = storage.get_n_trials(study_id)
+        self.optuna_ids: dict[str, int] = {}
