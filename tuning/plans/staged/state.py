@@ -1,0 +1,166 @@
+"""StagedState: what a staged search knows at one moment: its goal, its trials so far, and what was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs, is_active
+from tuning.machine.machine import Machine
+from tuning.machine.noise import GUESSED_NOISE_SCALE
+from tuning.objective import Objective
+from tuning.plans.plan import MemoryWall
+from tuning.plans.staged.rates import Rate, missing, outward
+from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.rules import FASTEST
+from tuning.stats.target import crossing
+from tuning.stats.timings import Timings
+from tuning.trial import HyperparameterValue, Status, Trial
+
+
+@dataclass(frozen=True)
+class StudyGoal:
+    """What a staged search is to answer.
+
+    Args:
+        objective: The metric that decides.
+        epochs: Passes over the training set that the reference may take; every confirmed training takes as many.
+        n_train: Training examples.
+        seeds: Fresh seeds of each confirmed batch size, at least 1; a close race gets up to two more.
+        first_seed: The seed of the search; those after it are the reference's further two, then the fresh ones.
+        target: The score to reach; None for what the reference reaches on three seeds at 90 % of its budget.
+        rule: How the recommendation picks.
+        tolerance: A loss of objective accepted for a cheaper batch size.
+    """
+
+    objective: Objective
+    epochs: int
+    n_train: int
+    seeds: int = 3
+    first_seed: int = 0
+    target: float | None = None
+    rule: str = FASTEST
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class StagedState:
+    """What is known at one moment; it decides nothing but which learning rates a batch size still lacks.
+
+    Args:
+        space: What may be tried.
+        goal: What is to be answered.
+        machine: What was measured; its timings are known.
+        trials: Every trial. Interrupted ones count for nothing, since they run again.
+    """
+
+    space: SearchSpace
+    goal: StudyGoal
+    machine: Machine
+    trials: tuple[Trial, ...]
+
+    @property
+    def user(self) -> Timings:
+        """Seconds per update of the loop that the final model will be trained with."""
+        assert self.machine.user is not None
+        return self.machine.user
+
+    @property
+    def critical_batch_size(self) -> float:
+        """The forecast of B_crit, or a guess before the gradient's noise was measured."""
+        return GUESSED_NOISE_SCALE if self.machine.noise is None else self.machine.noise.critical_batch_size
+
+    def setting(self, batch_size: int, rate: Rate) -> Setting:
+        """Return a setting, the model's own hyperparameters at their defaults."""
+        return Setting(batch_size, rate, as_pairs(defaults_of(self.space)))
+
+    def is_running(self, stage: str, *, before_seed: int | None = None) -> bool:
+        """Return whether a trial of the stage has not ended."""
+        running = (trial for trial in self._settled if trial.status is None and trial.stage == stage)
+        return any(before_seed is None or trial.seed < before_seed for trial in running)
+
+    def has_started(self, planned: Trial) -> bool:
+        """Return whether a trial runs or has ended."""
+        return planned.key in self._started
+
+    def has_no_memory_for(self, batch_size: int) -> bool:
+        """Return whether a trial of this size or a smaller one ran out of memory."""
+        return self._wall.rules_out(self.setting(batch_size, None))
+
+    def ended(self, *stages: str) -> list[Trial]:
+        """Return the trials of some stages that have ended."""
+        return [trial for trial in self._settled if trial.outcome is not None and trial.stage in stages]
+
+    def best(self, target: float | None, *stages: str) -> dict[int, Arm]:
+        """Return each batch size at its best setting, of those with a score.
+
+        A batch size that never reached the target is judged by its final scores, since all its times are censored.
+        """
+        trials, objective = self.ended(*stages), self.goal.objective
+        found = {}
+        for arm in group_into_arms(trials, objective=objective, target=target) if trials else ():
+            hopeless = target is not None and not has_reached(arm.all_trials, target, objective)
+            chosen = group_into_arms(arm.all_trials, objective=objective)[0] if hopeless else arm
+            if chosen.scores:
+                found[chosen.batch_size] = chosen
+        return found
+
+    def rates_lacking(self, batch_size: int, planned: Sequence[Rate], *stages: str) -> list[Rate]:
+        """Return those of the planned learning rates that no trial of some stages has tried at a batch size."""
+        return missing(planned, self._tried(batch_size, *stages))
+
+    def rate_beyond(self, batch_size: int, planned: Sequence[Rate], best: Arm | None, *stages: str) -> list[Rate]:
+        """Return one learning rate beyond the edge at which the best one lies; none if it is interior.
+
+        Args:
+            batch_size: The batch size.
+            planned: The learning rates to be tried at first.
+            best: The batch size at its best rate, None without a score: then only divergence asks for lower rates.
+            stages: The stages whose trials count; all of them have ended.
+        """
+        trials = (trial for trial in self._settled if trial.batch_size == batch_size and trial.stage in stages)
+        if best is None and not any(trial.status is Status.DIVERGED for trial in trials):
+            return []
+        rate = outward(planned, self._tried(batch_size, *stages), None if best is None else best.learning_rate)
+        return [] if rate is None else [rate]
+
+    def without(self, stage: str, *, from_seed: int) -> StagedState:
+        """Return the same with the trials of a stage that use later seeds not yet run."""
+        kept = tuple(trial for trial in self.trials if trial.stage != stage or trial.seed < from_seed)
+        return dataclasses.replace(self, trials=kept)
+
+    def _tried(self, batch_size: int, *stages: str) -> list[Rate]:
+        trials = (trial for trial in self._settled if trial.batch_size == batch_size and trial.stage in stages)
+        return [trial.learning_rate for trial in trials]
+
+    @functools.cached_property
+    def _settled(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.is_settled]
+
+    @functools.cached_property
+    def _started(self) -> set[tuple[Setting, int, str]]:
+        return {trial.key for trial in self._settled}
+
+    @functools.cached_property
+    def _wall(self) -> MemoryWall:
+        wall = MemoryWall()
+        for trial in self.trials:
+            wall.add(trial)
+        return wall
+
+
+def has_reached(trials: Sequence[Trial], target: float, objective: Objective) -> bool:
+    """Return whether any training's curve came to the target."""
+    found = (crossing(*trial.curve(objective.name), target, objective=objective) for trial in trials if trial.scored)
+    return any(each is not None and each.reached for each in found)
+
+
+def defaults_of(space: SearchSpace) -> dict[str, HyperparameterValue]:
+    """Return the model's own hyperparameters at their defaults, without those that their conditions make inactive."""
+    chosen: dict[str, HyperparameterValue] = {}
+    for entry in space.entries:
+        if entry.name not in RESERVED_NAMES and is_active(entry, chosen):
+            chosen[entry.name] = entry.default
+    return chosen
