@@ -1,4 +1,4 @@
-"""Runs that any program logged, turned into trial results as far as they tell a batch size."""
+"""Runs that any program logged, turned into trials as far as they tell a batch size."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import replace
 
 from mlflow.entities import Run
 
+from search_spaces.space import Setting
 from tuning.record.store import TrackingError
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.trial import Status, Trial, finished_trial
 
 ENDED = {"FINISHED": Status.COMPLETED, "FAILED": Status.FAILED, "KILLED": Status.INTERRUPTED}
 _RATES = ("learning_rate", "lr", "opt_learning_rate")  # the last is what mlflow.keras.autolog calls it
 
 
-def results_of(runs: Sequence[Run], param: str, metric: str) -> tuple[tuple[TrialResult, ...], tuple[str, ...]]:
-    """The runs as results, and one line for each reason why some were left out or are not quite comparable.
+def trials_of(runs: Sequence[Run], param: str, metric: str) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
+    """Return the runs as trials, and one line for each reason why some were left out or are not quite comparable.
 
     Args:
         runs: All runs of an experiment, in the order of starting.
@@ -32,8 +32,8 @@ def results_of(runs: Sequence[Run], param: str, metric: str) -> tuple[tuple[Tria
     check_logged("metric", metric, {key for run in runs for key in run.data.metrics})
     reasons = [_why_left_out(run, param, metric) for run in runs]
     kept = [run for run, reason in zip(runs, reasons, strict=True) if reason is None]
-    results = _with_seeds([_result(run, param, metric) for run in kept], [_seed(run) for run in kept])
-    return tuple(results), counted(Counter(reason for reason in reasons if reason)) + _other_params(kept, param)
+    trials = _with_seeds([_trial(run, param, metric) for run in kept], [_seed(run) for run in kept])
+    return tuple(trials), counted(Counter(reason for reason in reasons if reason)) + _other_params(kept, param)
 
 
 def counted(reasons: Mapping[str, int]) -> tuple[str, ...]:
@@ -70,19 +70,20 @@ def check_logged(kind: str, name: str, logged: set[str]) -> None:
         )
 
 
-def _result(run: Run, param: str, metric: str) -> TrialResult:
+def _trial(run: Run, param: str, metric: str) -> Trial:
     metrics = run.data.metrics
     status = ENDED[run.info.status]
     seconds = metrics.get("seconds")
     if seconds is None and status is Status.COMPLETED and run.info.end_time:
         seconds = (run.info.end_time - run.info.start_time) / 1000
     rates = (number_in(run.data.params.get(name)) for name in _RATES)
-    return TrialResult(
-        batch_size=_whole(run.data.params[param]) or 0,
-        seed=0,
+    return finished_trial(
+        _whole(run.data.params[param]) or 0,
+        0,
+        metrics.get(metric) if status is Status.COMPLETED else None,
         status=status,
-        learning_rate=next((rate for rate in rates if rate is not None), None),
-        objective=metrics.get(metric) if status is Status.COMPLETED else None,
+        learning_rate=next((rate for rate in rates if rate), None),
+        metric=metric,
         seconds=seconds,
         examples_per_second=metrics.get("examples_per_second"),
         peak_memory_bytes=metrics.get("peak_memory_bytes"),
@@ -102,16 +103,15 @@ def _why_left_out(run: Run, param: str, metric: str) -> str | None:
     return None
 
 
-def _with_seeds(results: list[TrialResult], seeds: list[int | None]) -> list[TrialResult]:
-    told = [(*result.setting, result.batch_size, seed) for result, seed in zip(results, seeds, strict=True)]
+def _with_seeds(trials: list[Trial], seeds: list[int | None]) -> list[Trial]:
+    told = [(trial.setting, seed) for trial, seed in zip(trials, seeds, strict=True)]
     if None not in seeds and len(set(told)) == len(told):
-        return [replace(result, seed=seed or 0) for result, seed in zip(results, seeds, strict=True)]
-    repeats: Counter[tuple[object, ...]] = Counter()
+        return [replace(trial, seed=seed or 0) for trial, seed in zip(trials, seeds, strict=True)]
+    repeats: Counter[Setting] = Counter()
     numbered = []
-    for result in results:
-        setting = (*result.setting, result.batch_size)
-        numbered.append(replace(result, seed=repeats[setting]))
-        repeats[setting] += 1
+    for trial in trials:
+        numbered.append(replace(trial, seed=repeats[trial.setting]))
+        repeats[trial.setting] += 1
     return numbered
 
 

@@ -23,7 +23,8 @@ STUDY = "batch_size.study"
 UPDATED = "batch_size.updated"
 NOTE = "mlflow.note.content"
 RECOMMENDATION = "recommendation"
-PROBE = "probe"
+MEASUREMENT = "measurement"
+MEASURED = "batch_size.measured"
 OBJECTIVE = "objective"
 TARGET = "judged_by_target"
 THROUGHPUT = "judged_by_examples_per_second"
@@ -41,6 +42,7 @@ _RUN_STATUS = {
     Status.COMPLETED: "FINISHED",
     Status.PRUNED: "KILLED",
     Status.INTERRUPTED: "KILLED",
+    Status.LOST: "KILLED",
     Status.OUT_OF_MEMORY: "FAILED",
     Status.DIVERGED: "FAILED",
     Status.FAILED: "FAILED",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ from tuning.record.foreign_runs import number_in
 from tuning.record.store import answers, connect
 
 _RATE = "examples_per_second_"
-_SECONDS = re.compile(r"seconds_per_update_(?P<loop>\w+)_(?P<size>\d+)")
 _ANSWER = "recommendation.json"
 
 
@@ -29,8 +27,8 @@ class Measurements:
     """What was measured beside the trials' own scores; empty or None where nothing was.
 
     Args:
-        examples_per_second: By the name of the loop and batch size, nothing else running: "keras" and "chosen" of a
-            probe, "user" and "trials" of a staged search.
+        examples_per_second: By the name of the loop and batch size, nothing else running: "keras" for plain `fit`,
+            "chosen" for the loop of the trials.
         peak_memory_bytes: By batch size.
         memory_limit_bytes: What training may use.
         memory_limit_source: Where that number comes from.
@@ -49,7 +47,7 @@ class Measurements:
 
 
 def read_measurements(tracking_uri: str, experiment_id: str) -> Measurements:
-    """Read the runs of stage "probe", the latest of each value, and the noise scales that trials logged.
+    """Read the runs that measure, the latest of each value, and the noise scales that trials logged.
 
     Args:
         tracking_uri: As `resolve_tracking_uri` returns it.
@@ -61,7 +59,7 @@ def read_measurements(tracking_uri: str, experiment_id: str) -> Measurements:
     with answers(tracking_uri):
         client = connect(tracking_uri)
         runs = experiments.all_runs(client, experiment_id)
-        probes = [run for run in runs if run.data.tags.get(layout.STAGE) == layout.PROBE]
+        probes = [run for run in runs if run.data.tags.get(layout.STAGE) == layout.MEASUREMENT]
         told = [run for run in runs if run.data.tags.get(layout.STAGE) == layout.RECOMMENDATION]
         return Measurements(
             examples_per_second=_rates(client, probes),
@@ -77,10 +75,6 @@ def read_measurements(tracking_uri: str, experiment_id: str) -> Measurements:
 def _rates(client: MlflowClient, probes: Sequence[Run]) -> dict[str, dict[int, float]]:
     names = sorted({name for run in probes for name in run.data.metrics if name.startswith(_RATE)}, reverse=True)
     rates = {name.removeprefix(_RATE): _by_size(client, probes, name) for name in names}
-    for name, seconds in (pair for run in probes for pair in run.data.metrics.items()):
-        if (found := _SECONDS.fullmatch(name)) and seconds > 0:
-            size = int(found["size"])
-            rates.setdefault(found["loop"], {})[size] = size / seconds
     return {loop: by_size for loop, by_size in rates.items() if by_size}
 
 
@@ -104,7 +98,7 @@ def _trial_noise(client: MlflowClient, runs: Sequence[Run]) -> dict[int, list[tu
     found: dict[int, list[tuple[int, float]]] = {}
     for run in runs:
         size = number_in(run.data.params.get("batch_size"))
-        if run.data.tags.get(layout.STAGE) != layout.PROBE and size and "noise_scale" in run.data.metrics:
+        if run.data.tags.get(layout.STAGE) != layout.MEASUREMENT and size and "noise_scale" in run.data.metrics:
             found.setdefault(int(size), []).extend(_history(client, run, "noise_scale").items())
     return {size: sorted(points) for size, points in found.items()}
 

@@ -14,7 +14,7 @@ from mlflow.entities import Metric
 
 from tuning.record import experiments, layout
 from tuning.record.outbox import Outbox, Write, patience
-from tuning.record.runs import RecordedRuns, write_recommendation
+from tuning.record.runs import RecordedRuns, replace_measurement, write_recommendation
 from tuning.record.saved_view import view_tag
 from tuning.record.store import (
     TrackingWarning,
@@ -28,7 +28,7 @@ from tuning.record.store import (
     sqlite_path,
 )
 from tuning.record.tracker import Files
-from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
+from tuning.trial import EpochReport, HyperparameterValue, Measurement, Status, Trial, TrialOutcome
 
 _PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs the driver about 6 ms, however many it holds
 _FULL = 500  # metrics; MLflow takes at most 1000 in a batch
@@ -118,18 +118,17 @@ class MlflowTracker:
         """Those of the ended trials without a run that ended; log them again, which replaces what there is."""
         return {trial_id for trial_id in finished if not self._recorded.holds(trial_id)}
 
-    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
-        """Make the trial's run; an earlier one of the same trial goes to MLflow's trash.
-
-        `loop` is left out of the params, for which loop trained is known at the end.
-        """
-        trial = _Trial(trial_id, {name: value for name, value in params.items() if name != "loop"})
-        self._trials[trial_id] = trial
+    def start_trial(self, trial: Trial) -> None:
+        """Make the trial's run; an earlier one of the same trial goes to MLflow's trash."""
+        params = {**trial.values, "seed": trial.seed, "epochs": trial.budget.epochs}
+        # Which loop trained is known at the end; a hyperparameter of that name gives way.
+        running = _Trial(trial.trial_id, {name: value for name, value in params.items() if name != "loop"})
+        self._trials[trial.trial_id] = running
         started_ms = _now_ms()
-        self._send(lambda: self._open(trial, stage, started_ms))
-        self._send(lambda: self._log(trial, params=layout.as_params(trial.params)))
+        self._send(lambda: self._open(running, trial.stage, started_ms))
+        self._send(lambda: self._log(running, params=layout.as_params(running.params)))
 
-    def log_epoch(self, report: EpochReport) -> None:
+    def epoch(self, report: EpochReport) -> None:
         """Metrics at the step `examples_seen`, sent at once or together with those of the next epochs."""
         trial = self._trials[report.trial_id]
         values = layout.epoch_values(report, trial.last)
@@ -151,7 +150,11 @@ class MlflowTracker:
         self._send(lambda: self._log(trial, metrics=metrics, params=params, tags=tags))
         self._send(lambda: self._close(trial, outcome.status, ended_ms))
 
-    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+    def measured(self, measurement: Measurement) -> None:
+        """A run of its own, tagged with what it measures; it is no trial and has no trial's name."""
+        self._send(lambda: replace_measurement(self._client, self.experiment_id, measurement))
+
+    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
         """The run named "recommendation" with `recommendation.json`, `report.md` and `files`, in place of an earlier
         one; `markdown` also becomes the experiment's description.
         """
@@ -162,7 +165,7 @@ class MlflowTracker:
         }
         self._send(lambda: write_recommendation(self._client, self.experiment_id, markdown, contents))
 
-    def flush(self) -> None:
+    def close(self) -> None:
         """Send what still waits; warns (`TrackingWarning`) if it cannot be sent or was refused."""
         with patience(timeout_s=10, retries=1):
             self._outbox.flush()

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 
+from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.record import experiments, layout
-from tuning.record.direction import infer_mode
-from tuning.record.foreign_runs import ENDED, check_logged, counted, number_in, results_of
+from tuning.record.foreign_runs import ENDED, check_logged, counted, number_in, trials_of
 from tuning.record.store import TrackingError, answers, connect, resolve_tracking_uri
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.trial import Status, Trial, finished_trial
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,7 @@ class StudyRecord:
         tracking_uri: The store.
         experiment_id: The experiment.
         objective: The metric that is compared.
-        maximize: Whether more of it is better.
-        results: One per trial that ended, interrupted ones included (with that status), in the order of starting.
+        trials: Those that ended, interrupted ones included (with that status), in the order of starting.
         settings: What the search was started with; empty for runs of other programs.
         notes: What was left out and why, one line each.
     """
@@ -34,9 +32,8 @@ class StudyRecord:
     study: str
     tracking_uri: str
     experiment_id: str
-    objective: str
-    maximize: bool
-    results: tuple[TrialResult, ...]
+    objective: Objective
+    trials: tuple[Trial, ...]
     settings: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
@@ -78,8 +75,7 @@ def read_study(tracking_uri: str | None, study: str) -> StudyRecord:
                 f"The MLflow experiment {study!r} is not a study of batch-size. "
                 "Name the runs' values with --experiment, --param and --metric."
             )
-        objective = settings["objective"]
-        return _read_own(client, experiment, objective, _mode(objective, settings.get("mode")))
+        return _read_own(client, experiment, _objective(settings["objective"], settings.get("mode")))
 
 
 def read_foreign(
@@ -114,50 +110,50 @@ def read_foreign(
     with answers(uri):
         client = connect(uri)
         found = experiments.find_experiment(client, experiment)
-        chosen = _mode(metric, mode)
+        chosen = _objective(metric, mode)
         if experiments.is_ours(found) and param == "batch_size":
-            return _read_own(client, found, metric, chosen)
+            return _read_own(client, found, chosen)
         runs = experiments.all_runs(client, found.experiment_id)
-    results, notes = results_of(runs, param, metric)
-    return StudyRecord(experiment, uri, found.experiment_id, metric, chosen == "max", results, {}, notes)
+    trials, notes = trials_of(runs, param, metric)
+    return StudyRecord(experiment, uri, found.experiment_id, chosen, trials, {}, notes)
 
 
-def _read_own(client: MlflowClient, experiment: Experiment, objective: str, mode: str) -> StudyRecord:
+def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective) -> StudyRecord:
     trials = [run for run in experiments.all_runs(client, experiment.experiment_id) if _is_trial(run)]
     ended = [run for run in trials if run.info.status in ENDED and layout.STATUS in run.data.tags]
     completed = [run for run in ended if run.data.tags[layout.STATUS] == Status.COMPLETED]
     if completed:
-        check_logged("metric", objective, {name for run in completed for name in run.data.metrics})
+        check_logged("metric", objective.name, {name for run in completed for name in run.data.metrics})
     return StudyRecord(
         experiment.name,
         client.tracking_uri,
         experiment.experiment_id,
         objective,
-        maximize=mode == "max",
-        results=tuple(_own_result(client, run, objective) for run in ended),
+        trials=tuple(_own_trial(client, run, objective.name) for run in ended),
         settings=experiments.settings_of(experiment),
         notes=counted({"still running": len(trials) - len(ended)}),
     )
 
 
 def _is_trial(run: Run) -> bool:
-    return layout.TRIAL_ID in run.data.tags and run.data.tags.get(layout.STAGE) != layout.PROBE
+    return layout.TRIAL_ID in run.data.tags
 
 
-def _own_result(client: MlflowClient, run: Run, objective: str) -> TrialResult:
+def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
     status = Status(run.data.tags[layout.STATUS])
-    history = client.get_metric_history(run.info.run_id, objective) if objective in run.data.metrics else []
+    history = client.get_metric_history(run.info.run_id, metric) if metric in run.data.metrics else []
     curve = {point.step: point.value for point in sorted(history, key=lambda point: (point.step, point.timestamp))}
-    return TrialResult(
-        batch_size=int(run.data.params["batch_size"]),
-        seed=int(run.data.params.get("seed", 0)),
+    return finished_trial(
+        int(run.data.params["batch_size"]),
+        int(run.data.params.get("seed", 0)),
+        run.data.metrics.get(metric) if status is Status.COMPLETED else None,
         status=status,
         learning_rate=number_in(run.data.params.get("learning_rate")),
-        objective=run.data.metrics.get(objective) if status is Status.COMPLETED else None,
-        hyperparameters=layout.hyperparameters_of(run.data.params, run.data.tags),
-        examples_seen=tuple(curve),
-        objective_curve=tuple(curve.values()),
+        hyperparameters=dict(layout.hyperparameters_of(run.data.params, run.data.tags)),
         stage=run.data.tags[layout.STAGE],
+        metric=metric,
+        curve=tuple(curve.items()),
+        trial_id=run.data.tags[layout.TRIAL_ID],
         reason=run.data.tags.get(layout.REASON, ""),
         seconds=run.data.metrics.get("seconds"),
         examples_per_second=run.data.metrics.get("examples_per_second"),
@@ -165,10 +161,10 @@ def _own_result(client: MlflowClient, run: Run, objective: str) -> TrialResult:
     )
 
 
-def _mode(metric: str, mode: str | None) -> str:
-    chosen = mode or infer_mode(metric)
-    if chosen not in ("max", "min"):
+def _objective(metric: str, mode: str | None) -> Objective:
+    chosen = mode or infer_direction(metric)
+    if chosen not in DIRECTIONS:
         raise TrackingError(
             f"Whether more or less of {metric!r} is better must be told; got {mode!r}. Use --mode max or --mode min."
         )
-    return chosen
+    return Objective(metric, chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from tuning.record import experiments, layout
 from tuning.record.store import answers, connect, resolve_tracking_uri
 from tuning.record.tracker import Files
-from tuning.trial import Status, TrialOutcome
+from tuning.trial import Measurement, Status, TrialOutcome
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,7 @@ def write_recommendation(client: MlflowClient, experiment_id: str, markdown: str
     """
     earlier = client.search_runs([experiment_id], f"tags.`{layout.STAGE}` = '{layout.RECOMMENDATION}'")
     made = client.create_run(experiment_id, tags={layout.STAGE: layout.RECOMMENDATION}, run_name=layout.RECOMMENDATION)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in contents.items():
-            path = Path(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-        client.log_artifacts(made.info.run_id, folder)
+    _log_files(client, made.info.run_id, contents)
     client.log_batch(made.info.run_id, tags=layout.as_tags({layout.NOTE: markdown}))
     client.set_terminated(made.info.run_id)
     link = f"#/experiments/{experiment_id}/runs/{made.info.run_id}/artifacts"
@@ -101,24 +96,50 @@ def write_recommendation(client: MlflowClient, experiment_id: str, markdown: str
     experiments.touch(client, experiment_id)
 
 
-def log_probe(
-    tracking_uri: str | None,
-    study: str,
-    *,
-    params: Mapping[str, str | int | float],
-    metrics: Sequence[tuple[str, float, int]],
-    files: Files,
+def write_measurement(
+    client: MlflowClient, experiment_id: str, measurement: Measurement, files: Files | None = None
 ) -> str:
+    """Make a run that shows what was measured apart from a trial, and return its id.
+
+    Args:
+        client: The store's.
+        experiment_id: Where to.
+        measurement: Its params and values; the step of a series is a batch size, or the examples seen.
+        files: Contents of artifacts by name.
+    """
+    tags = {layout.STAGE: layout.MEASUREMENT, layout.MEASURED: measurement.name}
+    if measurement.reason:
+        tags |= {layout.REASON: measurement.reason, layout.NOTE: measurement.reason}
+    run = client.create_run(experiment_id, tags=tags, run_name=measurement.name)
+    now_ms = time.time_ns() // 1_000_000
+    metrics = layout.as_metrics(measurement.values, now_ms, 0)
+    for name, value, step in measurement.series:
+        metrics += layout.as_metrics({name: value}, now_ms, step)
+    client.log_batch(run.info.run_id, metrics=metrics, params=layout.as_params(measurement.params))
+    if files:
+        _log_files(client, run.info.run_id, files)
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)
+
+
+def replace_measurement(client: MlflowClient, experiment_id: str, measurement: Measurement) -> None:
+    """Show a measurement of a study in place of an earlier one of its name, which goes to the trash."""
+    tagged = f"tags.`{layout.MEASURED}` = '{measurement.name}'"
+    earlier = client.search_runs([experiment_id], tagged)
+    write_measurement(client, experiment_id, measurement)
+    for run in earlier:
+        client.delete_run(run.info.run_id)
+
+
+def log_probe(tracking_uri: str | None, name: str, measurement: Measurement, files: Files) -> str:
     """Record a probe in the experiment named after it, in a run of its own beside earlier ones.
 
     The experiment is no study, so that nobody picks a batch size from it.
 
     Args:
         tracking_uri: As `resolve_tracking_uri` takes it.
-        study: Name of the experiment.
-        params: Shown as the run's parameters.
-        metrics: Name, value and step each: the step of a throughput is the batch size, of a noise scale the examples
-            seen.
+        name: The experiment's name.
+        measurement: What was measured.
         files: Contents of artifacts by name.
 
     Returns:
@@ -130,19 +151,18 @@ def log_probe(
     uri = resolve_tracking_uri(tracking_uri)
     with answers(uri):
         client = connect(uri, create=True)
-        found = client.get_experiment_by_name(study)
-        experiment_id = (
-            client.create_experiment(study, experiments.artifact_location(client, study))
-            if found is None
-            else found.experiment_id
-        )
-        run = client.create_run(experiment_id, tags={layout.STAGE: layout.PROBE}, run_name=layout.PROBE)
-        now_ms = time.time_ns() // 1_000_000
-        logged = [metric for name, value, step in metrics for metric in layout.as_metrics({name: value}, now_ms, step)]
-        client.log_batch(run.info.run_id, metrics=logged, params=layout.as_params(params))
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                Path(folder, name).write_bytes(content.encode() if isinstance(content, str) else content)
-            client.log_artifacts(run.info.run_id, folder)
-        client.set_terminated(run.info.run_id)
-    return str(run.info.run_id)
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            experiment_id = client.create_experiment(name, experiments.artifact_location(client, name))
+        else:
+            experiment_id = found.experiment_id
+        return write_measurement(client, experiment_id, measurement, files)
+
+
+def _log_files(client: MlflowClient, run_id: str, files: Files) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        client.log_artifacts(run_id, folder)

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from mlflow.entities import Experiment
 
-from tuning.record import experiments, layout, saved_view
+from tuning.record import experiments, layout
 from tuning.record.reading import latest_study
 from tuning.record.store import TrackingError, answers, connect, is_server, resolve_tracking_uri, sqlite_path
 
@@ -59,7 +59,7 @@ def page_state(objective: str) -> dict[str, Any]:
     columns = _columns(objective)
     widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 145, "duration": 75} | columns
     return {
-        "searchFilter": f"params.batch_size != '' and tags.`{layout.STAGE}` != '{layout.PROBE}'",
+        "searchFilter": f"params.batch_size != '' and tags.`{layout.STAGE}` != '{layout.MEASUREMENT}'",
         "orderByKey": "attributes.start_time",
         "orderByAsc": True,
         "startTime": "ALL",
@@ -197,8 +197,8 @@ def serve(
 
 
 def _address(server: str, experiment: Experiment) -> str:
-    if saved_view.TAG in experiment.tags:
-        return saved_view.view_url(server, experiment.experiment_id)
+    if TAG in experiment.tags:
+        return view_url(server, experiment.experiment_id)
     return f"{server}/#/experiments/{experiment.experiment_id}/runs"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from tuning.trial import EpochReport, HyperparameterValue, TrialOutcome
+from tuning.trial import EpochReport, Measurement, Trial, TrialOutcome
 
 Files = Mapping[str, bytes | str]
 
 
 class Tracker(Protocol):
     """Records one study. The driver alone calls it, from one thread, in this order for each trial: `start_trial`,
-    `log_epoch` any number of times, `end_trial`.
+    `epoch` any number of times, `end_trial`.
 
     Beginning may fail with an error; once a search runs, no method raises because a server went away.
     """
@@ -58,25 +58,23 @@ class Tracker(Protocol):
         """Those of the ended trials without a complete record; log them again."""
         ...
 
-    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
-        """Record that a trial begins; an earlier record of the same trial is replaced.
-
-        Args:
-            trial_id: The trial.
-            params: `batch_size`, `learning_rate`, `seed`, `epochs` and the model's hyperparameters; None is left out.
-            stage: "probe", "search" or "confirm".
-        """
+    def start_trial(self, trial: Trial) -> None:
+        """Record that a trial begins; an earlier record of the same trial is replaced."""
         ...
 
-    def log_epoch(self, report: EpochReport) -> None:
-        """Record what an epoch measured."""
+    def epoch(self, report: EpochReport) -> None:
+        """Record what an epoch of a trial that has begun measured."""
         ...
 
     def end_trial(self, outcome: TrialOutcome) -> None:
         """Record how a trial ended."""
         ...
 
-    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+    def measured(self, measurement: Measurement) -> None:
+        """Record what was measured apart from a trial, in place of an earlier measurement of the same name."""
+        ...
+
+    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
         """Record the recommendation, in place of an earlier one.
 
         Args:
@@ -86,8 +84,8 @@ class Tracker(Protocol):
         """
         ...
 
-    def flush(self) -> None:
-        """Send what still waits for a server; warns if it cannot be sent."""
+    def close(self) -> None:
+        """Send what still waits for a server; it warns if that cannot be sent."""
         ...
 
 
@@ -113,17 +111,20 @@ class NullTracker:
         """Nothing is missing where nothing is kept."""
         return set()
 
-    def start_trial(self, trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> None:
+    def start_trial(self, trial: Trial) -> None:
         """Nothing."""
 
-    def log_epoch(self, report: EpochReport) -> None:
+    def epoch(self, report: EpochReport) -> None:
         """Nothing."""
 
     def end_trial(self, outcome: TrialOutcome) -> None:
         """Nothing."""
 
-    def log_recommendation(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+    def measured(self, measurement: Measurement) -> None:
         """Nothing."""
 
-    def flush(self) -> None:
+    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
         """Nothing."""

@@ -6,6 +6,8 @@ import math
 import random
 from collections.abc import Sequence
 
+from study_helpers import trial_named
+
 from tuning.record.tracker import Tracker
 from tuning.trial import EpochReport, Status, TrialOutcome
 
@@ -35,13 +37,13 @@ def record_example(tracker: Tracker, study: str = "digits-grid", seeds: Sequence
         for batch_size in BATCH_SIZES:
             _record_trial(tracker, str(trial_id), batch_size, seed, noise)
             trial_id += 1
-    tracker.log_recommendation({"recommended_batch_size": 64}, _MARKDOWN, {"report.html": f"<h1>{HEADLINE}</h1>"})
+    tracker.recommended({"recommended_batch_size": 64}, _MARKDOWN, {"report.html": f"<h1>{HEADLINE}</h1>"})
 
 
 def _record_trial(tracker: Tracker, trial_id: str, batch_size: int, seed: int, noise: random.Random) -> None:
     learning_rate = 0.001 * math.sqrt(batch_size / 32)
     params = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "epochs": _EPOCHS}
-    tracker.start_trial(trial_id, params, "search")
+    tracker.start_trial(trial_named(trial_id, params, "search"))
     if (batch_size, seed) == (512, 1):
         tail = "ResourceExhaustedError: OOM when allocating tensor with shape[512,64,64,128]"
         tracker.end_trial(TrialOutcome(trial_id, Status.OUT_OF_MEMORY, REASON, tail, seconds=3.2))
@@ -50,7 +52,7 @@ def _record_trial(tracker: Tracker, trial_id: str, batch_size: int, seed: int, n
     epochs = 3 if (batch_size, seed) == (8, 2) else _EPOCHS
     for epoch in range(1, epochs + 1):
         report = _epoch(trial_id, epoch, batch_size, learning_rate, throughput, noise)
-        tracker.log_epoch(report)
+        tracker.epoch(report)
     if epochs < _EPOCHS:
         tracker.end_trial(TrialOutcome(trial_id, Status.DIVERGED, "the loss became NaN in epoch 4"))
         return

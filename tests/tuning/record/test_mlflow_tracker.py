@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from study_helpers import trial_named
 from tracker_helpers import SETTINGS, by_trial, log_trial, runs, started
 
 from tuning.record import layout
@@ -60,10 +61,10 @@ def test_a_charts_step_is_the_number_of_examples_seen(tracking_uri: str) -> None
 def test_two_trials_at_once_do_not_mix(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
     for trial_id, batch_size in (("0", 8), ("1", 16)):
-        tracker.start_trial(trial_id, {"batch_size": batch_size, "seed": 0}, "search")
+        tracker.start_trial(trial_named(trial_id, {"batch_size": batch_size, "seed": 0}, "search"))
     for epoch in (1, 2):
         for trial_id, loss in (("0", 1.0), ("1", 2.0)):
-            tracker.log_epoch(EpochReport(trial_id, epoch, 100 * epoch, epoch, {"loss": loss / epoch}, epoch))
+            tracker.epoch(EpochReport(trial_id, epoch, 100 * epoch, epoch, {"loss": loss / epoch}, epoch))
     for trial_id in ("1", "0"):
         tracker.end_trial(TrialOutcome(trial_id, Status.COMPLETED))
     found = by_trial(tracker)
@@ -90,8 +91,8 @@ def test_a_trial_that_did_not_complete_keeps_its_reason_and_its_log(
 
 def test_a_loss_that_is_no_number_is_recorded_as_nan(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
-    tracker.start_trial("0", {"batch_size": 8, "seed": 0}, "search")
-    tracker.log_epoch(EpochReport("0", 1, 100, 12, {"loss": math.nan, "val_loss": math.inf}, 1.0))
+    tracker.start_trial(trial_named("0", {"batch_size": 8, "seed": 0}, "search"))
+    tracker.epoch(EpochReport("0", 1, 100, 12, {"loss": math.nan, "val_loss": math.inf}, 1.0))
     tracker.end_trial(TrialOutcome("0", Status.DIVERGED, "loss is NaN"))
     (run,) = runs(tracker)
     assert math.isnan(run.data.metrics["loss"])
@@ -160,8 +161,10 @@ def test_nothing_exists_before_a_study_starts(tmp_path: Path) -> None:
 def test_a_killed_drivers_trials_become_interrupted_and_are_replaced(tracking_uri: str) -> None:
     killed = started(tracking_uri)
     log_trial(killed, "0")
-    killed.start_trial("1", {"batch_size": 8, "seed": 0}, "search")  # the search knows: it ended, unrecorded
-    killed.start_trial("2", {"batch_size": 16, "seed": 0}, "search")  # killed while it ran
+    killed.start_trial(
+        trial_named("1", {"batch_size": 8, "seed": 0}, "search")
+    )  # the search knows: it ended, unrecorded
+    killed.start_trial(trial_named("2", {"batch_size": 16, "seed": 0}, "search"))  # killed while it ran
     log_trial(killed, "3")  # recorded here, but not yet there
     resumed = started(tracking_uri)
     resumed.reconcile(finished={"0", "1", "4"}, interrupted={"2", "3"})
@@ -189,7 +192,7 @@ def test_doubled_runs_of_a_trial_become_one(tracking_uri: str) -> None:
 def test_a_new_recommendation_replaces_the_earlier_one(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
     for batch_size in (32, 64):
-        tracker.log_recommendation(
+        tracker.recommended(
             {"recommended_batch_size": batch_size},
             f"Use **{batch_size}**",
             {"report.html": "<p>", "plots/quality.png": b"\x89PNG"},
@@ -214,6 +217,6 @@ def test_trackers_share_one_face(tracking_uri: str, make: Callable[[], Tracker] 
     tracker.reconcile([], [])
     assert tracker.missing([]) == set()
     log_trial(tracker)
-    tracker.log_recommendation({}, "none")
-    tracker.flush()
+    tracker.recommended({}, "none")
+    tracker.close()
     assert bool(tracker.experiment_id) == bool(tracker.tracking_uri)

@@ -8,9 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from mlflow import MlflowClient
+from study_helpers import trial_named
 
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.saved_view import TAG, view_url
+from tuning.trial import Measurement
 
 
 def written(uri: str, objective: str) -> dict[str, Any]:
@@ -79,9 +81,10 @@ def test_the_filter_of_the_view_finds_trials_only(tracking_uri: str) -> None:
     state = written(tracking_uri, "val_accuracy")
     tracker = MlflowTracker(tracking_uri)
     tracker.start_study("digits", {"objective": "val_accuracy"})
-    for trial_id, stage in (("probe", "probe"), ("0", "search"), ("1", "confirm")):
-        tracker.start_trial(trial_id, {"batch_size": 8, "seed": 0}, stage)
-    tracker.log_recommendation({}, "8")
+    for trial_id, stage in (("0", "search"), ("1", "confirm")):
+        tracker.start_trial(trial_named(trial_id, {"batch_size": 8, "seed": 0}, stage))
+    tracker.measured(Measurement("memory", {"batch_size": 8}))
+    tracker.recommended({}, "8")
     found = MlflowClient(tracking_uri).search_runs([tracker.experiment_id], state["searchFilter"])
     assert sorted(run.data.tags["batch_size.trial_id"] for run in found) == ["0", "1"]
 

@@ -7,6 +7,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from study_helpers import trial_named
 from ui_process import UiProcess
 
 from tuning.record.mlflow_tracker import MlflowTracker
@@ -17,8 +18,8 @@ from tuning.trial import EpochReport, Status, TrialOutcome
 
 
 def log_trial(tracker: MlflowTracker, trial_id: str) -> None:
-    tracker.start_trial(trial_id, {"batch_size": 8, "seed": int(trial_id)}, "search")
-    tracker.log_epoch(EpochReport(trial_id, 1, 100, 12, {"loss": 0.5}, 1.0))
+    tracker.start_trial(trial_named(trial_id, {"batch_size": 8, "seed": int(trial_id)}, "search"))
+    tracker.epoch(EpochReport(trial_id, 1, 100, 12, {"loss": 0.5}, 1.0))
     tracker.end_trial(TrialOutcome(trial_id, Status.FAILED, "as planned", log_tail="the end"))
 
 
@@ -39,11 +40,11 @@ def test_a_study_survives_a_server_that_is_stopped_and_started_again(
         log_trial(tracker, "1")
     assert len(caught) == 1
     with pytest.warns(TrackingWarning, match=r"6 writes did not reach MLflow"):
-        tracker.flush()
+        tracker.close()
     with UiProcess(tracking_uri, ui.port):
-        tracker.flush()
-        tracker.log_recommendation({}, "8", {"report.html": "<p>8"})
-        assert [result.seed for result in read_study(ui.server, "digits").results] == [0, 1]
+        tracker.close()
+        tracker.recommended({}, "8", {"report.html": "<p>8"})
+        assert [result.seed for result in read_study(ui.server, "digits").trials] == [0, 1]
         client = MlflowClient(ui.server)
         runs = client.search_runs([tracker.experiment_id])
         assert sorted(file.path for run in runs for file in client.list_artifacts(run.info.run_id)) == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from study_helpers import trial_named
 
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
@@ -21,13 +22,13 @@ def started(uri: str, study: str = "digits") -> MlflowTracker:
 
 def log_trial(tracker: Tracker, trial_id: str = "0", status: Status = Status.COMPLETED, batch_size: int = 32) -> None:
     tracker.start_trial(
-        trial_id,
-        {"batch_size": batch_size, "learning_rate": 0.001, "seed": 0, "epochs": 2, "loop": "auto", "units": 64},
-        "search",
+        trial_named(
+            trial_id, {"batch_size": batch_size, "learning_rate": 0.001, "seed": 0, "epochs": 2, "units": 64}, "search"
+        )
     )
     for epoch in (1, 2):
         metrics = {"loss": 1 / epoch, "val_accuracy": 0.4 * epoch}
-        tracker.log_epoch(EpochReport(trial_id, epoch, 1000 * epoch, 31 * epoch, metrics, 0.5 * epoch))
+        tracker.epoch(EpochReport(trial_id, epoch, 1000 * epoch, 31 * epoch, metrics, 0.5 * epoch))
     failed = status is not Status.COMPLETED
     tracker.end_trial(
         TrialOutcome(
