@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tuning.machine.advice import TrainingAdvice
 from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.reading import StudyRecord
-from tuning.search.advice import TrainingAdvice
 from tuning.show.canvas import image_tag, sketch
 from tuning.show.html import heading, paragraphs, table, warnings
 from tuning.show.score_figures import draw_quality, draw_trade_off
@@ -114,7 +114,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
 
     Args:
         record: What was read.
-        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
+        rule: `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -122,8 +122,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
     seeds = record.settings.get("seeds")
     notes = [note for note in record.settings.get("notes", "").splitlines() if note]
     recommendation = recommend(
-        record.results,
-        maximize=record.maximize,
+        record.trials,
         objective=record.objective,
         notes=(*notes, *record.notes),
         planned_seeds=int(seeds) if seeds else None,
@@ -135,7 +134,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
 def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked for; where that is silent, what a staged search judged by."""
     judged = judged_by(record.settings)
-    if record.settings.get("objective") != record.objective:
+    if record.settings.get("objective") != record.objective.name:
         judged.pop("target", None)
     return {**judged, **{name: value for name, value in rule.items() if value is not None}}
 
@@ -148,10 +147,6 @@ def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
     if THROUGHPUT in settings:
         found["throughput"] = {int(size): rate for size, rate in json.loads(settings[THROUGHPUT]).items()}
     return found
-
-
-if TYPE_CHECKING:
-    from tuning.stats.recommendation import Recommendation
 
 
 def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:

@@ -8,15 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuning.machine.advice import TrainingAdvice
+from tuning.objective import Objective
 from tuning.record.measurements import Measurements, read_measurements
 from tuning.record.reading import StudyRecord, latest_study, read_study
 from tuning.record.store import TrackingError
-from tuning.search.advice import TrainingAdvice
 from tuning.show.answer import Answer, judged_by, recommend_from, rule_in_force
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.costs import Costs, arm_costs
 from tuning.stats.findings import Explanation, explain
-from tuning.stats.results import TrialResult
+from tuning.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Evidence:
 
     Args:
         answer: The recommendation.
-        results: Every trial that ended.
-        maximize: Whether a larger objective is better.
+        trials: Every trial that ended.
+        objective: The metric that decides.
         target: The objective to reach that was asked for, or None.
         settings: What the search was started with; empty for runs of other programs.
         measurements: What was measured beside the trials.
@@ -34,8 +35,8 @@ class Evidence:
     """
 
     answer: Answer
-    results: Sequence[TrialResult]
-    maximize: bool
+    trials: Sequence[Trial]
+    objective: Objective
     target: float | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     measurements: Measurements = field(default_factory=Measurements)
@@ -48,7 +49,7 @@ def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) 
     Args:
         tracking_uri: MLflow's store; None for the default.
         study: Its name; None for the one written to last.
-        rule: `rule`, `tolerance` and `target` of `selection.recommend`.
+        rule: `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
 
     Raises:
         TrackingError: If the store or the study does not exist.
@@ -58,7 +59,7 @@ def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) 
 
 
 def evidence_of_search(
-    answer: Answer, results: Sequence[TrialResult], *, maximize: bool, target: float | None, settings: Mapping[str, str]
+    answer: Answer, trials: Sequence[Trial], *, objective: Objective, target: float | None, settings: Mapping[str, str]
 ) -> Evidence:
     """Gather what a search that has just ended knows; what MLflow does not tell at once is left out."""
     measurements = Measurements()
@@ -68,11 +69,11 @@ def evidence_of_search(
         except TrackingError:  # the server is gone; the report waits with everything else that is to be sent
             measurements = Measurements()
     judged = judged_by(settings)
-    return Evidence(answer, results, maximize, target, settings, measurements, judged.get("throughput"))
+    return Evidence(answer, trials, objective, target, settings, measurements, judged.get("throughput"))
 
 
 def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
-    """Gather what MLflow holds of a search, ours or another program's; arguments as in `picking.recommend_from`.
+    """Gather what MLflow holds of a search, ours or another program's; arguments as in `show.answer.recommend_from`.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -83,8 +84,8 @@ def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
     advice = _advice(measurements.recommendation.get("training"), answer.recommendation.batch_size)
     return Evidence(
         dataclasses.replace(answer, advice=advice),
-        record.results,
-        record.maximize,
+        record.trials,
+        record.objective,
         rule.get("target"),
         record.settings,
         measurements,
@@ -139,34 +140,35 @@ class Analysis:
 
 def analyse(evidence: Evidence) -> Analysis:
     """Group the trials as the recommendation did, and fit what can be fitted."""
-    maximize, asked = evidence.maximize, evidence.target
-    arms = group_into_arms(evidence.results, maximize=maximize, target=asked)
+    objective, asked = evidence.objective, evidence.target
+    arms = group_into_arms(evidence.trials, objective=objective, target=asked)
 
     def reached(sizes: Sequence[int]) -> Reached:
-        target = common_score(arms, sizes, maximize=maximize) if asked is None else asked
-        costs = arm_costs(arms, maximize=maximize, target=target, throughput=evidence.throughput)
-        return Reached(target, () if asked is not None else sizes, costs, explain(arms, costs, {}, maximize=maximize))
+        target = common_score(arms, sizes, objective=objective) if asked is None else asked
+        costs = arm_costs(arms, objective=objective, target=target, throughput=evidence.throughput)
+        return Reached(target, () if asked is not None else sizes, costs, explain(arms, costs, {}, objective=objective))
 
-    return Analysis(arms, reached(evidence.answer.recommendation.eligible), reached(_better_part(arms, maximize)))
+    return Analysis(arms, reached(evidence.answer.recommendation.eligible), reached(_better_part(arms, objective)))
 
 
-def _better_part(arms: Sequence[Arm], maximize: bool) -> list[int]:
+def _better_part(arms: Sequence[Arm], objective: Objective) -> list[int]:
     """The batch sizes with the better scores in common, ascending; those without a curve are not among them."""
-    scores = {arm.batch_size: common_score(arms, [arm.batch_size], maximize=maximize) for arm in arms if not arm.broken}
+    scores = {
+        arm.batch_size: common_score(arms, [arm.batch_size], objective=objective) for arm in arms if not arm.broken
+    }
     known = {size: score for size, score in scores.items() if score is not None}
-    ranked = sorted(known, key=lambda size: known[size], reverse=maximize)
+    ranked = sorted(known, key=lambda size: -objective.sign * known[size])
     return sorted(ranked[: math.ceil(_SHARE * len(ranked))])
 
 
-def common_score(arms: Sequence[Arm], sizes: Collection[int], *, maximize: bool) -> float | None:
+def common_score(arms: Sequence[Arm], sizes: Collection[int], *, objective: Objective) -> float | None:
     """The best score that every judging training of these batch sizes reached; None if one left no curve.
 
     Args:
         arms: Every batch size.
         sizes: Those that count.
-        maximize: Whether larger is better.
+        objective: The metric that decides.
     """
-    better, worse = (max, min) if maximize else (min, max)
     judging = [trial for arm in arms if arm.batch_size in sizes for trial in arm.trials if trial.scored]
-    curves = [[value for value in trial.objective_curve if math.isfinite(value)] for trial in judging]
-    return worse(map(better, curves)) if curves and all(curves) else None
+    curves = [[value for value in trial.curve(objective.name)[1] if math.isfinite(value)] for trial in judging]
+    return objective.worst(map(objective.best, curves)) if curves and all(curves) else None

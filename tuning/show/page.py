@@ -112,9 +112,9 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
 def _failures(evidence: Evidence) -> list[str]:
     """What ended trials early, the most frequent first."""
     counts = Counter(
-        (result.outcome.value.replace("_", " "), result.reason or "no reason given")
-        for result in evidence.results
-        if result.outcome is not Status.COMPLETED
+        ((trial.judged_status or "").replace("_", " "), trial.reason or "no reason given")
+        for trial in evidence.trials
+        if trial.judged_status not in (None, Status.COMPLETED)
     )
     told = [f"{count} × {status}: {reason}" for (status, reason), count in counts.most_common(_MOST_REASONS)]
     rest = len(counts) - len(told)

@@ -11,45 +11,62 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
-from tuning.machine.noise import NoiseFindings
-from tuning.machine.suggestion import centre_of_search, suggested_batch_sizes
+from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, KERAS, ThroughputFindings
 from tuning.show.html import heading, paragraphs, warnings
 from tuning.show.html import table as html_table
 from tuning.show.machine_figures import draw_memory, draw_noise, draw_throughput
+from tuning.stats.forecast import best_forecast, candidate_sizes, sizes_to_search
 from tuning.stats.lines import LARGEST_TIME_RESIDUAL
+from tuning.trial import Measurement
 
 _COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The whole result.
+    """The whole result of a probe.
 
     Args:
         workload: Its name.
         device: Where it was measured.
-        memory: What fits.
-        throughput: How fast.
-        noise: How noisy.
+        machine: What was found.
+        n_train: Training examples.
         has_batch_normalization: Whether the batch size also changes what is normalised.
     """
 
     workload: str
     device: str
-    memory: MemoryFindings
-    throughput: ThroughputFindings
-    noise: NoiseFindings
+    machine: Machine
+    n_train: int
     has_batch_normalization: bool = False
 
     @property
+    def memory(self) -> MemoryFindings:
+        """What fits."""
+        assert self.machine.memory is not None
+        return self.machine.memory
+
+    @property
+    def throughput(self) -> ThroughputFindings:
+        """How fast; nothing where nothing fits."""
+        return self.machine.throughput or ThroughputFindings((), {})
+
+    @property
+    def noise(self) -> GradientNoise:
+        """How noisy the gradient is; nothing where nothing fits."""
+        return self.machine.noise or GradientNoise()
+
+    @property
     def suggested_batch_sizes(self) -> tuple[int, ...]:
-        """Where a search should look; empty if nothing fits."""
-        last = self.noise.last
-        noise = self.noise.mean or (None if last is None else last.value)
-        centre = centre_of_search(self.throughput.line(CHOSEN), self.throughput.knee(CHOSEN), noise)
-        return suggested_batch_sizes(centre, largest=self.memory.largest_batch_size, n_train=self.memory.n_train)
+        """The sizes that `tune` would search, knowing the same; empty if nothing fits."""
+        candidates = candidate_sizes(self.n_train, self.memory.largest_batch_size)
+        user, critical = self.machine.user, self.noise.critical_batch_size
+        if user is None:
+            return candidates
+        return sizes_to_search(candidates, best_forecast(user.line, user.knee, critical), critical)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -68,35 +85,21 @@ class Probe:
             "caveats": list(self.caveats),
         }
 
-    def parameters(self) -> dict[str, str | int | float]:
-        """What an MLflow run shows as its parameters."""
-        return {
-            "device": self.device,
-            "memory_limit_source": self.memory.limit.source,
-            "memory_margin": self.memory.margin,
-            "memory_loop": self.memory.loop,
-            "suggested_batch_sizes": ",".join(map(str, self.suggested_batch_sizes)),
-        }
-
-    def metrics(self) -> list[tuple[str, float, int]]:
-        """Name, value and step of what was measured; the step is the batch size, or the examples seen for noise."""
-        memory, line = self.memory, self.memory.line
-        found = [("largest_batch_size", float(memory.largest_batch_size), 0)]
-        found.append(("memory_limit_bytes", float(memory.limit.bytes), 0))
-        if line is not None:
-            found.append(("memory_intercept_bytes", line.intercept_bytes, 0))
-            found.append(("memory_bytes_per_example", line.bytes_per_example, 0))
-        found += [("peak_memory_bytes", float(p.peak_bytes), p.batch_size) for p in memory.probes if p.peak_bytes]
-        for row in self.throughput.rows:
-            found.append((f"seconds_per_step_{row.series}", row.throughput.seconds_per_update, row.batch_size))
-            found.append((f"examples_per_second_{row.series}", row.examples_per_second, row.batch_size))
-        for series in (KERAS, CHOSEN):
-            if (knee := self.throughput.knee(series)) is not None:
-                found.append((f"knee_{series}", float(knee), 0))
-        for point in self.noise.points:
-            named = (("noise_scale", point.value), ("noise_scale_low", point.low), ("noise_scale_high", point.high))
-            found += [(name, value, point.at_examples) for name, value in named if value is not None]
-        return found
+    @property
+    def measurement(self) -> Measurement:
+        """What the record shows of it, all in one run."""
+        parts = [self.memory.measurement, self.throughput.measurement, self.noise.measurement]
+        return Measurement(
+            "probe",
+            params={
+                **parts[0].params,
+                "device": self.device,
+                "suggested_batch_sizes": ",".join(map(str, self.suggested_batch_sizes)),
+            },
+            values={name: value for part in parts for name, value in part.values.items()},
+            series=tuple(entry for part in parts for entry in part.series),
+            reason=self.noise.reason,
+        )
 
     def show(self, console: Console) -> None:
         """Print the findings, within 80 columns."""
@@ -282,7 +285,7 @@ def _draw_throughput(axes: Any, found: ThroughputFindings) -> None:
         _say(axes, "not measured")
 
 
-def _draw_noise(axes: Any, found: NoiseFindings) -> None:
+def _draw_noise(axes: Any, found: GradientNoise) -> None:
     axes.set_title("Gradient noise scale")
     points = [(float(point.at_examples), point.value, point.low, point.high) for point in found.points]
     if points:

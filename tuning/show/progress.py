@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -11,8 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tuning.study.records import TrialRecord
-from tuning.trial import EpochReport, Status
+from tuning.objective import Objective
+from tuning.trial import EpochReport, Status, Trial
 
 _SPEED_OVER_S = 24 * 3600.0  # rich forgets what is older than 30 s, which a trial may take
 
@@ -23,10 +24,8 @@ class SearchProgress:
 
     Args:
         total: Trials planned.
-        records: Trials that an earlier run of the same study has ended.
+        trials: Trials that an earlier run of the same study has ended.
         objective: What a trial's score is.
-        maximize: Whether a larger score is better.
-        epochs: Per trial.
         quiet: Show nothing.
         console: Where to; standard error if not told.
     """
@@ -34,19 +33,17 @@ class SearchProgress:
     def __init__(
         self,
         total: int,
-        records: tuple[TrialRecord, ...],
+        trials: Iterable[Trial],
         *,
-        objective: str,
-        maximize: bool,
-        epochs: int,
+        objective: Objective,
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
         self._console = console or _console(quiet)
         self._total = total
-        self._objective, self._maximize, self._epochs = objective, maximize, epochs
+        self._objective = objective
         self._done = self._failed = 0
-        self._best: TrialRecord | None = None
+        self._best: Trial | None = None
         self._lines: dict[str, TaskID] = {}
         self._devices: dict[str, str] = {}
         self._progress = Progress(
@@ -58,8 +55,8 @@ class SearchProgress:
             console=self._console,
             speed_estimate_period=_SPEED_OVER_S,
         )
-        for record in records:
-            self._count(record)
+        for trial in trials:
+            self._count(trial)
         self._overall = self._progress.add_task("trials", total=total, completed=self._done, told=self._tell_counts())
         self._is_live = self._console.is_terminal or self._console.is_jupyter
         self._live = Live(self, console=self._console)
@@ -83,28 +80,30 @@ class SearchProgress:
         self._total = total
         self._progress.update(self._overall, total=total)
 
-    def started(self, record: TrialRecord, device: str) -> None:
+    def started(self, trial: Trial, device: str) -> None:
         """A trial has been handed to a device, whose last one has ended even if that is told only later."""
         for trial_id in [trial_id for trial_id, on in self._devices.items() if on == device]:
             self._drop(trial_id)
-        self._devices[record.trial_id] = device
-        self._lines[record.trial_id] = self._progress.add_task(
-            device, total=record.budget.epochs if record.budget else self._epochs, told=_name(record)
-        )
+        self._devices[trial.trial_id] = device
+        self._lines[trial.trial_id] = self._progress.add_task(device, total=trial.budget.epochs, told=_name(trial))
         self._progress.update(self._overall, told=self._tell_counts())
 
     def reported(self, epoch: EpochReport) -> None:
         """A running trial has finished an epoch."""
         self._progress.update(self._lines[epoch.trial_id], completed=epoch.epoch)
 
-    def ended(self, record: TrialRecord) -> None:
+    def ended(self, trial: Trial) -> None:
         """A trial has ended."""
-        self._count(record)
-        self._drop(record.trial_id)
+        self._count(trial)
+        self._drop(trial.trial_id)
         self._progress.update(self._overall, completed=self._done, told=self._tell_counts())
-        if not self._is_live or record.status is not Status.COMPLETED:
-            line = f"[{self._done}/{self._total}] {self._tell(record)}"
+        if not self._is_live or trial.status is not Status.COMPLETED:
+            line = f"[{self._done}/{self._total}] {self._tell(trial)}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def tell(self, line: str) -> None:
+        """Print a line above what is shown live."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _drop(self, trial_id: str) -> None:
         """Take away the line of a trial, if it has one."""
@@ -112,29 +111,30 @@ class SearchProgress:
         if trial_id in self._lines:
             self._progress.remove_task(self._lines.pop(trial_id))
 
-    def _count(self, record: TrialRecord) -> None:
-        if not record.is_settled:
+    def _count(self, trial: Trial) -> None:
+        if not trial.is_settled:
             return
         self._done += 1
-        if record.score is None:
+        if trial.score is None:
             self._failed += 1
-        elif self._best is None or self._best.score is None or (record.score > self._best.score) == self._maximize:
-            self._best = record
+        elif self._best is None or self._best.score is None or self._objective.better(trial.score, self._best.score):
+            self._best = trial
 
     def _tell_counts(self) -> str:
         lost = f", {self._failed} without a score" if self._failed else ""
         return f"{len(self._lines)} running{lost}"
 
     def _tell_best(self) -> str:
-        return "" if self._best is None else f"best {self._objective} {self._best.score:.4g} at {_name(self._best)}"
+        return (
+            "" if self._best is None else f"best {self._objective.name} {self._best.score:.4g} at {_name(self._best)}"
+        )
 
-    def _tell(self, record: TrialRecord) -> str:
-        if record.score is None:
-            reason = record.outcome.reason if record.outcome else ""
-            return f"{_name(record)}: {(record.status or 'running').replace('_', ' ')}: {reason}"
-        speed = record.outcome.examples_per_second if record.outcome else None
+    def _tell(self, trial: Trial) -> str:
+        if trial.score is None:
+            return f"{_name(trial)}: {(trial.status or 'running').replace('_', ' ')}: {trial.reason}"
+        speed = trial.examples_per_second
         told = f", {speed:,.0f} examples/s" if speed else ""
-        return f"{_name(record)}: {self._objective} {record.score:.4g}{told}"
+        return f"{_name(trial)}: {self._objective.name} {trial.score:.4g}{told}"
 
 
 def _console(quiet: bool) -> Console:
@@ -145,6 +145,6 @@ def _console(quiet: bool) -> Console:
     return found
 
 
-def _name(record: TrialRecord) -> str:
-    rate = "" if record.setting.learning_rate is None else f" lr {record.setting.learning_rate:.3g}"
-    return f"batch {record.setting.batch_size}{rate} seed {record.seed}"
+def _name(trial: Trial) -> str:
+    rate = "" if trial.learning_rate is None else f" lr {trial.learning_rate:.3g}"
+    return f"batch {trial.batch_size}{rate} seed {trial.seed}"

@@ -37,14 +37,14 @@ def quality_section(evidence: Evidence, analysis: Analysis) -> Section:
 def curves_section(evidence: Evidence, analysis: Analysis) -> Section:
     """Learning curves of each batch size at its best setting."""
     title = "Learning curves by examples seen"
+    objective = evidence.objective.name
     found = {
-        arm.batch_size: [(t.examples_seen, t.objective_curve) for t in arm.trials if t.scored and t.examples_seen]
+        arm.batch_size: [t.curve(objective) for t in arm.trials if t.scored and any(t.curve(objective))]
         for arm in analysis.arms
     }
     found = {size: lines for size, lines in found.items() if lines}
     if not found:
         return left_out(title, "No training logged its score along the way.")
-    objective = evidence.answer.recommendation.objective
     return Section(
         title,
         lambda axes: draw_curves(axes, found, objective=objective),
@@ -57,13 +57,13 @@ def rates_section(evidence: Evidence, analysis: Analysis) -> Section:
     title = "Learning rate by batch size"
     by_place: dict[tuple[int, float], list[float]] = defaultdict(list)
     failed: dict[tuple[int, float], str] = {}
-    for trial in evidence.results:
+    for trial in evidence.trials:
         if trial.learning_rate is not None:
             place = trial.batch_size, trial.learning_rate
-            if trial.scored and trial.objective is not None:
-                by_place[place].append(trial.objective)
+            if trial.scored and trial.score is not None:
+                by_place[place].append(trial.score)
             else:
-                failed[place] = trial.outcome.value
+                failed[place] = trial.judged_status or "running"
     if not by_place:
         return left_out(title, "The trials' learning rates are not known: the model follows a schedule of its own.")
     best = {arm.batch_size: arm.learning_rate for arm in analysis.arms if arm.scores and arm.learning_rate is not None}
@@ -155,7 +155,7 @@ def memory_section(evidence: Evidence) -> Section:
     if limit is not None:
         source = f" ({measured.memory_limit_source})" if measured.memory_limit_source else ""
         told += f" The limit is {limit / _MIB:,.0f} MiB{source}."
-    lost = sorted({t.batch_size for t in evidence.results if t.status is Status.OUT_OF_MEMORY})
+    lost = sorted({t.batch_size for t in evidence.trials if t.status is Status.OUT_OF_MEMORY})
     return Section(
         title,
         lambda axes: draw_memory(

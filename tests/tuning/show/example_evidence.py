@@ -6,15 +6,16 @@ import math
 import random
 from typing import Any
 
+from tuning.machine.advice import TrainingAdvice
 from tuning.messages import NoiseScalePoint
+from tuning.objective import Objective
 from tuning.record.measurements import Measurements
-from tuning.search.advice import TrainingAdvice
 from tuning.show.answer import Answer
 from tuning.show.evidence import Evidence
 from tuning.stats.recommendation import recommend
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.trial import Status, Trial, finished_trial
 
+_ACCURACY = Objective("val_accuracy")
 SIZES = (4, 16, 64, 256, 1024)
 _EXAMPLES = 6000
 _MIB = 2**20
@@ -22,7 +23,7 @@ _MIB = 2**20
 
 def trials(
     sizes: tuple[int, ...] = SIZES, seeds: int = 3, multiples: tuple[float, ...] = (0.3, 1, 3), epochs: int = 30
-) -> list[TrialResult]:
+) -> list[Trial]:
     """S_min = 400, B_crit = 90; the last batch size runs out of memory with its last seed."""
     noise = random.Random(1)
     found = []
@@ -31,38 +32,49 @@ def trials(
             for seed in range(seeds):
                 rate = 0.001 * math.sqrt(size / 32) * multiple
                 if size == max(sizes) and seed == seeds - 1 and seeds > 1:
-                    lost = TrialResult(size, seed, Status.OUT_OF_MEMORY, rate, reason="no room for <tensor> & more")
+                    lost = finished_trial(
+                        size,
+                        seed,
+                        None,
+                        status=Status.OUT_OF_MEMORY,
+                        learning_rate=rate,
+                        reason="no room for <tensor> & more",
+                    )
                     found.append(lost)
                     continue
                 seen = [_EXAMPLES * epoch for epoch in range(1, epochs + 1)]
                 curve = [_score(at, size, abs(math.log(multiple))) + noise.gauss(0, 0.001) for at in seen]
                 per_second = size / (3e-4 + 3e-6 * size)
                 found.append(
-                    TrialResult(
-                        batch_size=size,
-                        seed=seed,
-                        status=Status.COMPLETED,
+                    finished_trial(
+                        size,
+                        seed,
+                        curve[-1],
                         learning_rate=rate,
-                        objective=curve[-1],
                         examples_per_second=per_second,
                         peak_memory_bytes=(300 + 0.9 * size) * _MIB,
                         seconds=seen[-1] / per_second,
-                        examples_seen=tuple(seen),
-                        objective_curve=tuple(curve),
+                        curve=tuple(zip(seen, curve, strict=True)),
                     )
                 )
     return found
 
 
-def evidence(results: list[TrialResult] | None = None, *, target: float | None = None, **changes: Any) -> Evidence:
+def evidence(
+    results: list[Trial] | None = None,
+    *,
+    objective: Objective = _ACCURACY,
+    target: float | None = None,
+    **changes: Any,
+) -> Evidence:
     """What a report of them is made of."""
     results = trials() if results is None else results
-    found = recommend(results, maximize=True, target=target, notes=["a note with <b>marks</b>"])
+    found = recommend(results, objective=objective, target=target, notes=["a note with <b>marks</b>"])
     advice = TrainingAdvice(found.batch_size, "device", 45, False, 1e5, 2e4)
     values = {
         "answer": Answer(found, "study & co", "", "1", advice),
-        "results": results,
-        "maximize": True,
+        "trials": results,
+        "objective": objective,
         "target": target,
         "settings": {"search": "grid", "epochs": "30", "command": "batch-size grid x", "versions": "python 3\nkeras 3"},
         "measurements": measurements(),

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from search_spaces import BatchSize
 from search_spaces.data import Data
 from tuning.cli import main
+from tuning.objective import Objective
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.reading import read_foreign
@@ -43,7 +44,7 @@ def test_a_recorded_study_has_a_report_from_mlflow_alone(store: str, tmp_path: P
     record_example(MlflowTracker(store))
     found = evidence_of_study(store, None)
     assert found.answer.study == "digits-grid"
-    assert len(found.results) == 21
+    assert len(found.trials) == 21
     page = tmp_path / "page.html"
     assert main(["report", "--tracking-uri", store, "-o", str(page)]) == 0
     told = page.read_text()
@@ -111,7 +112,7 @@ def test_a_server_that_is_gone_costs_only_the_probe() -> None:
 
     answer = evidence().answer
     gone = type(answer)(answer.recommendation, "s", "http://127.0.0.1:9", "1")
-    found = evidence_of_search(gone, trials(), maximize=True, target=None, settings={})
+    found = evidence_of_search(gone, trials(), objective=Objective("val_accuracy"), target=None, settings={})
     assert not found.measurements.examples_per_second
 
 

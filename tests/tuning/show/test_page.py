@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from example_evidence import evidence, trials
 
+from tuning.objective import Objective
 from tuning.record.measurements import Measurements
 from tuning.show.page import render_report, sections_of
-from tuning.stats.results import TrialResult
-from tuning.trial import Status
+from tuning.trial import Status, Trial, finished_trial
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,7 @@ def test_the_words_the_command_and_the_versions_are_there(page: str) -> None:
 
 
 def test_without_data_a_figure_is_left_out_with_a_reason() -> None:
-    bare = [
-        TrialResult(size, seed, Status.COMPLETED, objective=0.9 + size / 1e4) for size in (8, 16) for seed in range(2)
-    ]
+    bare = [finished_trial(size, seed, 0.9 + size / 1e4) for size in (8, 16) for seed in range(2)]
     told = render_report(evidence(bare, measurements=Measurements(), settings={}))
     assert told.count("<svg") == 1
     assert told.count("<li>") == 8 + len(evidence(bare).answer.recommendation.caveats)
@@ -88,12 +86,15 @@ def test_without_data_a_figure_is_left_out_with_a_reason() -> None:
         trials((32,), seeds=1, multiples=(1,)),
         trials((32,), seeds=3, multiples=(1,), epochs=1),
         trials((8, 1437), seeds=2, multiples=(1,), epochs=2),
-        [*trials((8, 16), multiples=(1,)), TrialResult(64, 0, Status.FAILED, 0.1, reason="boom")],
-        [*trials((8, 16), multiples=(1,)), TrialResult(64, 0, Status.COMPLETED, 0.1, objective=float("nan"))],
+        [
+            *trials((8, 16), multiples=(1,)),
+            finished_trial(64, 0, None, status=Status.FAILED, learning_rate=0.1, reason="boom"),
+        ],
+        [*trials((8, 16), multiples=(1,)), finished_trial(64, 0, float("nan"), learning_rate=0.1)],
     ],
     ids=["one trial", "one epoch", "two sizes", "a failure", "a NaN"],
 )
-def test_small_and_broken_studies_have_a_report(results: list[TrialResult]) -> None:
+def test_small_and_broken_studies_have_a_report(results: list[Trial]) -> None:
     told = render_report(evidence(results, measurements=Measurements()))
     assert "<svg" in told
     assert ">nan<" not in told
@@ -102,11 +103,11 @@ def test_small_and_broken_studies_have_a_report(results: list[TrialResult]) -> N
 
 def test_a_loss_to_minimise_has_a_report() -> None:
     losses = [
-        TrialResult(size, seed, Status.COMPLETED, 0.1, 0.5 + size / 999, examples_seen=(9,), objective_curve=(0.5,))
+        finished_trial(size, seed, 0.5 + size / 999, learning_rate=0.1, curve=[(9, 0.5)])
         for size in (8, 16, 32)
         for seed in range(2)
     ]
-    assert "<svg" in render_report(evidence(losses, maximize=False))
+    assert "<svg" in render_report(evidence(losses, objective=Objective("val_accuracy", "min")))
 
 
 def test_five_hundred_trials_stay_small() -> None:

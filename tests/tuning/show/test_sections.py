@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from example_evidence import SIZES, evidence, trials
 
+from tuning.objective import Objective
 from tuning.record.measurements import Measurements
 from tuning.show.canvas import sketch
 from tuning.show.cost_sections import cost_section, updates_section
@@ -16,6 +17,8 @@ from tuning.show.sections import memory_section, quality_section, rates_section,
 from tuning.stats.arms import group_into_arms
 
 LAW_SIZES = (2, 8, 32, 128, 512, 2048)
+
+OBJECTIVE = Objective("val_accuracy")
 
 
 def axes_of(section: Section) -> object:
@@ -28,10 +31,10 @@ def labels(section: Section) -> list[str]:
 
 
 def test_the_score_in_common_is_the_worst_of_the_best() -> None:
-    arms = group_into_arms(trials(), maximize=True)
-    best = {arm.batch_size: [max(t.objective_curve) for t in arm.trials if t.scored] for arm in arms}
-    assert common_score(arms, [4, 16], maximize=True) == min(best[4] + best[16])
-    assert common_score(arms, [], maximize=True) is None
+    arms = group_into_arms(trials(), objective=OBJECTIVE)
+    best = {arm.batch_size: [max(t.curve(OBJECTIVE.name)[1]) for t in arm.trials if t.scored] for arm in arms}
+    assert common_score(arms, [4, 16], objective=OBJECTIVE) == min(best[4] + best[16])
+    assert common_score(arms, [], objective=OBJECTIVE) is None
 
 
 def test_without_a_target_time_is_shown_to_what_the_eligible_sizes_reached() -> None:
@@ -75,7 +78,9 @@ def test_why_there_is_no_fitted_time_is_said() -> None:
     unidentified = cost_section(evidence(), analyse(evidence()))
     assert "these trials do not identify the law of updates" in unidentified.told
     bent = [
-        replace(trial, examples_per_second=trial.examples_per_second * (3 if trial.batch_size == 32 else 1))
+        replace(trial, outcome=replace(trial.outcome, examples_per_second=trial.examples_per_second * 3))
+        if trial.batch_size == 32
+        else trial
         for trial in trials(LAW_SIZES, multiples=(1,), seeds=1, epochs=200)
         if trial.examples_per_second
     ]
