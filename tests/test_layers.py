@@ -9,40 +9,38 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LAYERS = {
-    "tuning.trial": 0,
-    "tuning.messages": 0,
-    "tuning.stats": 1,
-    "tuning.loops": 1,
-    "tuning.worker": 2,
-    "tuning.run": 2,
-    "tuning.proposals": 2,
-    "tuning.record": 2,
-    "tuning.study": 3,
-    "tuning.machine": 3,
-    "tuning.search": 3,
-    "tuning.show": 3,
-    "tuning.worker_built_tuner": 3,
-    "tuning.answering_tuner": 3,
-    "tuning.base_tuner": 3,
-    "tuning.staged_search": 3,
-    "tuning.tuners": 3,
-    "tuning.commands": 4,
-    "tuning.cli": 4,
-}
+ORDER = (
+    "tuning.objective",
+    "tuning.trial",
+    "tuning.messages",
+    "tuning.stats",
+    "tuning.loops",
+    "tuning.run",
+    "tuning.worker",
+    "tuning.proposals",
+    "tuning.machine",
+    "tuning.study",
+    "tuning.plans",
+    "tuning.record",
+    "tuning.show",
+    "tuning.search",
+    "tuning.oracle",
+    "tuning.tuners",
+    "tuning.commands",
+    "tuning.cli",
+)
+"""The order of dependence: a room imports from itself and from those before it."""
+
 HEAVY = ("tensorflow", "keras", "keras_tuner")
 MAY_LOAD_TENSORFLOW = (
     "tuning.loops",
     "tuning.worker",
-    "tuning.study.oracle",
-    "tuning.search.preparation",
-    "tuning.answering_tuner",
-    "tuning.base_tuner",
-    "tuning.worker_built_tuner",
-    "tuning.staged_search",
+    "tuning.run.facts",
+    "tuning.oracle",
     "tuning.tuners",
     "search_spaces",
 )
+TENSORFLOW_FREE = ("tuning.loops.registry",)
 MODULES = sorted(path for package in ("tuning", "search_spaces") for path in (ROOT / package).rglob("*.py"))
 
 
@@ -51,10 +49,9 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def layer_of(module: str) -> int | None:
-    """The layer of a module by its longest known prefix; None for what is not ours."""
-    known = [prefix for prefix in LAYERS if module == prefix or module.startswith(prefix + ".")]
-    return LAYERS[max(known, key=len)] if known else None
+def place_of(module: str) -> int | None:
+    """The place of a module's room in the order; None for what is not ours."""
+    return next((i for i, room in enumerate(ORDER) if module == room or module.startswith(room + ".")), None)
 
 
 def imports_of(path: Path, *, at_top_only: bool = False) -> Iterator[str]:
@@ -67,31 +64,76 @@ def imports_of(path: Path, *, at_top_only: bool = False) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_of_tuning_has_a_layer(path: Path) -> None:
+def test_every_module_of_tuning_has_a_place(path: Path) -> None:
     module = name_of(path)
-    assert module == "tuning" or module.startswith("search_spaces") or layer_of(module) is not None
+    assert module == "tuning" or module.startswith("search_spaces") or place_of(module) is not None
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_go_down_the_layers(path: Path) -> None:
-    own = layer_of(name_of(path))
+def test_imports_go_down_in_the_order(path: Path) -> None:
+    own = place_of(name_of(path))
     for imported in imports_of(path):
         if name_of(path).startswith("search_spaces"):
             assert not imported.startswith("tuning"), imported
-        elif own is not None and layer_of(imported) is not None:
-            assert layer_of(imported) <= own, imported
+        elif own is not None and (place := place_of(imported)) is not None:
+            assert place <= own, imported
 
 
-def test_stats_and_loops_do_not_know_each_other() -> None:
-    for first, second in (("stats", "loops"), ("loops", "stats")):
-        for path in (ROOT / "tuning" / first).rglob("*.py"):
-            assert not any(name.startswith(f"tuning.{second}") for name in imports_of(path)), path
+def modules_imported_by(path: Path) -> Iterator[str]:
+    """Modules of ours that a module imports, lazily or for types, also as `from package import module`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_module_imports_itself_over_others_lazily_or_not() -> None:
+    names = {name_of(path): path for path in MODULES if path.name != "__init__.py"}
+    left = {name: {other for other in modules_imported_by(path) if other in names} for name, path in names.items()}
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
+
+
+def test_statistics_and_loops_do_not_know_each_other_nor_pictures() -> None:
+    for room, strangers in (("stats", ("tuning.loops", "tuning.show", "matplotlib")), ("loops", ("tuning.stats",))):
+        for path in (ROOT / "tuning" / room).rglob("*.py"):
+            assert not any(name.startswith(strangers) for name in imports_of(path)), path
+
+
+def test_searches_tuners_and_plans_set_no_attribute_after_construction() -> None:
+    rooms = ("tuning.search", "tuning.plans", "tuning.tuners")
+    for path in (path for path in MODULES if name_of(path).startswith(rooms)):
+        for method in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)):
+            if method.name != "__init__":
+                assert not list(attributes_set_on_self(method)), f"{path}: {method.name}"
+
+
+def attributes_set_on_self(method: ast.FunctionDef) -> Iterator[str]:
+    for node in ast.walk(method):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        for target in (inner for each in targets if each is not None for inner in ast.walk(each)):
+            is_on_self = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
+            if is_on_self and isinstance(target.ctx, ast.Store):
+                yield target.attr
+
+
+def test_the_direction_of_an_objective_is_passed_as_an_objective() -> None:
+    signatures = [
+        f"{name_of(path)}.{node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and "maximize" in {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+    ]
+    assert signatures == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_tensorflow_is_loaded_only_where_models_are_built_or_tuned(path: Path) -> None:
     module = name_of(path)
-    if not module.startswith(MAY_LOAD_TENSORFLOW):
+    if not module.startswith(MAY_LOAD_TENSORFLOW) or module in TENSORFLOW_FREE:
         heavy = [name for name in imports_of(path) if name.split(".")[0] in HEAVY]
         assert not heavy, heavy
 

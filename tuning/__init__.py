@@ -10,16 +10,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.staged_search import StagedSearch
     from tuning.stats.recommendation import Recommendation, recommend
     from tuning.trial import Status
-    from tuning.tuners import BayesianOptimization, GridSearch
+    from tuning.tuners import BayesianOptimization, GridSearch, StagedSearch
 
 _HOMES = {
     "BayesianOptimization": "tuning.tuners",
     "GridSearch": "tuning.tuners",
     "Recommendation": "tuning.stats.recommendation",
-    "StagedSearch": "tuning.staged_search",
+    "StagedSearch": "tuning.tuners",
     "Status": "tuning.trial",
     "recommend": "tuning.stats.recommendation",
 }

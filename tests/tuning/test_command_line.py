@@ -63,6 +63,7 @@ def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Pat
         "diverged": 0,
         "failed": 0,
         "interrupted": 0,
+        "lost": 0,
     }
     assert [row["batch_size"] for row in answer["table"]] == [8, 32, 128, 512]
     assert all(row["seeds"] == 3 and row["examples_per_second"] > 0 for row in answer["table"])

@@ -14,7 +14,7 @@ from fakes import RecordingTracker, ScriptedExecutor, description
 import tuning
 from search_spaces import BatchSize, Data
 from tuning.search.options import SearchArguments
-from tuning.trial import TrialRequest
+from tuning.trial import Trial
 
 
 def declare(hp: Any) -> None:
@@ -51,8 +51,8 @@ def data() -> Data:
     return Data(x, x.sum(axis=1), x, x.sum(axis=1))
 
 
-def accuracy(request: TrialRequest) -> list[float]:
-    values = request.hyperparameters
+def accuracy(request: Trial) -> list[float]:
+    values = dict(request.hyperparameters)
     return [0.5 + 0.1 * (values["kind"] == "wide") + 0.1 * bool(values["norm"]) + 0.001 * request.batch_size]
 
 
@@ -73,7 +73,7 @@ def search(directory: Path, **options: Any) -> tuple[tuning.BayesianOptimization
     }
     tuner = tuning.BayesianOptimization(build, **{**given, **options})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.base_tuner.advise", lambda *_, **__: None)  # measures nothing here
+        patch.setattr("tuning.search.answering.advise", lambda *_, **__: None)  # measures nothing here
         tuner.run(SearchArguments(data(), epochs=1, verbose=False), executor)
     return tuner, executor
 

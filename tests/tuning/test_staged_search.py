@@ -13,9 +13,10 @@ from fakes import RecordingTracker, ScriptedExecutor
 import tuning
 from search_spaces import Data
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput
+from tuning.search.loop import Deadline
 from tuning.search.options import SearchArguments
 from tuning.show.page import ReportWarning
-from tuning.trial import TrialOutcome, TrialRequest
+from tuning.trial import Trial, TrialOutcome
 
 N = 1000  # examples that the scripted executor reports by epoch
 
@@ -25,17 +26,17 @@ def data() -> Data:
     return Data(x, x[:, 0], x[:10], x[:10, 0])
 
 
-def curve(request: TrialRequest) -> list[float]:
+def curve(request: Trial) -> list[float]:
     """Best at the rule's learning rate; a larger batch needs more epochs by the law, with B_crit 64."""
     assert request.learning_rate is not None
     off = math.log(request.learning_rate / (0.001 * math.sqrt(request.batch_size / 32)))
     luck = 1 + 0.02 * ((request.seed * 7 + request.batch_size) % 5)
     epochs = 3 * (1 + request.batch_size / 64) * math.exp(off**2 / 2) * luck
-    values = [-math.expm1(-epoch / epochs) for epoch in range(1, request.epochs + 1)]
-    if request.goal is None:
+    values = [-math.expm1(-epoch / epochs) for epoch in range(1, request.budget.epochs + 1)]
+    if request.budget.goal is None:
         return values
-    reached = [i for i, value in enumerate(values, start=1) if value >= request.goal.value]
-    last = max(reached[0], request.goal.least_epochs) if reached else request.epochs
+    reached = [i for i, value in enumerate(values, start=1) if value >= request.budget.goal.value]
+    last = max(reached[0], request.budget.goal.least_epochs) if reached else request.budget.epochs
     return values[:last]
 
 
@@ -62,12 +63,13 @@ def test_a_staged_search_ends_in_a_recommendation_judged_by_time_to_the_target(t
     assert found.cost == "seconds to the target"
     assert found.batch_size in (32, 64, 128)
     assert tracker.settings["judged_by_target"] in found.reasons[1]
-    assert {params["stage"] for params in tracker.params.values()} == {"probe", "reference", "search", "confirm"}
-    assert tracker.epochs["probe-noise"][0].metrics == {
-        "noise_scale": 50.0,
-        "noise_scale_low": 40.0,
-        "noise_scale_high": 60.0,
-    }
+    assert {trial.stage for trial in tracker.trials.values()} == {"reference", "search", "confirm"}
+    assert tracker.measurements.keys() == {"updates", "noise"}
+    assert tracker.measurements["noise"].series == (
+        ("noise_scale", 50.0, 0),
+        ("noise_scale_low", 40.0, 0),
+        ("noise_scale_high", 60.0, 0),
+    )
     assert any("reached on 3 seeds" in caveat for caveat in found.caveats)
     assert any("those of plain model.fit" in caveat for caveat in found.caveats)
 
@@ -92,7 +94,7 @@ def test_ctrl_c_at_any_stage_is_gone_on_from(tmp_path: Path, at: int) -> None:
     whole = ScriptedExecutor(curve, probes=probes)
     tuner(tmp_path / "whole", RecordingTracker()).run(ARGUMENTS, whole)
 
-    def interrupted(request: TrialRequest) -> list[float]:
+    def interrupted(request: Trial) -> list[float]:
         if len(executor.requests) > at:
             raise KeyboardInterrupt
         return curve(request)
@@ -106,20 +108,14 @@ def test_ctrl_c_at_any_stage_is_gone_on_from(tmp_path: Path, at: int) -> None:
     assert [key(request) for request in ran] == [key(request) for request in whole.requests]
 
 
-def key(request: TrialRequest) -> tuple[Any, ...]:
-    return request.batch_size, request.learning_rate, request.seed, request.epochs, request.goal
+def key(request: Trial) -> tuple[Any, ...]:
+    return request.batch_size, request.learning_rate, request.seed, request.budget
 
 
-def test_when_the_time_is_up_the_answer_is_what_is_known(tmp_path: Path) -> None:
+def test_when_the_time_is_up_the_answer_is_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = ScriptedExecutor(curve, probes=probes)
-    staged = tuner(tmp_path, RecordingTracker())
-
-    def late(request: TrialRequest) -> list[float]:
-        if len(executor.requests) == 12:
-            staged._deadline.at = 0.0
-        return curve(request)
-
-    executor._script = late
+    monkeypatch.setattr(Deadline, "is_past", property(lambda _: len(executor.requests) >= 12))
+    staged = tuner(tmp_path, RecordingTracker(), timeout_s=1000.0)
     staged.run(ARGUMENTS, executor)
     assert staged.answer.recommendation.trials["completed"] < 20
 
@@ -147,7 +143,7 @@ def test_a_report_that_cannot_be_drawn_costs_no_answer(tmp_path: Path, monkeypat
     def fails(_: Any) -> str:
         raise ValueError("no such figure")
 
-    monkeypatch.setattr("tuning.answering_tuner.render_report", fails)
+    monkeypatch.setattr("tuning.search.answering.render_report", fails)
     tracker = RecordingTracker()
     tracker.tracking_uri = f"sqlite:///{tmp_path / 'nothing.db'}"
     staged = tuner(tmp_path, tracker)

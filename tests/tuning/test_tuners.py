@@ -101,7 +101,7 @@ def test_every_batch_size_starts_from_the_same_weights(tmp_path: Path, tracker: 
         in_process=True,
     )
     tuner.search(small_data(), epochs=1, verbose=0)
-    losses = {(record.setting.batch_size, record.seed): record.score for record in tuner.oracle.records}
+    losses = {(record.batch_size, record.seed): record.score for record in tuner.oracle.records}
     assert losses[8, 0] == pytest.approx(losses[64, 0], rel=1e-4)
     assert losses[8, 0] != pytest.approx(losses[8, 1], rel=1e-4)
 
@@ -133,8 +133,8 @@ def test_a_loop_is_chosen_once_for_all_seeds(tmp_path: Path, tracker: RecordingT
     executor, sizes = ScriptedExecutor(lambda _: [0.5], probes=throughput), BatchSize.of(8, 32)
     tuner = tuning.GridSearch(small_model, batch_size=sizes, seeds=2, directory=tmp_path, tracker=tracker)
     tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
-    assert [request.loop for request in executor.requests] == ["auto", "auto", "device", "device"]
-    assert {request.trainings for request in executor.requests} == {2}
+    assert [trial.instructions.loop for trial in executor.requests] == ["auto", "auto", "device", "device"]
+    assert {trial.instructions.trainings for trial in executor.requests} == {2}
 
 
 def test_bayes_searches_learning_rates_around_the_rule(tmp_path: Path, tracker: RecordingTracker) -> None:
@@ -149,9 +149,9 @@ def test_bayes_searches_learning_rates_around_the_rule(tmp_path: Path, tracker: 
     )
     tuner.search(small_data(), epochs=1, verbose=0)
     for record in tuner.oracle.records:
-        centre = 0.01 * record.setting.batch_size / 32
-        assert record.setting.learning_rate is not None
-        assert 0.1 <= record.setting.learning_rate / centre <= 10
+        centre = 0.01 * record.batch_size / 32
+        assert record.learning_rate is not None
+        assert 0.1 <= record.learning_rate / centre <= 10
     assert len({record.setting for record in tuner.oracle.records}) == 4
 
 
@@ -177,7 +177,7 @@ def test_hyperparameters_of_the_caller_override_those_of_the_build(tmp_path: Pat
         in_process=True,
     )
     tuner.search(small_data(), epochs=1, verbose=0)
-    assert [dict(record.setting.hyperparameters) for record in tuner.oracle.records] == [{"units": 2}]
+    assert [dict(record.hyperparameters) for record in tuner.oracle.records] == [{"units": 2}]
 
 
 def test_a_batch_size_in_search_is_refused(tmp_path: Path) -> None:

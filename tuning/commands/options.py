@@ -14,15 +14,19 @@ from typing import Any, NoReturn
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import Workload, load_workload
+from tuning.loops.registry import LOOP_CHOICES
 from tuning.run.memory_limit import parse_bytes
-from tuning.search.options import LOOPS, SearchOptions
+from tuning.search.options import SearchOptions
+from tuning.stats.rules import RULES as PICK_RULES
 
 BAD_INPUT = 2
-PICK_RULES = ("fastest", "balanced", "quality")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Says what is wrong in one line, and takes no option by its beginning: `--seed 7` would mean `--seeds 7`."""
+
+    def __init__(self, *args: Any, **rest: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **rest})
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message} See {self.prog} --help.", file=sys.stderr)
@@ -64,7 +68,7 @@ def search_options() -> Parser:
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
     how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
     how.add_argument("--threads", default="auto", metavar="N", help="of a worker on the CPU (auto: measured)")
-    how.add_argument("--loop", choices=LOOPS, default="auto", help="how models are trained (auto)")
+    how.add_argument("--loop", choices=LOOP_CHOICES, default="auto", help="how models are trained (auto)")
     add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
     how.add_argument("--accumulate", action="store_true", help="train batches that do not fit as micro-batches")

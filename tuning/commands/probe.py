@@ -17,7 +17,7 @@ from tuning.commands.options import (
     read_workload,
     silent_start,
 )
-from tuning.search.options import LOOPS
+from tuning.loops.registry import LOOP_CHOICES
 
 
 def add(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("probe", help="what fits, how fast, how noisy the gradient; no search")
     add_workload(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training set of a trial to come")
-    parser.add_argument("--loop", choices=LOOPS, default="auto", help="how trials would be trained (auto)")
+    parser.add_argument("--loop", choices=LOOP_CHOICES, default="auto", help="how trials would be trained (auto)")
     add_memory_limit(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
@@ -62,8 +62,7 @@ def probe(asked: argparse.Namespace) -> int:
         log_probe(
             asked.tracking_uri,
             f"{workload.name}-probe",
-            params=found.parameters(),
-            metrics=found.metrics(),
+            found.measurement,
             files={"probe.json": told, f"probe.{file_format}": picture},
         )
     except TrackingError as error:  # what took a minute to measure is told all the same

@@ -16,7 +16,8 @@ from tuning.commands.options import (
     tell,
     telling_options,
 )
-from tuning.search.options import SAMPLERS, SearchArguments
+from tuning.plans import SAMPLERS
+from tuning.search.options import SearchArguments
 from tuning.search.starting import running_executor
 
 STUDIES = "batch_size_studies"
@@ -57,11 +58,13 @@ def bayes(asked: argparse.Namespace) -> int:
 
 def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the driver computes nothing; workers log to files
+    options = read_options(asked)  # refused before anything is loaded
+    batch_size, learning_rate = read_batch_size(asked), read_learning_rate(asked)
     with silent_start():
         workload = read_workload(asked)
     given = {
-        "batch_size": read_batch_size(asked) or workload.batch_size,
-        "learning_rate": read_learning_rate(asked) or workload.learning_rate,
+        "batch_size": batch_size or workload.batch_size,
+        "learning_rate": learning_rate or workload.learning_rate,
         "objective": asked.objective or workload.objective,
         "seeds": asked.seeds,
         "directory": STUDIES,
@@ -70,11 +73,10 @@ def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
         **more,
     }
     epochs = workload.epochs if asked.epochs is None else asked.epochs
-    arguments, options = SearchArguments(workload.load_data(), epochs), read_options(asked)
+    arguments = SearchArguments(workload.load_data(), epochs)
     with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
         with silent_start():
-            from tuning.staged_search import StagedSearch
-            from tuning.tuners import BayesianOptimization, GridSearch
+            from tuning.tuners import BayesianOptimization, GridSearch, StagedSearch
         tuner_class: Any = {"tune": StagedSearch, "grid": GridSearch, "bayes": BayesianOptimization}[kind]
         tuner = tuner_class(workload.build, options=options, **given)
         tuner.run(arguments, executor)

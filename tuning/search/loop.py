@@ -1,4 +1,4 @@
-"""SearchLoop: asks for trials, has them run, and records what comes back."""
+"""SearchLoop: asks a plan for trials, has them run on whatever devices there are, and records what comes back."""
 
 from __future__ import annotations
 
@@ -6,158 +6,25 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from tuning.messages import Event
+from tuning.machine.asking import PATIENCE_S
+from tuning.plans.halving import Halving
+from tuning.plans.plan import Decision, Pause, Plan, Wish
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor
-from tuning.study.oracle import OptunaOracle
-from tuning.study.records import TrialRecord
-from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome, TrialRequest
+from tuning.run.executor import DeviceError, Executor
+from tuning.study.study import Study
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _POLL_S = 0.5
 
 
-class Display(Protocol):
-    """Shows people how a search is going."""
-
-    def started(self, record: TrialRecord, device: str) -> None:
-        """A trial has been handed to a device."""
-
-    def reported(self, epoch: EpochReport) -> None:
-        """A running trial has finished an epoch."""
-
-    def ended(self, record: TrialRecord) -> None:
-        """A trial has ended."""
-
-
-class SearchLoop:
-    """Runs a study until its plan is done or its time is up.
-
-    Args:
-        oracle: Decides what comes next, and keeps the record.
-        executor: Runs trials.
-        tracker: Shows them in MLflow.
-        display: Shows them in the terminal.
-        request_of: The request that runs a trial.
-        after_trial: Called with every ended trial.
-        deadline: Then no trial is started but a study's first, and those that run are ended at their next epoch, to be
-            run again when the search goes on; but they may end while no trial has a score.
-    """
-
-    def __init__(
-        self,
-        oracle: OptunaOracle,
-        executor: Executor,
-        tracker: Tracker,
-        display: Display,
-        *,
-        request_of: Callable[[TrialRecord], TrialRequest],
-        after_trial: Callable[[TrialRecord], None] = lambda _: None,
-        deadline: Deadline | None = None,
-    ) -> None:
-        self._oracle = oracle
-        self._executor = executor
-        self._tracker = tracker
-        self._display = display
-        self._request_of = request_of
-        self._after_trial = after_trial
-        self._deadline = deadline or Deadline()
-        self._stopped: set[str] = set()
-        self._late: set[str] = set()
-        self._devices: dict[str, str] = {}
-        self._epochs: dict[str, list[EpochReport]] = {}
-
-    def run(self) -> None:
-        """Run to the end. On Ctrl-C the running trials are recorded as interrupted, and KeyboardInterrupt goes on."""
-        try:
-            self._fill(*self._executor.devices)
-            while self._devices:
-                for event in self._executor.events(_POLL_S):
-                    self._take(event)
-                self._stop_if_late()
-        except KeyboardInterrupt:
-            self._executor.shutdown()
-            for trial_id in list(self._devices):
-                self._end(TrialOutcome(trial_id, Status.INTERRUPTED, reason="interrupted from the keyboard"))
-            raise
-        finally:
-            self._tracker.flush()
-
-    def _fill(self, *devices: str) -> None:
-        """Give each idle device its next trial, if there is one."""
-        for device in devices:
-            if self._deadline.is_past and self._oracle.records:
-                return
-            trial: Any = self._oracle.create_trial(device)
-            if trial.status != "RUNNING":
-                continue
-            record = self._oracle.record(trial.trial_id)
-            self._devices[record.trial_id], self._epochs[record.trial_id] = device, []
-            request = self._request_of(record)
-            self._executor.submit(request, device)
-            self._tracker.start_trial(record.trial_id, run_parameters(record, request.epochs), record.stage)
-            self._display.started(record, device)
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, EpochReport):
-            self._epochs[event.trial_id].append(event)
-            if self._oracle.report(event) and event.trial_id not in self._stopped:
-                self._stopped.add(event.trial_id)
-                self._executor.stop(event.trial_id)
-            self._tracker.log_epoch(event)
-            self._display.reported(event)
-        elif isinstance(event, TrialOutcome):
-            self._end(event)
-
-    def _stop_if_late(self) -> None:
-        """End what runs after the deadline, if there is something to answer with."""
-        if self._deadline.is_past and any(record.score is not None for record in self._oracle.records):
-            for trial_id in self._devices.keys() - self._late:
-                self._late.add(trial_id)
-                self._executor.stop(trial_id)
-
-    def _end(self, outcome: TrialOutcome) -> None:
-        """Record the outcome, set the device to work again, and only then write what MLflow shows."""
-        self._devices.pop(outcome.trial_id)
-        if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
-            outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
-        record = self._oracle.finish(outcome, tuple(self._epochs.pop(outcome.trial_id)))
-        if outcome.status is not Status.INTERRUPTED:
-            busy = set(self._devices.values())
-            self._fill(*(device for device in self._executor.devices if device not in busy))
-        self._tracker.end_trial(outcome)
-        self._after_trial(record)
-        self._display.ended(record)
-
-
-def run_parameters(record: TrialRecord, epochs: int) -> dict[str, HyperparameterValue]:
-    """What MLflow shows as a run's parameters from its start."""
-    return {**record.values, "seed": record.seed, "epochs": epochs}
-
-
-def relog(oracle: OptunaOracle, tracker: Tracker, *, epochs: int) -> None:
-    """Make MLflow agree with a study that is being continued: end dead runs, log again what never arrived."""
-    ended = [record for record in oracle.records if record.outcome is not None]
-    interrupted = {record.trial_id for record in ended if record.status is Status.INTERRUPTED}
-    finished = {record.trial_id for record in ended} - interrupted
-    tracker.reconcile(finished, interrupted)
-    missing = tracker.missing(finished)
-    for record in ended:
-        if record.trial_id in missing and record.outcome is not None:
-            given = record.budget.epochs if record.budget else epochs
-            tracker.start_trial(record.trial_id, run_parameters(record, given), record.stage)
-            for epoch in record.epochs:
-                tracker.log_epoch(epoch)
-            tracker.end_trial(record.outcome)
-
-
 @dataclass
 class Deadline:
-    """A moment on a clock.
+    """A moment on a clock, after which a search starts no trials.
 
     Args:
-        at: In seconds of the clock.
+        at: The moment, in seconds of the clock.
         now: The clock.
     """
 
@@ -166,10 +33,199 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
-        """So many seconds from now; None for never."""
+        """Return the moment so many seconds from now; None for never."""
         return cls() if seconds is None else cls(time.monotonic() + seconds)
 
     @property
     def is_past(self) -> bool:
-        """Whether it has come."""
+        """Whether the moment has come."""
         return self.now() >= self.at
+
+
+class Display(Protocol):
+    """Shows people how a search is going."""
+
+    def expect(self, total: int) -> None:
+        """So many trials are planned by now."""
+
+    def started(self, trial: Trial, device: str) -> None:
+        """A trial has been handed to a device."""
+
+    def reported(self, report: EpochReport) -> None:
+        """A running trial has finished an epoch."""
+
+    def ended(self, trial: Trial) -> None:
+        """A trial has ended."""
+
+
+class Assistant(Protocol):
+    """What a loop leaves to others: how a trial is to be trained, and what a plan wants measured."""
+
+    def instruct(self, trial: Trial) -> Trial:
+        """Return a trial with the instructions that its worker needs."""
+
+    def measure(self, wish: Wish) -> None:
+        """Measure what a plan needs, and keep it with the study; all devices are idle."""
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Tidy up after a trial."""
+
+
+class SearchLoop:
+    """Runs a study until its plan is done and nothing is owed, or its time is up.
+
+    Interrupted and lost trials run again first, then those that halving stopped in vain, then what the plan names. A
+    plan is asked until its first answer that is no trial; it is asked again when something has happened.
+
+    Args:
+        study: The record.
+        plan: Decides what comes next.
+        executor: Runs trials.
+        tracker: Shows them in MLflow.
+        display: Shows them in the terminal.
+        assistant: Does what is left to others.
+        halving: Which running trials are stopped.
+        deadline: Then no trial is started but a study's first, and those that run are ended at their next epoch, to run
+            again when the search goes on; but they may end while no trial has a score.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        plan: Plan,
+        executor: Executor,
+        tracker: Tracker,
+        display: Display,
+        *,
+        assistant: Assistant,
+        halving: Halving,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self._study, self._plan, self._executor = study, plan, executor
+        self._tracker, self._display, self._assistant = tracker, display, assistant
+        self._halving, self._deadline = halving, deadline or Deadline()
+        self._devices: dict[str, str] = {}
+        self._stopped: set[str] = set()
+        self._late: set[str] = set()
+
+    def run(self) -> None:
+        """Run to the end. On Ctrl-C the running trials are recorded as interrupted, and KeyboardInterrupt goes on.
+
+        Raises:
+            DeviceError: If every device has gone and none comes back.
+        """
+        ended: list[Trial] = []
+        lonely_since: float | None = None
+        try:
+            while not self._is_over():
+                self._tell(ended)  # what MLflow shows is written while the devices work
+                lonely_since = self._check_devices(lonely_since)
+                self._collect(ended)
+                self._stop_if_late()
+            self._tell(ended)
+        except KeyboardInterrupt:
+            self._executor.close()
+            for trial_id in list(self._devices):
+                outcome = TrialOutcome(trial_id, Status.INTERRUPTED, reason="interrupted from the keyboard")
+                ended.append(self._finish(outcome))
+            self._tell(ended)
+            raise
+
+    def _is_over(self) -> bool:
+        """Start what can be started, and return whether nothing runs and nothing is left to start."""
+        decision: Decision | None = None
+        for device in self._idle_devices():
+            decision = self._decide()
+            if not isinstance(decision, Trial):
+                break
+            self._start(decision, device)
+        if self._devices or decision is None:  # none is idle and none is busy: all devices have gone for now
+            return False
+        if not isinstance(decision, Pause | Trial):
+            self._assistant.measure(decision)
+            self._display.expect(self._plan.total(self._study.records))
+        return decision is Pause.DONE
+
+    def _decide(self) -> Decision:
+        records = self._study.records
+        if self._deadline.is_past and len(records):
+            return Pause.DONE
+        again = records.interrupted_to_rerun() or self._halving.starved(records)
+        return again or self._plan.next(records)
+
+    def _idle_devices(self) -> list[str]:
+        busy = set(self._devices.values())
+        return [device.name for device in self._executor.devices() if device.name not in busy]
+
+    def _start(self, planned: Trial, device: str) -> None:
+        trial = self._assistant.instruct(self._study.start(planned, self._plan.encoder))
+        self._devices[trial.trial_id] = device
+        self._executor.submit(trial, device)
+        self._tracker.start_trial(trial)
+        self._display.started(trial, device)
+
+    def _collect(self, ended: list[Trial]) -> None:
+        """Wait for what happens next; trials that have ended are recorded and added to a list."""
+        for event in self._executor.events(_POLL_S):
+            if event.trial_id not in self._devices:
+                continue  # an answer that nobody waits for any more
+            if isinstance(event, EpochReport):
+                self._report(event)
+            elif isinstance(event, TrialOutcome):
+                ended.append(self._finish(event))
+
+    def _report(self, report: EpochReport) -> None:
+        trial = self._study.report(report)
+        if report.trial_id not in self._stopped and self._halving.should_stop(trial, self._study.records):
+            self._stopped.add(report.trial_id)
+            self._executor.stop(report.trial_id)
+        self._tracker.epoch(report)
+        self._display.reported(report)
+
+    def _stop_if_late(self) -> None:
+        """End what runs after the deadline, if there is something to answer with."""
+        if self._deadline.is_past and self._study.records.n_scored:
+            for trial_id in self._devices.keys() - self._late:
+                self._late.add(trial_id)
+                self._executor.stop(trial_id)
+
+    def _finish(self, outcome: TrialOutcome) -> Trial:
+        """Record an outcome; its device is idle from now on."""
+        del self._devices[outcome.trial_id]
+        if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
+            outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
+        return self._study.finish(outcome)
+
+    def _tell(self, ended: list[Trial]) -> None:
+        """Show people what has ended, and forget it."""
+        while ended:
+            trial = ended.pop(0)
+            assert trial.outcome is not None
+            self._tracker.end_trial(trial.outcome)
+            self._assistant.trial_ended(trial)
+            self._display.expect(self._plan.total(self._study.records))
+            self._display.ended(trial)
+
+    def _check_devices(self, lonely_since: float | None) -> float | None:
+        """Return since when there has been no device; None while there is one."""
+        if self._executor.devices():
+            return None
+        now = self._deadline.now()
+        if lonely_since is not None and now - lonely_since > PATIENCE_S:
+            raise DeviceError(f"A search needs a device; every one has gone for {PATIENCE_S:g} s. Start it again.")
+        return now if lonely_since is None else lonely_since
+
+
+def relog(study: Study, tracker: Tracker) -> None:
+    """Make MLflow agree with a study that is being continued: end dead runs, log again what never arrived."""
+    ended = [trial for trial in study.records if trial.outcome is not None]
+    to_rerun = {trial.trial_id for trial in ended if not trial.is_settled}
+    finished = {trial.trial_id for trial in ended} - to_rerun
+    tracker.reconcile(finished, to_rerun)
+    missing = tracker.missing(finished)
+    for trial in ended:
+        if trial.trial_id in missing and trial.outcome is not None:
+            tracker.start_trial(trial)
+            for report in trial.reports:
+                tracker.epoch(report)
+            tracker.end_trial(trial.outcome)

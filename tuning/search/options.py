@@ -1,15 +1,15 @@
-"""SearchOptions: how a search runs, as opposed to what it tries."""
+"""What a search is asked: how it runs (`SearchOptions`), and what it trains on, read as Keras's `fit` reads it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from search_spaces.data import Data, map_arrays
-
-LOOPS = ("auto", "keras", "device", "xla")
-SAMPLERS = ("gp", "tpe", "random")
+from search_spaces.data import Data, leaves, map_arrays
+from tuning.loops.registry import LOOP_CHOICES
+from tuning.stats.rules import check_rule
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,15 @@ class SearchOptions:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if self.loop not in LOOPS:
-            raise ValueError(f"loop must be one of {', '.join(LOOPS)}; got {self.loop!r}.")
+        if self.loop not in LOOP_CHOICES:
+            raise ValueError(f"loop must be one of {', '.join(LOOP_CHOICES)}; got {self.loop!r}.")
+        check_rule(self.rule)
+        if self.tolerance is not None and not self.tolerance >= 0:
+            raise ValueError(f"tolerance must not be negative; got {self.tolerance}. It is a loss that is accepted.")
+        if self.target is not None and not math.isfinite(self.target):
+            raise ValueError(f"target must be a finite score; got {self.target}. Leave it out for none.")
+        if self.memory_limit_bytes is not None and self.memory_limit_bytes < 1:
+            raise ValueError(f"memory_limit_bytes must be positive; got {self.memory_limit_bytes}.")
         for name in ("workers", "threads"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1; got {number}.")
@@ -114,8 +121,14 @@ class SearchArguments:
     fit_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1; got {self.epochs}.")
+        for name in ("epochs", "evaluation_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """The shape of the first input, the batch dimension open."""
+        return (None, *next(leaves(self.data.x_train)).shape[1:])
 
 
 def read_search_arguments(

@@ -10,30 +10,53 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import keras_tuner
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, resolve_learning_rate
+from tuning.machine.asking import ask
 from tuning.messages import DescribeRequest, ModelDescription
-from tuning.record.direction import infer_mode
+from tuning.objective import DIRECTIONS, Objective, infer_direction
+from tuning.run.data_files import fingerprint
 from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments
 from tuning.trial import TrialOutcome
-from tuning.worker import fingerprint
 
 _DESCRIBE_ID = "describe"
+_PATIENCE_S = 3600.0  # building may download or prepare something
 
 
-class ModelError(ValueError):
+class UnusableModelError(ValueError):
     """A build function that builds nothing usable; the message is one line, the log tail is kept beside it."""
 
     def __init__(self, message: str, log_tail: str = "") -> None:
         super().__init__(message)
         self.log_tail = log_tail
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a search knows before its first trial.
+
+    Args:
+        arguments: What it trains on, and for how long.
+        model: What the build function builds.
+        objective: The metric that decides.
+        space: What may be tried.
+    """
+
+    arguments: SearchArguments
+    model: ModelDescription
+    objective: Objective
+    space: SearchSpace
+
+    @property
+    def n_train(self) -> int:
+        """Training examples."""
+        return self.arguments.data.n_train
 
 
 def describe_model(
@@ -47,20 +70,18 @@ def describe_model(
         meanwhile: What this process may do while it waits.
 
     Raises:
-        ModelError: If the build function raises, returns no compiled model, or its model does not take the data.
+        UnusableModelError: If the build function raises or returns no compiled model, or that does not take the data.
     """
-    executor.submit(DescribeRequest(_DESCRIBE_ID, hyperparameters), executor.devices[0])
     meanwhile()
-    while True:
-        for event in executor.events(timeout_s=1.0):
-            if isinstance(event, ModelDescription):
-                return event
-            assert isinstance(event, TrialOutcome)
-            raise ModelError(event.reason, event.log_tail)
+    answer = ask(executor, DescribeRequest(_DESCRIBE_ID, hyperparameters), patience_s=_PATIENCE_S)
+    if isinstance(answer, ModelDescription):
+        return answer
+    assert isinstance(answer, TrialOutcome)
+    raise UnusableModelError(answer.reason, answer.log_tail)
 
 
-def resolve_objective(asked: Any, description: ModelDescription) -> keras_tuner.Objective:
-    """The objective in force: a name that the model reports, and its direction.
+def resolve_objective(asked: Any, description: ModelDescription) -> Objective:
+    """Return the objective in force: a name that the model reports, and its direction.
 
     Args:
         asked: A name, "name:max", "name:min", a `keras_tuner.Objective`, or None for `val_accuracy` where the model
@@ -75,10 +96,10 @@ def resolve_objective(asked: Any, description: ModelDescription) -> keras_tuner.
         raise ValueError(
             f"The objective must be a metric that the model reports: {', '.join(description.objectives)}; got {name!r}."
         )
-    direction = direction or infer_mode(name)
-    if direction not in ("min", "max"):
+    direction = direction or infer_direction(name)
+    if direction not in DIRECTIONS:
         raise ValueError(f"The direction of {name!r} is not known; write {name}:max or {name}:min.")
-    return keras_tuner.Objective(name, direction)
+    return Objective(name, direction)
 
 
 def resolve_space(
@@ -104,29 +125,20 @@ def resolve_space(
     )
 
 
-def settings_of(
-    kind: str,
-    space: SearchSpace,
-    description: ModelDescription,
-    objective: keras_tuner.Objective,
-    arguments: SearchArguments,
-    *,
-    seeds: int,
-    loop: str,
-) -> dict[str, str]:
-    """What makes two searches the same, so that the second continues the first."""
+def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, str]:
+    """Return what makes two searches the same, so that the second continues the first."""
+    space, model, arguments = setup.space, setup.model, setup.arguments
     entries = [{"class_name": type(entry).__name__, "config": entry.get_config()} for entry in space.entries]
-    model = f"{description.parameters} parameters, {description.optimizer}, learning rate {description.learning_rate}"
     return {
         "search": kind,
-        "objective": objective.name,
-        "mode": objective.direction,
+        "objective": setup.objective.name,
+        "mode": setup.objective.direction,
         "epochs": str(arguments.epochs),
         "batch_sizes": ",".join(map(str, space.batch_size.values())),
         "learning_rate": _tell_rate(space),
         "seeds": str(seeds),
         "loop": loop,
-        "model": model,
+        "model": f"{model.parameters} parameters, {model.optimizer}, learning rate {model.learning_rate}",
         "hyperparameters": _digest(entries) if entries else "none",
         "data": f"{arguments.data.n_train} + {arguments.data.n_val} examples, {fingerprint(arguments.data)}",
         "evaluation_batch_size": str(arguments.evaluation_batch_size),
@@ -136,7 +148,7 @@ def settings_of(
 def _split_objective(asked: Any, description: ModelDescription) -> tuple[str, str | None]:
     if asked is None:
         return ("val_accuracy" if "val_accuracy" in description.objectives else "val_loss"), None
-    if isinstance(asked, keras_tuner.Objective):
+    if hasattr(asked, "direction"):  # a `keras_tuner.Objective`, or ours
         return asked.name, asked.direction
     name, _, direction = str(asked).partition(":")
     return name, direction or None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from search_spaces.workload import Workload
-from tuning.machine.asking import ask_again
+from tuning.loops.registry import AUTO, KERAS
+from tuning.machine.asking import ask_again, first_device
+from tuning.machine.machine import Machine
+from tuning.machine.measuring import series_of_user
 from tuning.machine.memory import margin_for, probe_memory
-from tuning.machine.noise import NoiseFindings, probe_noise
-from tuning.machine.throughput import KERAS, ThroughputFindings, probe_throughput, sizes_to_time
+from tuning.machine.noise import BATCH_SIZE, probe_noise
+from tuning.machine.throughput import KERAS as KERAS_SERIES
+from tuning.machine.throughput import probe_throughput, sizes_to_time
 from tuning.messages import DescribeRequest, ModelDescription
-from tuning.run.devices import device_names, visible_gpus
 from tuning.run.executor import Executor
-from tuning.run.memory_limit import MemoryLimit, find_memory_limit
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.starting import running_executor
 from tuning.show.probe_page import Probe
@@ -30,14 +33,14 @@ def probe_workload(
     *,
     epochs: int | None = None,
     memory_limit_bytes: int | None = None,
-    loop: str = "auto",
+    loop: str = AUTO,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Probe:
-    """Probe a workload in workers of its own on the first device, held to the memory limit.
+    """Probe a workload in a worker of its own, held to the memory limit.
 
     Args:
         workload: Model and data.
-        epochs: Of the training that is to be searched; None for the workload's own.
+        epochs: Epochs of the training that is to be searched; None for the workload's own.
         memory_limit_bytes: Memory that training may use; None for what there is.
         loop: The loop that trials would train with.
         tell: Told what is going on, one line at a time.
@@ -45,16 +48,12 @@ def probe_workload(
     Raises:
         ValueError: If the model or the data cannot be used, or the limit is not positive.
     """
+    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=memory_limit_bytes)
     arguments = SearchArguments(workload.load_data(), workload.epochs if epochs is None else epochs)
-    device = device_names(1, visible_gpus())[0]
-    limit = find_memory_limit(device, memory_limit_bytes)
-    held = limit.bytes if device.startswith("cpu") else None
-    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=held)
-    with running_executor(workload.build, arguments, options) as executor:
+    with running_executor(workload.build, arguments, options, holds_memory=True) as executor:
         return run_probe(
             executor,
             workload=workload.name,
-            limit=limit,
             n_train=arguments.data.n_train,
             epochs=arguments.epochs,
             loop=loop,
@@ -66,10 +65,9 @@ def run_probe(
     executor: Executor,
     *,
     workload: str,
-    limit: MemoryLimit,
     n_train: int,
     epochs: int,
-    loop: str = "auto",
+    loop: str = AUTO,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Probe:
     """Measure memory, then throughput up to the largest size that fits, then the gradient noise scale.
@@ -78,45 +76,56 @@ def run_probe(
     the end, and it needs the most.
 
     Args:
-        executor: Its workers should be held to the limit.
-        workload: Name, for people.
-        limit: Memory that training may use.
+        executor: Its workers should be held to the limit that they tell.
+        workload: Its name, for people.
         n_train: Training examples.
-        epochs: Of the training that is to be searched.
+        epochs: Epochs of the training that is to be searched.
         loop: The loop that trials would train with.
         tell: Told what is going on, one line at a time.
 
     Raises:
         ProbeError: If the model cannot be built or does not take the data.
     """
-    description = ask_again(executor, DescribeRequest(_DESCRIBE_ID, {}))
-    if isinstance(description, TrialOutcome):
-        raise ProbeError(description.reason)
-    assert isinstance(description, ModelDescription)
+    model = ask_again(executor, DescribeRequest(_DESCRIBE_ID, {}))
+    if isinstance(model, TrialOutcome):
+        raise ProbeError(model.reason)
+    assert isinstance(model, ModelDescription)
+    device = first_device(executor)
+    machine = _with_memory(executor, model, n_train, KERAS if loop == AUTO else loop, tell)
+    if machine.memory is not None and machine.memory.verified:
+        sizes = sizes_to_time(machine.memory.largest_batch_size)
+        tell(f"throughput at batch sizes {', '.join(map(str, sizes))}")
+        timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs)
+        machine = replace(machine, throughput=timed, user_series=series_of_user(loop))
+        tell("gradient noise scale")
+        machine = _with_noise(machine, executor, n_train, epochs)
+    return Probe(workload, device.name, machine, n_train, model.has_batch_normalization)
+
+
+def _with_memory(
+    executor: Executor, model: ModelDescription, n_train: int, loop: str, tell: Callable[[str], None]
+) -> Machine:
+    limit = first_device(executor).memory
     tell(f"memory, up to {limit.bytes / 2**30:.1f} GiB ({limit.source})")
-    normalizes = description.has_batch_normalization
-    memory_loop = KERAS if loop == "auto" else loop
-    margin = margin_for(limit, has_batch_normalization=normalizes, loop=memory_loop)
     memory = probe_memory(
         executor,
         limit,
         n_train=n_train,
-        margin=margin,
-        loop=memory_loop,
-        bytes_per_example=description.tensor_bytes_per_example,
+        margin=margin_for(limit, has_batch_normalization=model.has_batch_normalization, loop=loop),
+        loop=loop,
+        bytes_per_example=model.tensor_bytes_per_example,
     )
-    if not memory.verified:
-        return Probe(workload, executor.devices[0], memory, ThroughputFindings((), {}), NoiseFindings(), normalizes)
-    sizes = sizes_to_time(memory.largest_batch_size)
-    tell(f"throughput at batch sizes {', '.join(map(str, sizes))}")
-    throughput = probe_throughput(executor, sizes, loop=loop, epochs=epochs)
-    tell("gradient noise scale")
-    plain = throughput.line(KERAS)
+    return Machine(memory_is_known=True, memory=memory)
+
+
+def _with_noise(machine: Machine, executor: Executor, n_train: int, epochs: int) -> Machine:
+    """Measure along plain Keras at batch size 32, or the largest that fits if that is less."""
+    size = max(1, min(BATCH_SIZE, n_train, machine.largest_batch_size or n_train))
+    plain = None if machine.throughput is None else machine.throughput.line(KERAS_SERIES)
     noise = probe_noise(
         executor,
-        n_train=n_train,
-        epochs=epochs,
-        seconds_per_update=None if plain is None else plain.seconds(32),
-        largest_batch_size=memory.largest_batch_size,
+        batch_size=size,
+        updates=epochs * n_train // size,
+        seconds_per_update=None if plain is None else plain.seconds(size),
     )
-    return Probe(workload, executor.devices[0], memory, throughput, noise, normalizes)
+    return replace(machine, noise=noise)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import RecordingTracker, Script, ScriptedExecutor
+from fakes import RecordingTracker, Script, ScriptedExecutor, device
 
 from search_spaces import BatchSize, Data
 from tuning import GridSearch
@@ -24,7 +24,7 @@ def timing(request: ThroughputRequest) -> Throughput:
 
 
 def executor_of(script: Script = lambda _: [0.5]) -> ScriptedExecutor:
-    return ScriptedExecutor(script, probes=timing)
+    return ScriptedExecutor(script, probes=timing, devices=[device(threads=2)])
 
 
 def search(directory: Path, executor: ScriptedExecutor, **options: int) -> RecordingTracker:
@@ -42,13 +42,8 @@ def search(directory: Path, executor: ScriptedExecutor, **options: int) -> Recor
     return tracker
 
 
-@pytest.fixture(autouse=True)
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-
-
 def threads_by_size(executor: ScriptedExecutor) -> dict[int, int | None]:
-    return {request.batch_size: request.threads for request in executor.requests}
+    return {trial.batch_size: trial.instructions.threads for trial in executor.requests}
 
 
 def timings(executor: ScriptedExecutor) -> list[str]:
@@ -60,9 +55,8 @@ def test_small_sizes_train_with_one_thread_and_the_figures_are_shown(tmp_path: P
     tracker = search(tmp_path, executor)
     assert timings(executor) == [f"threads-{who}-{size}" for size in (1, 8, 64) for who in ("all", "1")]
     assert threads_by_size(executor) == {1: 1, 8: 1, 64: None}
-    assert executor.provided == {1, None}
-    assert tracker.outcomes["probe-threads"].measurements["seconds_per_update_one_thread_8"] == pytest.approx(0.0008)
-    assert tracker.params["probe-threads"] == {"stage": "probe"}
+    assert ("seconds_per_update_one_thread", pytest.approx(0.0008), 8) in tracker.measurements["threads"].series
+    assert "threads" not in tracker.trials
 
 
 def test_a_search_that_goes_on_keeps_to_its_choice(tmp_path: Path) -> None:
@@ -87,4 +81,3 @@ def test_a_study_that_began_without_a_choice_goes_on_so(tmp_path: Path) -> None:
     search(tmp_path, again)
     assert timings(again) == []
     assert threads_by_size(again) == dict.fromkeys((1, 8, 64))
-    assert again.provided == {None}

@@ -1,0 +1,91 @@
+"""StudyOracle: what KerasTuner asks an oracle, answered from a study; a search itself asks the plan and the study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine import trial as trial_module
+
+from tuning.messages import ModelDescription
+from tuning.objective import infer_direction
+from tuning.study.study import Study
+from tuning.trial import Status, Trial
+
+_KERAS_TUNER_STATUS = {Status.COMPLETED: "COMPLETED", Status.FAILED: "FAILED", None: "RUNNING"}
+_QUIET = "STOPPED"  # keras-tuner 1.4.8: the one status that is neither scored, retried nor counted as a failure
+
+
+class StudyOracle(keras_tuner.Oracle):
+    """Shows a study as KerasTuner's summaries and `get_best_trials` expect it, and keeps the hyperparameters.
+
+    The study's storage is the truth; KerasTuner's own files are not written.
+
+    Args:
+        study: The record.
+        hyperparameters: Entries that override those of the build function.
+        tune_new_entries: Whether entries of the build function that are not in `hyperparameters` are searched.
+    """
+
+    def __init__(self, study: Study, *, hyperparameters: Any = None, tune_new_entries: bool = True) -> None:
+        self.study = study
+        super().__init__(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries)
+        self.verbose = 0
+
+    @property
+    def records(self) -> tuple[Trial, ...]:
+        """Every trial of the study, in the order of their start."""
+        return tuple(self.study.records)
+
+    @property
+    def objective(self) -> Any:
+        """The `keras_tuner.Objective` of the study; None before it has been opened."""
+        if not self.study.is_open:
+            return None
+        return keras_tuner.Objective(self.study.objective.name, self.study.objective.direction)
+
+    @objective.setter
+    def objective(self, _: Any) -> None:
+        """KerasTuner's constructor sets None; the study knows better."""
+
+    @property
+    def trials(self) -> dict[str, Any]:
+        """The trials as KerasTuner's, by their names."""
+        return {trial.trial_id: self._as_keras_tuner(trial) for trial in self.study.records}
+
+    @trials.setter
+    def trials(self, _: Any) -> None:
+        """KerasTuner's constructor sets none; the study knows better."""
+
+    def learn(self, model: ModelDescription) -> Any:
+        """Take in the hyperparameters of a model, and return all."""
+        self.update_space(keras_tuner.HyperParameters.from_config(model.hyperparameters))
+        return self.get_space()
+
+    def save(self) -> None:
+        """Nothing: the study's storage is the record."""
+
+    def reload(self) -> None:
+        """Nothing: the study reads its own storage."""
+
+    def _as_keras_tuner(self, trial: Trial) -> Any:
+        hyperparameters = self.hyperparameters.copy()
+        hyperparameters.values = trial.values
+        status = _KERAS_TUNER_STATUS.get(trial.status, _QUIET)
+        found = trial_module.Trial(hyperparameters, trial_id=trial.trial_id, status=status)
+        for report in trial.reports:
+            _register(found, report.metrics, self.objective)
+            for name, value in report.metrics.items():
+                found.metrics.update(name, value, step=report.epoch)
+        found.score, found.best_step = trial.score, trial.reports[-1].epoch if trial.reports else 0
+        found.message = trial.reason or None
+        return found
+
+
+def _register(trial: Any, names: Iterable[str], objective: Any) -> None:
+    """Tell KerasTuner each metric's direction; to infer it, keras-tuner 1.4.8 would start TensorFlow's devices."""
+    for name in names:
+        if not trial.metrics.exists(name):
+            known = objective.direction if name == objective.name else infer_direction(name)
+            trial.metrics.register(name, direction=known or "min")

@@ -1,0 +1,152 @@
+"""The answer of a search: the recommendation from its record, the advice around it, and its report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tuning.machine.advice import advise
+from tuning.messages import ModelDescription
+from tuning.plans.plan import Plan
+from tuning.record.layout import TARGET, THROUGHPUT
+from tuning.record.store import TrackingError
+from tuning.record.tracker import Tracker
+from tuning.run.executor import Executor
+from tuning.search.options import SearchOptions
+from tuning.search.preparation import Setup
+from tuning.show.answer import Answer
+from tuning.show.evidence import evidence_of_search
+from tuning.show.page import FILE_NAME, ReportWarning, render_report
+from tuning.stats.recommendation import Recommendation, recommend
+from tuning.stats.trade_offs import trade_offs
+from tuning.study.records import Records
+from tuning.study.study import Study
+from tuning.trial import Trial
+
+_JUDGED_BY = "judged_by"
+
+
+def recommend_from_study(study: Study, options: SearchOptions, seeds: int, **rule: Any) -> Recommendation:
+    """Recommend a batch size from the trials of a study so far.
+
+    Args:
+        study: The record; what a search has judged by is kept with it.
+        options: How the recommendation picks.
+        seeds: Trainings per setting that are planned.
+        rule: `rule`, `tolerance`, `target`, `throughput`: override these.
+
+    Raises:
+        NothingToRecommend: If no trial completed.
+        ValueError: If the study has not been opened.
+    """
+    kept = study.recall(_JUDGED_BY) or {}
+    target = kept.get("target") if options.target is None else options.target
+    rates = kept.get("throughput")
+    chosen = {
+        "rule": options.rule,
+        "tolerance": options.tolerance,
+        "target": target,
+        "throughput": None if rates is None else {int(size): rate for size, rate in rates.items()},
+        **rule,
+    }
+    return recommend(
+        _ended(study.records), objective=study.objective, notes=kept.get("notes", ()), planned_seeds=seeds, **chosen
+    )
+
+
+def answer_search(
+    study: Study,
+    plan: Plan,
+    setup: Setup,
+    options: SearchOptions,
+    *,
+    seeds: int,
+    further_objectives: Sequence[str],
+    tracker: Tracker,
+    executor: Executor,
+    shown: Mapping[str, str],
+) -> Answer:
+    """Recommend a batch size, measure how to train the final model with it, and show both where the trials are shown.
+
+    Args:
+        study: The record.
+        plan: What was tried; it may know what to judge by.
+        setup: What the search knew before its first trial.
+        options: How the recommendation picks.
+        seeds: Trainings per setting that were planned.
+        further_objectives: Further measures for the Pareto set.
+        tracker: Where the trials are shown.
+        executor: Idle.
+        shown: The settings that people are shown.
+
+    Raises:
+        NothingToRecommend: If no trial completed.
+    """
+    judgement = plan.judgement(study.records)
+    n_devices = len(executor.devices()) if judgement.throughput is None else 1  # its timings were taken alone
+    notes = base_notes(setup.model, options, study.records, n_devices=n_devices)
+    notes += judgement.notes
+    study.remember(_JUDGED_BY, {"target": judgement.target, "throughput": judgement.throughput, "notes": notes})
+    settings = {**shown, "notes": "\n".join(notes)}
+    if judgement.target is not None:
+        settings[TARGET] = str(judgement.target)
+    if judgement.throughput is not None:
+        settings[THROUGHPUT] = json.dumps(judgement.throughput)
+    if settings != shown:
+        with contextlib.suppress(TrackingError):  # an answer does not depend on who records it
+            tracker.start_study(study.name, settings)
+    found = recommend_from_study(study, options, seeds)
+    advice = advise(executor, found, study.records, epochs=setup.arguments.epochs)
+    further = further_objectives
+    pareto = trade_offs(found.table, further, objective=study.objective) if further else None
+    answer = Answer(found, study.name, tracker.tracking_uri, tracker.experiment_id, advice, pareto)
+    report = _report(answer, study, found.target, settings) if answer.tracking_uri else {}
+    tracker.recommended(answer.to_json(), answer.to_markdown(), report)
+    return answer
+
+
+def base_notes(model: ModelDescription, options: SearchOptions, records: Records, *, n_devices: int) -> list[str]:
+    """Return the caveats that only a search itself knows, one sentence each.
+
+    Args:
+        model: What was trained.
+        options: How the search ran.
+        records: Its trials, and what was measured.
+        n_devices: How many devices trained beside one another.
+    """
+    notes = []
+    if model.has_batch_normalization:
+        notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+    largest = records.machine.largest_batch_size
+    if options.accumulate and largest is not None and any(trial.batch_size > largest for trial in records):
+        notes.append(
+            f"Batch sizes above {largest} were trained as micro-batches; BatchNormalization, if any, then "
+            "normalises over the micro-batch, and their throughput is the micro-batch's."
+        )
+    if n_devices > 1:
+        notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
+    return notes
+
+
+def _report(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the page that goes with the recommendation, if it can be drawn."""
+    try:
+        evidence = evidence_of_search(
+            answer, _ended(study.records), objective=study.objective, target=target, settings=dict(settings)
+        )
+        return {FILE_NAME: render_report(evidence)}
+    except Exception as error:  # whatever a drawing raises, the answer has been found
+        warnings.warn(
+            f"The report could not be drawn: {type(error).__name__}: {error}. The answer is complete without it.",
+            ReportWarning,
+            stacklevel=2,
+        )
+        return {}
+
+
+def _ended(trials: Iterable[Trial]) -> list[Trial]:
+    """Return every trial that has ended."""
+    return [trial for trial in trials if trial.outcome is not None]

@@ -1,0 +1,145 @@
+"""SearchAssistant: tells workers how to train each trial, measures what a plan needs, and keeps the best weights."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tuning.loops.registry import AUTO
+from tuning.machine.machine import Machine
+from tuning.machine.measuring import with_noise, with_timings, with_timings_again
+from tuning.machine.noise import GradientNoise
+from tuning.machine.threads import ThreadChoice
+from tuning.machine.throughput import ThroughputFindings
+from tuning.objective import Objective
+from tuning.plans.plan import MeasureNoise, Plan, Wish
+from tuning.record.tracker import Tracker
+from tuning.run.executor import Executor
+from tuning.search.preparation import Setup
+from tuning.study.study import Study
+from tuning.trial import Hyperparameters, Instructions, Measurement, Trial
+
+
+class SearchAssistant:
+    """Does what a search's loop leaves to others.
+
+    Args:
+        study: The record.
+        plan: What is tried; it tells people what is ahead after a measurement.
+        setup: What is known before the first trial.
+        executor: Measures, when all its devices are idle.
+        tracker: Shows measurements.
+        instructions: The instructions of every trial, but for what follows the batch size.
+        checkpoints: Which weights stay on disk.
+        tell: Told what is going on, a line at a time.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        plan: Plan,
+        setup: Setup,
+        *,
+        executor: Executor,
+        tracker: Tracker,
+        instructions: Instructions,
+        checkpoints: Checkpoints,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._study, self._plan, self._setup = study, plan, setup
+        self._executor, self._tracker, self._tell = executor, tracker, tell
+        self._usual, self._checkpoints = instructions, checkpoints
+        self._loops: dict[tuple[int, Hyperparameters], str] = {}
+        for trial in study.records:
+            self._learn_loop(trial)
+
+    def instruct(self, trial: Trial) -> Trial:
+        """Return a trial with the instructions that its worker needs."""
+        threads = (self._study.records.machine.threads or ThreadChoice()).threads(trial.batch_size)
+        return replace(trial, instructions=replace(self._usual, loop=self._loop_for(trial), threads=threads))
+
+    def measure(self, wish: Wish) -> None:
+        """Measure what a plan needs and keep it with the study; all devices are idle."""
+        machine = self._study.records.machine
+        shown: GradientNoise | ThroughputFindings | None
+        if isinstance(wish, MeasureNoise):
+            self._tell("Measuring the gradient noise scale along the reference training.")
+            machine = with_noise(machine, self._executor, wish, self._setup.arguments.evaluation_batch_size)
+            shown = machine.noise
+        else:
+            self._tell("Timing updates once more." if wish.again else "Timing updates by batch size.")
+            largest = self._setup.space.batch_size.values()[-1]
+            measure = with_timings_again if wish.again else with_timings
+            machine = measure(
+                machine,
+                self._executor,
+                sizes=wish.batch_sizes or (largest,),
+                loop=self._usual.loop,
+                epochs=self._setup.arguments.epochs,
+                hyperparameters=wish.hyperparameters,
+                evaluation_batch_size=self._setup.arguments.evaluation_batch_size,
+            )
+            shown = machine.throughput_again if wish.again else machine.throughput
+        assert shown is not None
+        self.keep(machine, shown.measurement)
+        wants_outline = isinstance(wish, MeasureNoise) or not len(self._study.records)
+        if wants_outline and (line := self._plan.outline(self._study.records)):
+            self._tell(line)
+
+    def keep(self, machine: Machine, shown: Measurement) -> None:
+        """Keep what was measured with the study, and show it."""
+        self._study.measured(machine)
+        self._tracker.measured(shown)
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Learn which loop a trial has trained with, and forget weights that are not among the best."""
+        self._learn_loop(trial)
+        self._checkpoints.trial_ended(trial)
+
+    def _learn_loop(self, trial: Trial) -> None:
+        """Another seed or learning rate shares the compiled program, so that its loop is not chosen again."""
+        if trial.outcome is not None and trial.outcome.loop:
+            self._loops.setdefault((trial.batch_size, trial.hyperparameters), trial.outcome.loop)
+
+    def _loop_for(self, trial: Trial) -> str:
+        """Return the loop that was asked for; of "auto" the one that was chosen for the same program before."""
+        if self._usual.loop != AUTO:
+            return self._usual.loop
+        return self._loops.get((trial.batch_size, trial.hyperparameters), AUTO)
+
+
+class Checkpoints:
+    """The final weights of the best trials on disk, and nothing of the others.
+
+    Args:
+        directory: Where the engine puts weights, a file per trial.
+        limit: How many to keep; 0 saves none.
+        objective: The metric that decides.
+        trials: Trials that an earlier run of the study has ended.
+    """
+
+    def __init__(self, directory: Path, limit: int, objective: Objective, trials: Any = ()) -> None:
+        self._directory, self._limit, self._objective = directory, limit, objective
+        self._best: list[tuple[float, str]] = []
+        for trial in trials:
+            self.trial_ended(trial)
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Delete the weights of a trial that is not among the best, or of the one that it has taken the place of."""
+        if not trial.scored or trial.score is None:
+            return self._delete(trial.trial_id)
+        bisect.insort(self._best, (self._objective.sign * trial.score, trial.trial_id))
+        if len(self._best) > self._limit:
+            self._delete(self._best.pop(0)[1])
+        return None
+
+    def _delete(self, trial_id: str) -> None:
+        weights_file(self._directory, trial_id).unlink(missing_ok=True)
+
+
+def weights_file(directory: Path, trial_id: str) -> Path:
+    """Return where the weights of a trial lie."""
+    return directory / f"{trial_id}.weights.h5"

@@ -1,0 +1,283 @@
+"""Search: one search from top to bottom: describe, space, study, machine, plan, loop, recommend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from search_spaces.batch_size import BatchSize
+from search_spaces.learning_rate import KERAS_BATCH_SIZE, LearningRate
+from tuning.machine.asking import first_device
+from tuning.machine.capped import CappedExecutor
+from tuning.machine.machine import Machine
+from tuning.machine.measuring import with_memory, with_threads
+from tuning.messages import ModelDescription
+from tuning.plans.halving import Halving
+from tuning.plans.plan import Plan
+from tuning.record.tracker import Tracker
+from tuning.run.executor import Executor
+from tuning.search.answering import answer_search, base_notes
+from tuning.search.assistant import Checkpoints, SearchAssistant
+from tuning.search.loop import Deadline, SearchLoop, relog
+from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.preparation import Setup, describe_model, provenance, resolve_objective, resolve_space, settings_of
+from tuning.show.answer import Answer
+from tuning.show.progress import SearchProgress
+from tuning.study.storage import StudyLock, check_settings, create_study, journal_of, set_aside
+from tuning.study.study import Study
+from tuning.trial import Instructions
+
+
+@dataclass(frozen=True)
+class Method:
+    """What tells one kind of search from another.
+
+    Args:
+        kind: Its name, such as "grid".
+        make_plan: Returns the plan, from what is known before the first trial.
+        prunes: Whether trials that are behind are stopped where nobody says otherwise.
+        chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
+        default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
+        settings: What else makes two searches of this kind the same.
+    """
+
+    kind: str
+    make_plan: Callable[[Setup, Machine], Plan]
+    prunes: bool = False
+    chooses_threads: bool = True
+    default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to be tried, as the user gave it.
+
+    Args:
+        objective: A name, "name:max", a `keras_tuner.Objective`, or None.
+        further_objectives: Further measures for the Pareto set.
+        batch_size: Sizes to try; None for the method's, or powers of 2 that suit the data.
+        learning_rate: How the rate follows; None for the model's own by the optimizer's rule.
+        seeds: Trainings per setting.
+    """
+
+    objective: Any = None
+    further_objectives: tuple[str, ...] = ()
+    batch_size: BatchSize | None = None
+    learning_rate: LearningRate | None = None
+    seeds: int = 3
+
+
+class Hyperparameters(Protocol):
+    """The hyperparameters of the build function; KerasTuner's oracle keeps them."""
+
+    def get_space(self) -> Any:
+        """Return the `keras_tuner.HyperParameters` known so far."""
+
+    def learn(self, model: ModelDescription) -> Any:
+        """Take in those of a model, and return all."""
+
+
+class Search:
+    """Searches, or goes on with a search of the same name and settings.
+
+    Args:
+        study: The record, not yet open.
+        method: What kind of search it is.
+        wishes: What is to be tried.
+        options: How it runs.
+        tracker: Where it is shown.
+        directory: The study's own directory.
+        hyperparameters: Those of the build function.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        method: Method,
+        wishes: Wishes,
+        *,
+        options: SearchOptions,
+        tracker: Tracker,
+        directory: Path,
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        self._study, self._method, self._wishes = study, method, wishes
+        self._options, self._tracker, self._directory = options, tracker, directory
+        self._hyperparameters = hyperparameters
+
+    def run(self, arguments: SearchArguments, executor: Executor, *, fresh: bool = False) -> Answer:
+        """Search to the end and return the answer.
+
+        Args:
+            arguments: What to search on.
+            executor: Trains; it is not closed here, but on Ctrl-C.
+            fresh: Whether to start over; what an earlier study of this name recorded is set aside.
+
+        Raises:
+            ValueError: If the data, the model or the objective cannot be used; nothing has been written.
+            NothingToRecommend: If no trial completed.
+            KeyboardInterrupt: On Ctrl-C, after the running trials have been recorded; search again to go on.
+        """
+        deadline = Deadline.after(self._options.timeout_s)
+        setup = self._describe(arguments, executor)
+        with closing(StudyLock(self._directory)):
+            shown = self._open_study(setup, executor, fresh=fresh)
+            try:
+                within = self._measure_memory(setup, executor)
+                plan = self._method.make_plan(setup, self._study.records.machine)
+                self._choose_threads(plan, setup, within)
+                self._train(plan, setup, within, deadline)
+                return self._answer(plan, setup, executor, shown)
+            finally:
+                self._tracker.close()
+
+    def _describe(self, arguments: SearchArguments, executor: Executor) -> Setup:
+        """Learn what the build function builds, and settle objective and space by it."""
+        model = describe_model(
+            executor, self._hyperparameters.get_space().get_config(), meanwhile=self._tracker.prepare
+        )
+        objective = resolve_objective(self._wishes.objective, model)
+        space = resolve_space(
+            model,
+            self._hyperparameters.learn(model),
+            batch_size=self._wishes.batch_size or self._method.default_batch_size(arguments.data.n_train),
+            learning_rate=self._wishes.learning_rate,
+            n_train=arguments.data.n_train,
+        )
+        return Setup(arguments, model, objective, space)
+
+    def _open_study(self, setup: Setup, executor: Executor, *, fresh: bool) -> dict[str, str]:
+        """Open the study, or refuse one of other settings, and return the settings that people are shown."""
+        name, storage = self._study.name, journal_of(self._directory, self._options.storage)
+        settings = {**settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)}
+        if (betas_at := self._betas_at(setup)) is not None:
+            settings["decay_constants"] = f"right at batch size {betas_at}, half-lives constant in examples"
+        settings |= self._method.settings
+        if fresh:
+            set_aside(storage, name)
+            self._tracker.fresh(name)
+        check_settings(storage, name, settings)
+        notes = base_notes(setup.model, self._options, self._study.records, n_devices=len(executor.devices()))
+        shown = {**settings, "notes": "\n".join(notes), **provenance()}
+        self._tracker.start_study(name, shown)
+        create_study(storage, name, objective=setup.objective, settings=settings)
+        self._study.open(storage, setup.objective, device_kind=first_device(executor).kind)
+        self._study.remember("input_shape", setup.arguments.input_shape)
+        relog(self._study, self._tracker)
+        return shown
+
+    def _measure_memory(self, setup: Setup, executor: Executor) -> Executor:
+        """Return the executor, capped at the largest batch size that fits where that is worth asking.
+
+        A model with hyperparameters of its own may need more or less memory from setting to setting; it is not capped.
+        """
+        if not self._options.probe or self._options.in_process or setup.space.entries:
+            return executor
+        machine = self._study.records.machine
+        if not machine.memory_is_known:
+            machine = with_memory(
+                machine,
+                executor,
+                sizes=setup.space.batch_size.values(),
+                data=setup.arguments.data,
+                model=setup.model,
+                evaluation_batch_size=setup.arguments.evaluation_batch_size,
+            )
+            self._study.measured(machine)
+            if machine.memory is not None:
+                self._tracker.measured(machine.memory.measurement)
+        if machine.memory is None:
+            return executor
+        return CappedExecutor(executor, machine.memory, accumulate=self._options.accumulate)
+
+    def _choose_threads(self, plan: Plan, setup: Setup, executor: Executor) -> None:
+        """Choose the CPU threads of each batch size; all where memory is short, since a choice takes a second worker.
+
+        A study that began without a choice goes on so.
+        """
+        records = self._study.records
+        may_choose = self._options.threads is None and self._method.chooses_threads and records.machine.memory is None
+        if records.machine.threads is not None or not may_choose or len(records):
+            return
+        examples = self._trainings_per_size(plan, setup) * setup.arguments.epochs * setup.n_train
+        machine = with_threads(
+            records.machine,
+            executor,
+            {size: examples / size for size in setup.space.batch_size.values()},
+            loop=self._options.loop,
+            n_train=setup.n_train,
+            evaluation_batch_size=setup.arguments.evaluation_batch_size,
+        )
+        self._study.measured(machine)
+        if machine.threads is not None and machine.threads.seconds:
+            self._tracker.measured(machine.threads.measurement)
+
+    def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline) -> None:
+        """Run the trials of the plan."""
+        study, options = self._study, self._options
+        quiet = options.quiet or not setup.arguments.verbose
+        prunes = self._method.prunes if options.prune is None else options.prune
+        with SearchProgress(
+            plan.total(study.records), study.records, objective=study.objective, quiet=quiet
+        ) as display:
+            assistant = SearchAssistant(
+                study,
+                plan,
+                setup,
+                executor=executor,
+                tracker=self._tracker,
+                instructions=self._instructions(plan, setup),
+                checkpoints=Checkpoints(
+                    self._directory / "weights", options.keep_models, study.objective, study.records
+                ),
+                tell=display.tell,
+            )
+            SearchLoop(
+                study,
+                plan,
+                executor,
+                self._tracker,
+                display,
+                assistant=assistant,
+                halving=Halving(study.objective, n_train=setup.n_train, stops=prunes),
+                deadline=deadline,
+            ).run()
+
+    def _answer(self, plan: Plan, setup: Setup, executor: Executor, shown: Mapping[str, str]) -> Answer:
+        """Recommend a batch size and show it where the trials are shown."""
+        return answer_search(
+            self._study,
+            plan,
+            setup,
+            self._options,
+            seeds=self._wishes.seeds,
+            further_objectives=self._wishes.further_objectives,
+            tracker=self._tracker,
+            executor=executor,
+            shown=shown,
+        )
+
+    def _instructions(self, plan: Plan, setup: Setup) -> Instructions:
+        """Return what the workers of all trials are told."""
+        return Instructions(
+            loop=self._options.loop,
+            evaluation_batch_size=setup.arguments.evaluation_batch_size,
+            keep_weights=self._options.keep_models > 0,
+            betas_at=self._betas_at(setup),
+            trainings=self._trainings_per_size(plan, setup),
+        )
+
+    def _trainings_per_size(self, plan: Plan, setup: Setup) -> int:
+        """Return how many trainings the plan has for each batch size, on average, as far as can be said now."""
+        return max(1, round(plan.total(self._study.records) / len(setup.space.batch_size.values())))
+
+    def _betas_at(self, setup: Setup) -> int | None:
+        """Return the batch size at which the optimizer's decay constants are right; None to leave them alone."""
+        if not self._options.scale_betas:
+            return None
+        rate = setup.space.learning_rate
+        return rate.at_batch_size if rate else KERAS_BATCH_SIZE
