@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tuning.stats.results import CONFIRM, SEARCH
 
 from search_spaces import BatchSize, LearningRate, Setting
 from search_spaces.workload import Workload, load_workload
@@ -30,7 +31,6 @@ from tuning.record.tracker import NullTracker
 from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.starting import running_executor
-from tuning.stats.results import CONFIRM, SEARCH
 from tuning.study.records import TrialRecord
 from tuning.trial import EpochReport, TrialOutcome, TrialRequest
 

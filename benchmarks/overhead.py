@@ -15,15 +15,15 @@ import time
 from pathlib import Path
 
 import keras_tuner
+from tuning.study.oracle import OptunaOracle
+from tuning.study.plans import GridPlan
+from tuning.study.samplers import quiet_optuna
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
 from tuning.messages import Event, Request
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.search.loop import SearchLoop
 from tuning.show.progress import SearchProgress
-from tuning.study.oracle import OptunaOracle
-from tuning.study.plans import GridPlan
-from tuning.study.samplers import quiet_optuna
 from tuning.study.storage import journal_of, open_study
 from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
 

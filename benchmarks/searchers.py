@@ -14,13 +14,13 @@ import optuna
 from keras_tuner.src.tuners.bayesian import BayesianOptimizationOracle
 from optuna.trial import TrialState
 from search_problems import BATCH_SIZE, LEARNING_RATE, Cell, Problem
+from tuning.study.plans import BayesianPlan, Pause
+from tuning.study.samplers import make_sampler
 
 from search_spaces import BatchSize, SearchSpace, Setting
 from search_spaces.learning_rate import LearningRate
 from tuning.study.encoding import Encoding
-from tuning.study.plans import BayesianPlan, Pause
 from tuning.study.records import CLOSING, TrialRecord, closing, read_record
-from tuning.study.samplers import make_sampler
 from tuning.trial import Status, TrialOutcome
 
 

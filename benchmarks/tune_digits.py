@@ -24,6 +24,7 @@ from typing import Any
 from search_spaces.workload import load_workload
 from tuning.machine.asking import ask
 from tuning.messages import Throughput, ThroughputRequest
+from tuning.objective import Objective
 from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.starting import running_executor
@@ -83,7 +84,7 @@ def truth(executor: Executor, answer: dict[str, Any], seeds: int) -> dict[int, t
 def train(executor: Executor, row: dict[str, Any], target: float, seed: int) -> float | None:
     """Examples to the target; None if it was not reached."""
     trial_id = f"{row['batch_size']}-{seed}"
-    goal = Goal("val_accuracy", target, maximize=True)
+    goal = Goal(Objective("val_accuracy", "max"), target)
     request = TrialRequest(trial_id, row["batch_size"], seed, EPOCHS, row["learning_rate"], loop="device", goal=goal)
     executor.submit(request, executor.devices[0])
     epochs: list[EpochReport] = []
