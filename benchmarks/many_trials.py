@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tuning" / "tracking")]  # the example, the browser and its server
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tuning" / "record")]  # the example, the browser and its server
 
 from chromium import EXECUTABLE, Chromium
 from example_study import BATCH_SIZES, record_example

@@ -172,9 +172,9 @@ def by_batch_size(build: Callable[[], Any], data: tuple[Any, ...], sizes: list[i
     moments: dict[str, list[float]] = {}
 
     class Timed(MlflowTracker):
-        def start_trial(self, trial_id: str, params: Any, stage: str) -> None:
-            moments[trial_id] = [time.perf_counter()]
-            super().start_trial(trial_id, params, stage)
+        def start_trial(self, trial: Any) -> None:
+            moments[trial.trial_id] = [time.perf_counter()]
+            super().start_trial(trial)
 
         def end_trial(self, outcome: Any) -> None:
             moments[outcome.trial_id].append(time.perf_counter())

@@ -182,6 +182,7 @@ class RecordingTracker:
     def __init__(self) -> None:
         self.settings: dict[str, str] = {}
         self.trials: dict[str, Trial] = {}
+        self.params: dict[str, Mapping[str, Any]] = {}
         self.epochs: dict[str, list[EpochReport]] = {}
         self.outcomes: dict[str, TrialOutcome] = {}
         self.measurements: dict[str, Measurement] = {}
@@ -206,7 +207,10 @@ class RecordingTracker:
 
     def start_trial(self, trial: Trial) -> None:
         self.trials[trial.trial_id] = trial
+        own = {"seed": trial.seed, "epochs": trial.budget.epochs, "stage": trial.stage}
+        self.params[trial.trial_id] = {**trial.values, **own}
         self.epochs[trial.trial_id] = []
+        self.outcomes.pop(trial.trial_id, None)
 
     def epoch(self, report: EpochReport) -> None:
         self.epochs[report.trial_id].append(report)

@@ -18,7 +18,7 @@ from PIL import Image
 
 IMAGES = Path(__file__).parent
 ROOT = IMAGES.parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tuning" / "tracking")]  # the browser and the server of the tests
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tuning" / "record")]  # the browser and the server of the tests
 
 from chromium import Chromium
 from ui_process import UiProcess

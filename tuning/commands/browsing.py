@@ -21,7 +21,7 @@ def add_ui(commands: Any) -> None:
 
 def ui(asked: argparse.Namespace) -> int:
     """`batch-size ui`: MLflow's UI at the study's saved view."""
-    from tuning.record.saved_view import serve
+    from tuning.record.ui import serve
 
     return serve(asked.tracking_uri, asked.study, host=asked.host, port=asked.port)
 

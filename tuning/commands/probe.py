@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def probe(asked: argparse.Namespace) -> int:
     """`batch-size probe`: what fits, how fast, how noisy; no search."""
-    from tuning.record.runs import log_probe
+    from tuning.record.runs import log_measurement
     from tuning.record.store import TrackingError, check_store, resolve_tracking_uri
     from tuning.search.probing import probe_workload
     from tuning.show.probe_page import FORMATS, render
@@ -59,7 +59,7 @@ def probe(asked: argparse.Namespace) -> int:
     if asked.plot is not None:
         Path(asked.plot).write_bytes(picture)
     try:
-        log_probe(
+        log_measurement(
             asked.tracking_uri,
             f"{workload.name}-probe",
             found.measurement,

@@ -20,7 +20,7 @@ _PAGE = 1000
 
 
 def open_experiment(client: MlflowClient, study: str, tags: Mapping[str, str]) -> str:
-    """The id of the study's experiment, made if there is none, and tagged.
+    """Return the id of the study's experiment, made if there is none, and tagged.
 
     An experiment that someone made beforehand under this name is used while it is empty. One that was moved to MLflow's
     trash is renamed there, because MLflow never gives its name away.
@@ -56,7 +56,7 @@ def set_aside(client: MlflowClient, study: str) -> str | None:
 
 
 def find_experiment(client: MlflowClient, name: str) -> Experiment:
-    """The experiment of that name.
+    """Return the experiment of that name.
 
     Raises:
         TrackingError: If there is none; it says which there are.
@@ -68,23 +68,23 @@ def find_experiment(client: MlflowClient, name: str) -> Experiment:
 
 
 def names(client: MlflowClient, limit: int = 20) -> str:
-    """The newest experiments' names, for a message."""
+    """Return the newest experiments' names, for a message."""
     return ", ".join(repr(each.name) for each in client.search_experiments(max_results=limit))
 
 
 def our_experiments(client: MlflowClient) -> list[Experiment]:
-    """The experiments that hold studies, the most recently written first."""
+    """Return the experiments that hold studies, the most recently written first."""
     found = _pages(lambda token: client.search_experiments(max_results=_PAGE, page_token=token))
     return sorted((each for each in found if is_ours(each)), key=_updated, reverse=True)
 
 
 def is_ours(experiment: Experiment) -> bool:
-    """Whether a search of this package made it."""
+    """Return whether a search of this package made it."""
     return layout.STUDY in experiment.tags
 
 
 def settings_of(experiment: Experiment) -> dict[str, str]:
-    """The settings that the study was started with."""
+    """Return the settings that the study was started with."""
     return {
         name.removeprefix(layout.SETTINGS): value
         for name, value in experiment.tags.items()
@@ -93,7 +93,7 @@ def settings_of(experiment: Experiment) -> dict[str, str]:
 
 
 def all_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
-    """Every run of an experiment that is not in the trash, oldest first, however many."""
+    """Return every run of an experiment that is not in the trash, oldest first, however many."""
     return list(
         _pages(
             lambda token: client.search_runs(
@@ -137,7 +137,7 @@ def _rename(client: MlflowClient, experiment: Experiment, how: str) -> str:
 
 
 def artifact_location(client: MlflowClient, study: str) -> str | None:
-    """Where a new experiment's artifacts go; None leaves it to the server."""
+    """Return where a new experiment's artifacts go; None leaves it to the server."""
     # A server knows where its artifacts go. For a file it would be a folder `mlruns` wherever the process happens to
     # run; beside the database it can be found again.
     path = sqlite_path(client.tracking_uri)

@@ -23,7 +23,7 @@ def trials_of(runs: Sequence[Run], param: str, metric: str) -> tuple[tuple[Trial
     Args:
         runs: All runs of an experiment, in the order of starting.
         param: The param that holds the batch size.
-        metric: The metric whose last value is the objective.
+        metric: The metric whose last value is the score.
 
     Raises:
         TrackingError: If no run has the param, or none has the metric.
@@ -37,14 +37,14 @@ def trials_of(runs: Sequence[Run], param: str, metric: str) -> tuple[tuple[Trial
 
 
 def counted(reasons: Mapping[str, int]) -> tuple[str, ...]:
-    """One line for each reason why runs were left out."""
+    """Return one line for each reason why runs were left out."""
     return tuple(
         f"{count} {'run' if count == 1 else 'runs'} {reason}, left out." for reason, count in reasons.items() if count
     )
 
 
 def number_in(text: str | None) -> float | None:
-    """The finite number that a param holds, or None."""
+    """Return the finite number that a param holds, or None."""
     try:
         number = float(text or "")
     except ValueError:
@@ -77,16 +77,17 @@ def _trial(run: Run, param: str, metric: str) -> Trial:
     if seconds is None and status is Status.COMPLETED and run.info.end_time:
         seconds = (run.info.end_time - run.info.start_time) / 1000
     rates = (number_in(run.data.params.get(name)) for name in _RATES)
+    memory = metrics.get("peak_memory_bytes")
     return finished_trial(
-        _whole(run.data.params[param]) or 0,
+        _whole(run.data.params[param]) or 1,
         0,
         metrics.get(metric) if status is Status.COMPLETED else None,
         status=status,
-        learning_rate=next((rate for rate in rates if rate), None),
+        learning_rate=next((rate for rate in rates if rate is not None and rate > 0), None),
         metric=metric,
         seconds=seconds,
         examples_per_second=metrics.get("examples_per_second"),
-        peak_memory_bytes=metrics.get("peak_memory_bytes"),
+        peak_memory_bytes=int(memory) if memory is not None and math.isfinite(memory) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What an MLflow run of ours looks like: the names of its tags, params and metrics, written and read back."""
+"""The names of the tags, params and metrics of our MLflow runs, written and read back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
-from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
+from tuning.record.mlflow_private import NOTE as NOTE
+from tuning.trial import EpochReport, Hyperparameters, HyperparameterValue, Measurement, Status, Trial, TrialOutcome
 
 TRIAL_ID = "batch_size.trial_id"
 STATUS = "batch_size.status"
@@ -21,16 +22,17 @@ HYPERPARAMETERS = "batch_size.hyperparameters"
 SETTINGS = "batch_size.settings."
 STUDY = "batch_size.study"
 UPDATED = "batch_size.updated"
-NOTE = "mlflow.note.content"
 RECOMMENDATION = "recommendation"
 MEASUREMENT = "measurement"
+"""The stage of a run that holds a measurement; such a run is no trial and has no trial's id."""
 MEASURED = "batch_size.measured"
+"""The tag that names what such a run has measured."""
 OBJECTIVE = "objective"
 TARGET = "judged_by_target"
 THROUGHPUT = "judged_by_examples_per_second"
 LOG_TAIL = "log_tail.txt"
 
-# Params of every trial; any other that it starts with is a hyperparameter of the model.
+# A param that a trial starts with and that is none of these is a hyperparameter of the model.
 OWN_PARAMS = frozenset({"batch_size", "learning_rate", "seed", "epochs", "loop", "evaluation_batch_size"})
 
 _NOT_IN_NAMES = re.compile(r"[^\w\-./: ]", re.ASCII)
@@ -50,34 +52,42 @@ _RUN_STATUS = {
 
 
 def run_status(status: Status) -> str:
-    """MLflow's own status for a trial that ended so: FINISHED, KILLED (stopped on purpose) or FAILED."""
+    """Return MLflow's own status for a trial that ended so: FINISHED, KILLED (stopped from outside) or FAILED."""
     return _RUN_STATUS[status]
 
 
-def run_name(trial_id: str, params: Mapping[str, HyperparameterValue]) -> str:
-    """What the UI calls the run, for example "batch 32, lr 0.001, seed 0"; one that trains with no seed by its id."""
-    if params.get("seed") is None:
-        return trial_id
-    parts = [f"batch {params.get('batch_size')}"]
-    if isinstance(rate := params.get("learning_rate"), float):
-        parts.append(f"lr {rate:.3g}")
-    return ", ".join([*parts, f"seed {params.get('seed')}"])
+def run_name(trial: Trial) -> str:
+    """Return the name under which the UI lists a trial, for example "batch 32, lr 0.001, seed 0"."""
+    rate = "" if trial.learning_rate is None else f"lr {trial.learning_rate:.3g}, "
+    return f"batch {trial.batch_size}, {rate}seed {trial.seed}"
+
+
+def trial_params(trial: Trial) -> dict[str, HyperparameterValue]:
+    """Return the params that a trial starts with; its hyperparameters among them, and nothing that is None."""
+    # The model's hyperparameters come first, so that none of them hides one of our own names.
+    values = dict(trial.hyperparameters) | {
+        "batch_size": trial.batch_size,
+        "learning_rate": trial.learning_rate,
+        "seed": trial.seed,
+        "epochs": trial.budget.epochs,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def as_params(values: Mapping[str, HyperparameterValue]) -> list[Param]:
-    """MLflow params; what is None is left out."""
+    """Return MLflow params; a value that is None is left out."""
     return [
         Param(clean_name(name), _cut(str(value), _LONGEST_PARAM)) for name, value in values.items() if value is not None
     ]
 
 
 def as_tags(values: Mapping[str, str]) -> list[RunTag]:
-    """MLflow run tags, cut to the length that a store takes."""
+    """Return MLflow run tags, cut to the length that a store takes."""
     return [RunTag(clean_name(name), cut_tag(value)) for name, value in values.items()]
 
 
 def as_metrics(values: Mapping[str, float | None], timestamp_ms: int, step: int) -> list[Metric]:
-    """MLflow metrics at one step; what is None is left out, and an infinity becomes NaN.
+    """Return MLflow metrics at one step; a value that is None is left out, and an infinity becomes NaN.
 
     MLflow would store an infinity as the largest float, which flattens every chart it appears in.
     """
@@ -87,14 +97,30 @@ def as_metrics(values: Mapping[str, float | None], timestamp_ms: int, step: int)
     ]
 
 
-def start_tags(trial_id: str, params: Mapping[str, HyperparameterValue], stage: str) -> dict[str, str]:
-    """The tags a trial's run is created with; its hyperparameters among them as JSON, so that types survive."""
-    hyperparameters = {name: value for name, value in params.items() if name not in OWN_PARAMS}
-    return {TRIAL_ID: trial_id, STAGE: stage, HYPERPARAMETERS: json.dumps(hyperparameters, sort_keys=True)}
+def start_tags(trial: Trial) -> dict[str, str]:
+    """Return the tags with which a trial's run is created; its hyperparameters are JSON, so that types survive."""
+    hyperparameters = json.dumps(dict(trial.hyperparameters), sort_keys=True)
+    return {TRIAL_ID: trial.trial_id, STAGE: trial.stage, HYPERPARAMETERS: hyperparameters}
+
+
+def measurement_tags(measurement: Measurement) -> dict[str, str]:
+    """Return the tags of a measurement's run; the page of one that failed says why in its description."""
+    tags = {STAGE: MEASUREMENT, MEASURED: clean_name(measurement.name)}
+    if measurement.reason:
+        tags |= {REASON: measurement.reason, NOTE: f"**not measured**: {measurement.reason}"}
+    return tags
+
+
+def measurement_metrics(measurement: Measurement, timestamp_ms: int) -> list[Metric]:
+    """Return a measurement's values at step 0, and the points of its series at their own steps."""
+    metrics = as_metrics(measurement.values, timestamp_ms, 0)
+    for name, value, step in measurement.series:
+        metrics += as_metrics({name: value}, timestamp_ms, step)
+    return metrics
 
 
 def epoch_values(report: EpochReport, previous: EpochReport | None) -> dict[str, float]:
-    """What one epoch measured, its own training throughput included.
+    """Return what one epoch measured, its own training throughput included.
 
     `examples_per_second` = examples since the previous report / training seconds since then.
     """
@@ -108,9 +134,9 @@ def epoch_values(report: EpochReport, previous: EpochReport | None) -> dict[str,
 
 
 def outcome_metrics(outcome: TrialOutcome, last: EpochReport | None, timestamp_ms: int) -> list[Metric]:
-    """What a trial measured once as a whole, at step 0, so that MLflow draws bars of it.
+    """Return what a trial measured once as a whole, at step 0, so that MLflow draws bars of it.
 
-    What its epochs measured, too (its throughput, whose last value is then the steady one), goes to the last step.
+    A metric that its epochs have, too (its throughput, whose last value is then the steady one), goes to the last step.
     """
     values = dict(outcome.measurements) | {
         "peak_memory_bytes": outcome.peak_memory_bytes,
@@ -126,7 +152,7 @@ def outcome_metrics(outcome: TrialOutcome, last: EpochReport | None, timestamp_m
 
 
 def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterValue]) -> dict[str, HyperparameterValue]:
-    """Params known only at the end: the loop that trained and `outcome.settings`.
+    """Return the params known only at the end: the loop that trained and `outcome.settings`.
 
     MLflow refuses to change a param, so a setting that differs from what the trial was asked for gets the suffix
     `_used`.
@@ -141,7 +167,7 @@ def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterVal
 
 
 def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
-    """The tags of a trial that ended; one that did not complete says why in the description of its page."""
+    """Return the tags of a trial that ended; one that did not complete says why in the description of its page."""
     tags = {STATUS: outcome.status.value, REASON: outcome.reason}
     if outcome.status is not Status.COMPLETED:
         tags[NOTE] = f"**{outcome.status.value}**: {outcome.reason or 'no reason given'}"
@@ -151,7 +177,7 @@ def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
 
 
 def note(markdown: str, link: str) -> str:
-    """Markdown as an experiment's description, with a link to the files; cut after a whole line if it is too long."""
+    """Return an experiment's description with a link to the files, cut after a whole line if it is too long."""
     end = f"\n\n[Files of the recommendation]({link})\n"
     if len(markdown) + len(end) <= _LONGEST_TAG:
         return markdown.rstrip() + end
@@ -160,19 +186,20 @@ def note(markdown: str, link: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name that MLflow accepts: other characters than letters, digits and `_-./: ` become `_`, and what would be a
-    path with detours is made plain.
+    """Return a name that MLflow accepts.
+
+    Other characters than letters, digits and `_-./: ` become `_`, and a path with detours is made plain.
     """
     return posixpath.normpath(_NOT_IN_NAMES.sub("_", name)).lstrip("./")[:_LONGEST_NAME] or "_"
 
 
 def cut_tag(value: str) -> str:
-    """A tag's value, cut to what every server takes."""
+    """Return a tag's value, cut to what every server takes."""
     return _cut(value, _LONGEST_TAG)
 
 
 def parse_value(text: str) -> HyperparameterValue:
-    """A param as it was before MLflow made it text: int, float, bool or str."""
+    """Return a param as it was before MLflow made it text: int, float, bool or str."""
     if text in ("True", "False"):
         return text == "True"
     for kind in (int, float):
@@ -183,10 +210,8 @@ def parse_value(text: str) -> HyperparameterValue:
     return text
 
 
-def hyperparameters_of(
-    params: Mapping[str, str], tags: Mapping[str, str]
-) -> tuple[tuple[str, HyperparameterValue], ...]:
-    """The model's own hyperparameters of one of our runs, sorted by name."""
+def hyperparameters_of(params: Mapping[str, str], tags: Mapping[str, str]) -> Hyperparameters:
+    """Return the model's own hyperparameters of one of our runs, sorted by name."""
     try:
         values: dict[str, Any] = json.loads(tags.get(HYPERPARAMETERS, ""))
     except ValueError:

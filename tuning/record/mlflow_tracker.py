@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from tuning.record import experiments, layout
-from tuning.record.outbox import Outbox, Write, patience
-from tuning.record.runs import RecordedRuns, replace_measurement, write_recommendation
-from tuning.record.saved_view import view_tag
+from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits, view_tag
+from tuning.record.outbox import Outbox, Write
+from tuning.record.runs import RecordedRuns, write_measurement, write_recommendation
 from tuning.record.store import (
     TrackingWarning,
     answers,
@@ -28,16 +28,17 @@ from tuning.record.store import (
     sqlite_path,
 )
 from tuning.record.tracker import Files
-from tuning.trial import EpochReport, HyperparameterValue, Measurement, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Measurement, Status, Trial, TrialOutcome
 
 _PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs the driver about 6 ms, however many it holds
 _FULL = 500  # metrics; MLflow takes at most 1000 in a batch
 
 
 @dataclass
-class _Trial:
-    trial_id: str
-    params: Mapping[str, HyperparameterValue]
+class _OpenRun:
+    """A trial's run that has not ended, and what waits to be sent to it."""
+
+    trial: Trial
     run_id: str | None = None
     tried: bool = False
     last: EpochReport | None = None
@@ -71,7 +72,7 @@ class MlflowTracker:
         self._clock = clock
         self._outbox = Outbox(is_transient, clock=clock)
         self._warned = False
-        self._trials: dict[str, _Trial] = {}
+        self._open_runs: dict[str, _OpenRun] = {}
         self._recorded = RecordedRuns()
         self._connected: MlflowClient | None = None
         if sqlite_path(self.tracking_uri) is None:
@@ -98,15 +99,16 @@ class MlflowTracker:
             TrackingError: If MLflow does not answer, or the experiment holds runs of another program.
         """
         tags = {f"{layout.SETTINGS}{name}": value for name, value in settings.items()}
-        tags["mlflow.experimentKind"] = "custom_model_development"
+        tags |= EXPERIMENT_KIND
         if "objective" in settings:
-            tags |= view_tag(settings["objective"])
+            metric = layout.clean_name(settings["objective"])
+            tags |= view_tag(metric, trial_tag=layout.TRIAL_ID, status_tag=layout.STATUS)
         with answers(self.tracking_uri):
             self.experiment_id = experiments.open_experiment(self._client, study, tags)
             self._recorded = RecordedRuns.of(self._client, self.experiment_id)
 
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
-        """As `RecordedRuns.reconcile`.
+        """End the runs that a killed driver left, and leave one for each trial (`RecordedRuns.reconcile`).
 
         Raises:
             TrackingError: If MLflow does not answer.
@@ -115,48 +117,46 @@ class MlflowTracker:
             self._recorded.reconcile(self._client, finished, interrupted)
 
     def missing(self, finished: Collection[str]) -> set[str]:
-        """Those of the ended trials without a run that ended; log them again, which replaces what there is."""
+        """Return the ended trials without a run that says so; recording them again replaces what there is."""
         return {trial_id for trial_id in finished if not self._recorded.holds(trial_id)}
 
     def start_trial(self, trial: Trial) -> None:
         """Make the trial's run; an earlier one of the same trial goes to MLflow's trash."""
-        params = {**trial.values, "seed": trial.seed, "epochs": trial.budget.epochs}
-        # Which loop trained is known at the end; a hyperparameter of that name gives way.
-        running = _Trial(trial.trial_id, {name: value for name, value in params.items() if name != "loop"})
-        self._trials[trial.trial_id] = running
+        run = self._open_runs[trial.trial_id] = _OpenRun(trial)
         started_ms = _now_ms()
-        self._send(lambda: self._open(running, trial.stage, started_ms))
-        self._send(lambda: self._log(running, params=layout.as_params(running.params)))
+        self._send(lambda: self._open(run, started_ms))
+        self._send(lambda: self._log(run, params=layout.as_params(layout.trial_params(trial))))
 
     def epoch(self, report: EpochReport) -> None:
-        """Metrics at the step `examples_seen`, sent at once or together with those of the next epochs."""
-        trial = self._trials[report.trial_id]
-        values = layout.epoch_values(report, trial.last)
-        trial.gathered += layout.as_metrics(values, _now_ms(), report.examples_seen)
-        trial.last = report
-        if self._clock() - trial.sent_at >= _PAUSE_S or len(trial.gathered) >= _FULL:
-            metrics, trial.gathered, trial.sent_at = trial.gathered, [], self._clock()
-            self._send(lambda: self._log(trial, metrics=metrics))
+        """Record metrics at the step `examples_seen`, sent at once or together with those of the next epochs."""
+        run = self._open_runs[report.trial_id]
+        values = layout.epoch_values(report, run.last)
+        run.gathered += layout.as_metrics(values, _now_ms(), report.examples_seen)
+        run.last = report
+        if self._clock() - run.sent_at >= _PAUSE_S or len(run.gathered) >= _FULL:
+            metrics, run.gathered, run.sent_at = run.gathered, [], self._clock()
+            self._send(lambda: self._log(run, metrics=metrics))
 
     def end_trial(self, outcome: TrialOutcome) -> None:
-        """What was measured once, why the trial did not complete, and MLflow's own status."""
-        trial = self._trials.pop(outcome.trial_id)
+        """Record what was measured once, why the trial did not complete, and MLflow's own status."""
+        run = self._open_runs.pop(outcome.trial_id)
         ended_ms = _now_ms()
-        metrics = [*trial.gathered, *layout.outcome_metrics(outcome, trial.last, ended_ms)]
-        params = layout.as_params(layout.outcome_params(outcome, trial.params))
+        metrics = [*run.gathered, *layout.outcome_metrics(outcome, run.last, ended_ms)]
+        params = layout.as_params(layout.outcome_params(outcome, layout.trial_params(run.trial)))
         tags = layout.as_tags(layout.outcome_tags(outcome))
         if outcome.log_tail:
-            self._send(lambda: self._log_text(trial, outcome.log_tail, layout.LOG_TAIL))
-        self._send(lambda: self._log(trial, metrics=metrics, params=params, tags=tags))
-        self._send(lambda: self._close(trial, outcome.status, ended_ms))
+            self._send(lambda: self._log_text(run, outcome.log_tail, layout.LOG_TAIL))
+        self._send(lambda: self._log(run, metrics=metrics, params=params, tags=tags))
+        self._send(lambda: self._end(run, outcome.status, ended_ms))
 
     def measured(self, measurement: Measurement) -> None:
-        """A run of its own, tagged with what it measures; it is no trial and has no trial's name."""
-        self._send(lambda: replace_measurement(self._client, self.experiment_id, measurement))
+        """Make a run of stage "measurement"; an earlier one of the same name goes to MLflow's trash."""
+        self._send(lambda: write_measurement(self._client, self.experiment_id, measurement))
 
     def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
-        """The run named "recommendation" with `recommendation.json`, `report.md` and `files`, in place of an earlier
-        one; `markdown` also becomes the experiment's description.
+        """Write the run named "recommendation", in place of an earlier one.
+
+        It holds `recommendation.json`, `report.md` and `files`; `markdown` also becomes the experiment's description.
         """
         contents = {
             "recommendation.json": json.dumps(recommendation, indent=2, default=str),
@@ -166,8 +166,8 @@ class MlflowTracker:
         self._send(lambda: write_recommendation(self._client, self.experiment_id, markdown, contents))
 
     def close(self) -> None:
-        """Send what still waits; warns (`TrackingWarning`) if it cannot be sent or was refused."""
-        with patience(timeout_s=10, retries=1):
+        """Send what still waits; warn (`TrackingWarning`) if it cannot be sent or was refused."""
+        with client_limits(timeout_s=10, retries=1):
             self._outbox.flush()
         if len(self._outbox):
             self._warn(
@@ -186,7 +186,7 @@ class MlflowTracker:
         return self._connected
 
     def _send(self, write: Write) -> None:
-        with patience(timeout_s=10, retries=0):
+        with client_limits(timeout_s=10, retries=0):
             sent = self._outbox.send(write)
         if not sent and not self._warned:
             self._warn(
@@ -198,31 +198,32 @@ class MlflowTracker:
     def _warn(self, message: str) -> None:
         warnings.warn(message, TrackingWarning, stacklevel=3)
 
-    def _open(self, trial: _Trial, stage: str, started_ms: int) -> None:
-        if trial.tried:  # the run may have been made although the answer was lost
+    def _open(self, run: _OpenRun, started_ms: int) -> None:
+        trial = run.trial
+        if run.tried:  # the run may have been made although the answer was lost
             self._recorded = RecordedRuns.of(self._client, self.experiment_id)
-        trial.tried = True
+        run.tried = True
         self._recorded.delete(self._client, trial.trial_id)
         made = self._client.create_run(
             self.experiment_id,
             start_time=started_ms,
-            tags=layout.start_tags(trial.trial_id, trial.params, stage),
-            run_name=layout.run_name(trial.trial_id, trial.params),
+            tags=layout.start_tags(trial),
+            run_name=layout.run_name(trial),
         )
-        trial.run_id = made.info.run_id
+        run.run_id = made.info.run_id
 
-    def _log(self, trial: _Trial, **batch: Any) -> None:
-        if trial.run_id and any(batch.values()):
-            self._client.log_batch(trial.run_id, **batch)
+    def _log(self, run: _OpenRun, **batch: Any) -> None:
+        if run.run_id and any(batch.values()):
+            self._client.log_batch(run.run_id, **batch)
 
-    def _log_text(self, trial: _Trial, text: str, name: str) -> None:
-        if trial.run_id:
-            self._client.log_text(trial.run_id, text, name)
+    def _log_text(self, run: _OpenRun, text: str, name: str) -> None:
+        if run.run_id:
+            self._client.log_text(run.run_id, text, name)
 
-    def _close(self, trial: _Trial, status: Status, ended_ms: int) -> None:
-        if trial.run_id:
-            self._client.set_terminated(trial.run_id, layout.run_status(status), ended_ms)
-            self._recorded.add(trial.trial_id, trial.run_id)
+    def _end(self, run: _OpenRun, status: Status, ended_ms: int) -> None:
+        if run.run_id:
+            self._client.set_terminated(run.run_id, layout.run_status(status), ended_ms)
+            self._recorded.add(run.trial.trial_id, run.run_id)
 
 
 def _now_ms() -> int:

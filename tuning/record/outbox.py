@@ -1,18 +1,12 @@
-"""Writes that wait for their turn: in order, each until it succeeds, without ever stopping the caller."""
+"""Outbox: writes that wait for their turn, in order, each until it succeeds, without ever stopping the caller."""
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from sqlalchemy.exc import SADeprecationWarning
-
-Write = Callable[[], None]
+Write = Callable[[], object]
 
 
 class Outbox:
@@ -48,7 +42,6 @@ class Outbox:
         self._pause_s = first_pause_s
         self._quiet_until = float("-inf")
         self.refused: list[Exception] = []
-        self.last_error: Exception | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -65,7 +58,7 @@ class Outbox:
                 self._waiting[0]()
             except Exception as error:
                 if self._is_transient(error):
-                    self._pause(error)
+                    self._pause()
                     return False
                 self.refused.append(error)
             self._waiting.popleft()
@@ -73,43 +66,6 @@ class Outbox:
         self._quiet_until = float("-inf")
         return True
 
-    def _pause(self, error: Exception) -> None:
-        self.last_error = error
+    def _pause(self) -> None:
         self._quiet_until = self._clock() + self._pause_s
         self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
-
-
-@contextmanager
-def patience(*, timeout_s: int, retries: int) -> Iterator[None]:
-    """Bound what MLflow's client waits for a server inside the block; it reads its limits from the environment.
-
-    By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays.
-
-    The client is also kept quiet: it prints links and progress bars, which would end up amid the output of `--json`; it
-    logs failed requests and database errors, with tracebacks, that it raises, too; and mlflow 3.17 uses what sqlalchemy
-    2.1 has deprecated (`noload`).
-    """
-    levels = {name: logging.getLogger(name).level for name in ("mlflow.store.db.utils", "urllib3.connectionpool")}
-    set_here = {
-        name: value
-        for name, value in {
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s),
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
-            "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        }.items()
-        if name not in os.environ
-    }
-    os.environ.update(set_here)
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SADeprecationWarning)
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        for name in set_here:
-            os.environ.pop(name, None)

@@ -23,8 +23,8 @@ class StudyRecord:
         study: The experiment's name.
         tracking_uri: The store.
         experiment_id: The experiment.
-        objective: The metric that is compared.
-        trials: Those that ended, interrupted ones included (with that status), in the order of starting.
+        objective: The metric that is compared, and which way is better.
+        trials: The trials that ended, interrupted ones included (with that status), in the order of starting.
         settings: What the search was started with; empty for runs of other programs.
         notes: What was left out and why, one line each.
     """
@@ -39,7 +39,7 @@ class StudyRecord:
 
 
 def latest_study(tracking_uri: str | None = None) -> str:
-    """The name of the study that was written to last.
+    """Return the name of the study that was written to last.
 
     Raises:
         TrackingError: If the store does not exist or holds none.
@@ -58,9 +58,10 @@ def latest_study(tracking_uri: str | None = None) -> str:
 
 
 def read_study(tracking_uri: str | None, study: str) -> StudyRecord:
-    """Read a study that this package recorded; probes, the recommendation and running trials are no trials.
+    """Read a study that this package recorded; measurements and the recommendation are no trials.
 
-    The objective of a completed trial is the metric's value after the last epoch; its curve's axis is examples seen.
+    A trial that still runs is left out and counted. The score of a completed trial is the metric's value after the
+    last epoch; its curve's axis is examples seen.
 
     Raises:
         TrackingError: If the store or the study does not exist, or it is not one of ours.
@@ -88,7 +89,7 @@ def read_foreign(
 ) -> StudyRecord:
     """Read the runs that any program logged, as far as they tell a batch size.
 
-    A run's objective is the metric's last value. Its learning rate is the param `learning_rate` or `lr`; its seconds,
+    A run's score is the metric's last value. Its learning rate is the param `learning_rate` or `lr`; its seconds,
     throughput and memory are the metrics `seconds`, `examples_per_second` and `peak_memory_bytes`, or, for seconds, the
     run's duration. Seeds are the param `seed` if that tells the repeats of a setting apart in every run, else
     repeats are numbered in the order of starting: their noise is then known, but they are not paired. A study of
@@ -110,17 +111,18 @@ def read_foreign(
     with answers(uri):
         client = connect(uri)
         found = experiments.find_experiment(client, experiment)
-        chosen = _objective(metric, mode)
+        objective = _objective(metric, mode)
         if experiments.is_ours(found) and param == "batch_size":
-            return _read_own(client, found, chosen)
+            return _read_own(client, found, objective)
         runs = experiments.all_runs(client, found.experiment_id)
     trials, notes = trials_of(runs, param, metric)
-    return StudyRecord(experiment, uri, found.experiment_id, chosen, trials, {}, notes)
+    return StudyRecord(experiment, uri, found.experiment_id, objective, trials, {}, notes)
 
 
 def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective) -> StudyRecord:
-    trials = [run for run in experiments.all_runs(client, experiment.experiment_id) if _is_trial(run)]
-    ended = [run for run in trials if run.info.status in ENDED and layout.STATUS in run.data.tags]
+    # Only a trial's run has a trial's id: not a measurement's, and not the recommendation's.
+    runs = [run for run in experiments.all_runs(client, experiment.experiment_id) if layout.TRIAL_ID in run.data.tags]
+    ended = [run for run in runs if run.info.status in ENDED and layout.STATUS in run.data.tags]
     completed = [run for run in ended if run.data.tags[layout.STATUS] == Status.COMPLETED]
     if completed:
         check_logged("metric", objective.name, {name for run in completed for name in run.data.metrics})
@@ -131,40 +133,39 @@ def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective
         objective,
         trials=tuple(_own_trial(client, run, objective.name) for run in ended),
         settings=experiments.settings_of(experiment),
-        notes=counted({"still running": len(trials) - len(ended)}),
+        notes=counted({"still running": len(runs) - len(ended)}),
     )
 
 
-def _is_trial(run: Run) -> bool:
-    return layout.TRIAL_ID in run.data.tags
-
-
 def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
-    status = Status(run.data.tags[layout.STATUS])
-    history = client.get_metric_history(run.info.run_id, metric) if metric in run.data.metrics else []
+    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+    status = Status(tags[layout.STATUS])
+    history = client.get_metric_history(run.info.run_id, metric) if metric in metrics else []
+    # What was logged twice at one step counts as it was logged last.
     curve = {point.step: point.value for point in sorted(history, key=lambda point: (point.step, point.timestamp))}
+    memory = metrics.get("peak_memory_bytes")
     return finished_trial(
-        int(run.data.params["batch_size"]),
-        int(run.data.params.get("seed", 0)),
-        run.data.metrics.get(metric) if status is Status.COMPLETED else None,
+        int(params["batch_size"]),
+        int(params.get("seed", 0)),
+        metrics.get(metric) if status is Status.COMPLETED else None,
         status=status,
-        learning_rate=number_in(run.data.params.get("learning_rate")),
-        hyperparameters=dict(layout.hyperparameters_of(run.data.params, run.data.tags)),
-        stage=run.data.tags[layout.STAGE],
+        learning_rate=number_in(params.get("learning_rate")),
+        hyperparameters=dict(layout.hyperparameters_of(params, tags)),
+        stage=tags[layout.STAGE],
         metric=metric,
         curve=tuple(curve.items()),
-        trial_id=run.data.tags[layout.TRIAL_ID],
-        reason=run.data.tags.get(layout.REASON, ""),
-        seconds=run.data.metrics.get("seconds"),
-        examples_per_second=run.data.metrics.get("examples_per_second"),
-        peak_memory_bytes=run.data.metrics.get("peak_memory_bytes"),
+        trial_id=tags[layout.TRIAL_ID],
+        reason=tags.get(layout.REASON, ""),
+        seconds=metrics.get("seconds"),
+        examples_per_second=metrics.get("examples_per_second"),
+        peak_memory_bytes=None if memory is None else int(memory),
     )
 
 
 def _objective(metric: str, mode: str | None) -> Objective:
-    chosen = mode or infer_direction(metric)
-    if chosen not in DIRECTIONS:
+    direction = mode or infer_direction(metric)
+    if direction not in DIRECTIONS:
         raise TrackingError(
             f"Whether more or less of {metric!r} is better must be told; got {mode!r}. Use --mode max or --mode min."
         )
-    return Objective(metric, chosen)
+    return Objective(metric, direction)

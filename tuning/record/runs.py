@@ -1,4 +1,4 @@
-"""Runs of a study apart from its trials’ metrics: which MLflow holds, the recommendation’s, and a probe’s."""
+"""Runs of an experiment: which MLflow holds of trials, and those of the recommendation and of measurements."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tuning.record.store import answers, connect, resolve_tracking_uri
 from tuning.record.tracker import Files
 from tuning.trial import Measurement, Status, TrialOutcome
 
+_FULL = 500  # metrics in a batch; MLflow takes at most 1000
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -25,13 +27,13 @@ class _Run:
 
 @dataclass
 class RecordedRuns:
-    """The runs of a study by trial; more than one where a driver died or an answer was lost."""
+    """The runs of a study by trial. A trial has more than one where a driver died or an answer was lost."""
 
     _by_trial: dict[str, list[_Run]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, client: MlflowClient, experiment_id: str) -> RecordedRuns:
-        """Those that MLflow holds."""
+        """Return the runs that MLflow holds of a study's trials."""
         found: dict[str, list[_Run]] = defaultdict(list)
         for run in experiments.all_runs(client, experiment_id):
             if trial_id := run.data.tags.get(layout.TRIAL_ID):
@@ -40,11 +42,11 @@ class RecordedRuns:
         return cls(dict(found))
 
     def holds(self, trial_id: str) -> bool:
-        """Whether a run says how the trial ended."""
+        """Return whether a run says how the trial ended."""
         return any(run.is_complete for run in self._by_trial.get(trial_id, ()))
 
     def add(self, trial_id: str, run_id: str) -> None:
-        """A run has ended that says how its trial did."""
+        """Note a run that has ended and says how its trial did."""
         self._by_trial[trial_id] = [_Run(run_id, is_complete=True)]
 
     def delete(self, client: MlflowClient, trial_id: str) -> None:
@@ -79,8 +81,8 @@ def write_recommendation(client: MlflowClient, experiment_id: str, markdown: str
     """Make the run named "recommendation" and describe the experiment by it; an earlier one goes to the trash.
 
     Args:
-        client: Of the store.
-        experiment_id: The study's.
+        client: The store's client.
+        experiment_id: The study's experiment.
         markdown: The recommendation in words.
         contents: The run's artifacts by file name.
     """
@@ -99,51 +101,43 @@ def write_recommendation(client: MlflowClient, experiment_id: str, markdown: str
 def write_measurement(
     client: MlflowClient, experiment_id: str, measurement: Measurement, files: Files | None = None
 ) -> str:
-    """Make a run that shows what was measured apart from a trial, and return its id.
+    """Make the run that holds a measurement, and return its id; an earlier one of that name goes to the trash.
+
+    Repeating the call after an answer was lost leaves one run all the same.
 
     Args:
-        client: The store's.
-        experiment_id: Where to.
-        measurement: Its params and values; the step of a series is a batch size, or the examples seen.
-        files: Contents of artifacts by name.
+        client: The store's client.
+        experiment_id: The experiment that gets the run.
+        measurement: What was measured, or why it could not be.
+        files: Contents of the run's artifacts, by name.
     """
-    tags = {layout.STAGE: layout.MEASUREMENT, layout.MEASURED: measurement.name}
-    if measurement.reason:
-        tags |= {layout.REASON: measurement.reason, layout.NOTE: measurement.reason}
-    run = client.create_run(experiment_id, tags=tags, run_name=measurement.name)
-    now_ms = time.time_ns() // 1_000_000
-    metrics = layout.as_metrics(measurement.values, now_ms, 0)
-    for name, value, step in measurement.series:
-        metrics += layout.as_metrics({name: value}, now_ms, step)
-    client.log_batch(run.info.run_id, metrics=metrics, params=layout.as_params(measurement.params))
+    tags = layout.measurement_tags(measurement)
+    named = {name: tags[name] for name in (layout.STAGE, layout.MEASURED)}  # from the start, so that a retry finds it
+    earlier = client.search_runs([experiment_id], f"tags.`{layout.MEASURED}` = '{tags[layout.MEASURED]}'")
+    made = client.create_run(experiment_id, tags=named, run_name=measurement.name)
+    run_id = str(made.info.run_id)
+    client.log_batch(run_id, params=layout.as_params(measurement.params), tags=layout.as_tags(tags))
+    metrics = layout.measurement_metrics(measurement, time.time_ns() // 1_000_000)
+    for start in range(0, len(metrics), _FULL):
+        client.log_batch(run_id, metrics=metrics[start : start + _FULL])
     if files:
-        _log_files(client, run.info.run_id, files)
-    client.set_terminated(run.info.run_id)
-    return str(run.info.run_id)
-
-
-def replace_measurement(client: MlflowClient, experiment_id: str, measurement: Measurement) -> None:
-    """Show a measurement of a study in place of an earlier one of its name, which goes to the trash."""
-    tagged = f"tags.`{layout.MEASURED}` = '{measurement.name}'"
-    earlier = client.search_runs([experiment_id], tagged)
-    write_measurement(client, experiment_id, measurement)
+        _log_files(client, run_id, files)
+    client.set_terminated(run_id, "FAILED" if measurement.reason else "FINISHED")
     for run in earlier:
         client.delete_run(run.info.run_id)
+    return run_id
 
 
-def log_probe(tracking_uri: str | None, name: str, measurement: Measurement, files: Files) -> str:
-    """Record a probe in the experiment named after it, in a run of its own beside earlier ones.
+def log_measurement(tracking_uri: str | None, experiment: str, measurement: Measurement, files: Files) -> str:
+    """Record a measurement that belongs to no study, in an experiment of that name, and return the run's id.
 
-    The experiment is no study, so that nobody picks a batch size from it.
+    The experiment gets no study's tag, so that nobody picks a batch size from it.
 
     Args:
         tracking_uri: As `resolve_tracking_uri` takes it.
-        name: The experiment's name.
+        experiment: The experiment's name, such as "digits-probe"; it is made if there is none.
         measurement: What was measured.
-        files: Contents of artifacts by name.
-
-    Returns:
-        The run's id.
+        files: Contents of the run's artifacts, by name.
 
     Raises:
         TrackingError: If MLflow does not answer.
@@ -151,17 +145,16 @@ def log_probe(tracking_uri: str | None, name: str, measurement: Measurement, fil
     uri = resolve_tracking_uri(tracking_uri)
     with answers(uri):
         client = connect(uri, create=True)
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            experiment_id = client.create_experiment(name, experiments.artifact_location(client, name))
-        else:
-            experiment_id = found.experiment_id
-        return write_measurement(client, experiment_id, measurement, files)
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return write_measurement(client, found.experiment_id, measurement, files)
+        made = client.create_experiment(experiment, experiments.artifact_location(client, experiment))
+        return write_measurement(client, made, measurement, files)
 
 
-def _log_files(client: MlflowClient, run_id: str, files: Files) -> None:
+def _log_files(client: MlflowClient, run_id: str, contents: Files) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
+        for name, content in contents.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)

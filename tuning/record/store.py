@@ -13,11 +13,10 @@ from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from requests.exceptions import ConnectionError, RetryError, Timeout
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from tuning.record.outbox import patience
+from tuning.record.mlflow_private import STORE_TABLE, client_limits, is_unanswered
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked database, a refusal for now
@@ -32,7 +31,7 @@ class TrackingWarning(UserWarning):
 
 
 def resolve_tracking_uri(tracking_uri: str | None = None) -> str:
-    """The store's URI, the path of a sqlite file made absolute so that changing directory does no harm.
+    """Return the store's URI, the path of a sqlite file made absolute so that changing directory does no harm.
 
     Args:
         tracking_uri: `sqlite:///FILE`, `http(s)://HOST:PORT`, or whatever else MLflow takes; None reads the
@@ -52,7 +51,7 @@ def resolve_tracking_uri(tracking_uri: str | None = None) -> str:
 
 
 def sqlite_path(tracking_uri: str) -> Path | None:
-    """The absolute path of a sqlite store's file, or None for any other kind of store.
+    """Return the absolute path of a sqlite store's file, or None for any other kind of store.
 
     Raises:
         TrackingError: If the URI is no URI, or names no file.
@@ -71,12 +70,12 @@ def sqlite_path(tracking_uri: str) -> Path | None:
 
 
 def is_server(tracking_uri: str) -> bool:
-    """Whether the store is an MLflow server reached over HTTP."""
+    """Return whether the store is an MLflow server reached over HTTP."""
     return urlsplit(tracking_uri).scheme in ("http", "https")
 
 
 def check_store(tracking_uri: str) -> None:
-    """Refuse a sqlite store that could not be written, leaving no trace; of other stores nothing is known yet.
+    """Refuse a sqlite store that could not be written, leaving no trace; nothing is known yet about other stores.
 
     Raises:
         TrackingError: If its folder cannot be written, or its file is something else.
@@ -87,7 +86,7 @@ def check_store(tracking_uri: str) -> None:
 
 
 def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
-    """A client of a store that has answered.
+    """Return a client of a store that has answered.
 
     Args:
         tracking_uri: As `resolve_tracking_uri` returns it.
@@ -102,7 +101,7 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
         if not path.exists():
             _create_sqlite(path)
     try:
-        with patience(timeout_s=4, retries=1):
+        with client_limits(timeout_s=4, retries=1):
             client = MlflowClient(tracking_uri)
             client.search_experiments(max_results=1)
     except Exception as error:
@@ -121,32 +120,27 @@ def answers(tracking_uri: str) -> Iterator[None]:
         TrackingError: Instead of what MLflow or its database raises.
     """
     try:
-        with patience(timeout_s=30, retries=1):
+        with client_limits(timeout_s=30, retries=1):
             yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise TrackingError(f"The MLflow store at {tracking_uri} failed: {_why(error)}.") from error
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same write may succeed later: the server did not answer, or could not, or its database is locked."""
+    """Return whether the same write may succeed later: no answer, a refusal for now, or a locked database."""
     if isinstance(error, MlflowException) and error.error_code in _TRY_LATER:
         return True
-    return any(isinstance(cause, (ConnectionError, Timeout, RetryError)) for cause in _causes(error))
+    return is_unanswered(error)
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """The error's message without line breaks, cut to `limit` characters."""
+    """Return the error's message without line breaks, cut to `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def _causes(error: Exception) -> tuple[BaseException | None, ...]:
-    # MLflow raises its own exception while it handles that of requests, without naming it as the cause.
-    return error, error.__cause__, error.__context__
-
-
 def _why(error: Exception) -> str:
-    if any(isinstance(cause, (ConnectionError, Timeout)) for cause in _causes(error)):
+    if is_unanswered(error, retried=False):
         return "no connection, or no answer in time"
     return one_line(error)
 
@@ -182,13 +176,13 @@ def _create_sqlite(path: Path) -> None:
 
 
 def is_mlflow_store(path: Path) -> bool:
-    """Whether a file that exists holds MLflow's tables, or nothing yet."""
+    """Return whether a file that exists holds MLflow's tables, or nothing yet."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
     except sqlite3.DatabaseError:
         return False
-    return "experiments" in tables or not tables
+    return STORE_TABLE in tables or not tables
 
 
 def prepare_file() -> None:
@@ -218,10 +212,10 @@ def create_file(path: Path) -> None:
 
 @functools.cache
 def _empty_store(_directory: Path) -> bytes:
-    """What a new store holds, made by MLflow's migrations; its default experiment names the working directory."""
+    """Return the bytes of a new store, as MLflow's migrations make it; its default experiment names the directory."""
     with tempfile.TemporaryDirectory(prefix="batch-size-") as folder:
         draft = Path(folder, "mlflow.db")
-        with patience(timeout_s=4, retries=1):
+        with client_limits(timeout_s=4, retries=1):
             MlflowClient(f"sqlite:///{draft}")
         with closing(sqlite3.connect(draft)) as connection:
             # Measured: a third less time per write, and the UI can read while the search writes.

@@ -1,4 +1,4 @@
-"""Tracker: where a search is recorded for people to browse."""
+"""Tracker: the seam through which a search is recorded for people to browse."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Files = Mapping[str, bytes | str]
 
 class Tracker(Protocol):
     """Records one study. The driver alone calls it, from one thread, in this order for each trial: `start_trial`,
-    `epoch` any number of times, `end_trial`.
+    `epoch` any number of times, `end_trial`. Measurements come between, whenever they are made.
 
     Beginning may fail with an error; once a search runs, no method raises because a server went away.
+    Every implementation passes the tests of `TrackerContract` (tests/tuning/record/tracker_contract.py).
     """
 
     @property
@@ -55,15 +56,15 @@ class Tracker(Protocol):
         ...
 
     def missing(self, finished: Collection[str]) -> set[str]:
-        """Those of the ended trials without a complete record; log them again."""
+        """Return the ended trials without a complete record, which are to be recorded again."""
         ...
 
     def start_trial(self, trial: Trial) -> None:
-        """Record that a trial begins; an earlier record of the same trial is replaced."""
+        """Record that a trial begins, with its setting, seed, budget and stage; an earlier record of it is replaced."""
         ...
 
     def epoch(self, report: EpochReport) -> None:
-        """Record what an epoch of a trial that has begun measured."""
+        """Record what an epoch measured."""
         ...
 
     def end_trial(self, outcome: TrialOutcome) -> None:
@@ -71,7 +72,7 @@ class Tracker(Protocol):
         ...
 
     def measured(self, measurement: Measurement) -> None:
-        """Record what was measured apart from a trial, in place of an earlier measurement of the same name."""
+        """Record what was measured apart from trials, in place of an earlier measurement of that name."""
         ...
 
     def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
@@ -85,46 +86,46 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what still waits for a server; it warns if that cannot be sent."""
+        """Send what still waits for a server; warn if it cannot be sent. More may be recorded afterwards."""
         ...
 
 
 class NullTracker:
-    """Records nothing: for tests, and for who wants no record."""
+    """A tracker that records nothing: for tests, and for whoever wants no record."""
 
     tracking_uri = ""
     experiment_id = ""
 
     def prepare(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def fresh(self, study: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def start_study(self, study: str, settings: Mapping[str, str]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def missing(self, finished: Collection[str]) -> set[str]:  # noqa: ARG002  (the protocol's signature)
-        """Nothing is missing where nothing is kept."""
+        """Return none, for nothing is missing where nothing is kept."""
         return set()
 
     def start_trial(self, trial: Trial) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch(self, report: EpochReport) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def end_trial(self, outcome: TrialOutcome) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def measured(self, measurement: Measurement) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""The answer of a search in the three forms people and programs take it: a table, Markdown, and JSON."""
+"""Answer: the recommendation of a search as a table, as Markdown, as JSON and as HTML."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Answer:
     """A recommendation and where its trials are.
 
     Args:
-        recommendation: What to train with.
-        study: Name of the search.
+        recommendation: The batch size and learning rate to train with, and why.
+        study: The name of the search.
         tracking_uri: MLflow's store; empty if nothing was tracked.
         experiment_id: The study's experiment there.
         advice: How to train the final model, where that was measured.
@@ -42,7 +42,7 @@ class Answer:
     trade_offs: TradeOffs | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """One object of plain JSON values; null where something is unknown."""
+        """Return one object of plain JSON values; null where something is unknown."""
         found = self.recommendation.to_json()
         del found["comparison"]  # means and errors are in the table
         first = {
@@ -57,7 +57,7 @@ class Answer:
         return {**first, **found, "training": training, **pareto}
 
     def to_markdown(self) -> str:
-        """Reasons, caveats and table, for MLflow's experiment page."""
+        """Return reasons, caveats and table, for MLflow's experiment page."""
         found = self.recommendation
         first, *rest = found.reasons
         lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
@@ -90,7 +90,7 @@ class Answer:
             console.print(f"! {caveat}", style="yellow", highlight=False)
 
     def _repr_html_(self) -> str:
-        """The answer with its figures, for notebooks."""
+        """Return the answer with its figures, for notebooks."""
         return to_html(self.recommendation, self._advice())
 
     def _advice(self) -> list[str]:
@@ -99,7 +99,7 @@ class Answer:
 
 
 def pareto_table(found: TradeOffs) -> Table:
-    """The batch sizes of a Pareto set, with their value of each objective."""
+    """Return a table of the batch sizes of a Pareto set, with their value of each objective."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0, title="not beaten in everything", title_justify="left")
     for name in ("batch", "rate", *found.objectives):
         table.add_column(name, justify="right", no_wrap=True)
@@ -113,8 +113,8 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
     """Recommend from what MLflow holds of a search, ours or another program's.
 
     Args:
-        record: What was read.
-        rule: `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
+        record: The trials that were read.
+        rule: The arguments `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -132,7 +132,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
 
 
 def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for; where that is silent, what a staged search judged by."""
+    """Return the rule that was asked for; where that is silent, what a staged search judged by."""
     judged = judged_by(record.settings)
     if record.settings.get("objective") != record.objective.name:
         judged.pop("target", None)
@@ -140,7 +140,7 @@ def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any
 
 
 def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
-    """The target and the throughput by which a staged search judged, from its settings; empty for other studies."""
+    """Return the target and the throughput by which a staged search judged; empty for other studies."""
     found: dict[str, Any] = {}
     if TARGET in settings:
         found["target"] = float(settings[TARGET])
@@ -150,10 +150,10 @@ def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:
-    """The recommendation as HTML.
+    """Return the recommendation as HTML.
 
     Args:
-        found: What to show.
+        found: The recommendation to show.
         more: Further sentences, after the reasons.
     """
     first, *rest = found.reasons

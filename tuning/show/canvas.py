@@ -71,7 +71,7 @@ def batch_axis(axes: Any, sizes: Collection[int], *, least_gap: float = _LEAST_G
     """Make the x axis one of batch sizes: logarithmic, a tick for each, a number wherever there is room.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         sizes: What is shown.
         least_gap: Between two numbers, as a share of the axis.
     """
@@ -91,7 +91,7 @@ def log_axis(axes: Any, which: str = "y") -> None:
     """Make an axis logarithmic, with plain numbers at its ticks; call it when everything is drawn.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         which: "x" or "y".
     """
     axis = getattr(axes, f"{which}axis")
@@ -121,7 +121,7 @@ def legend(axes: Any, title: str | None = None) -> None:
     """A legend above the axes, where it hides nothing; inside them where a title stands above.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         title: What the entries are.
     """
     names = axes.get_legend_handles_labels()[1]

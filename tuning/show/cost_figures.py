@@ -8,7 +8,8 @@ from typing import Any
 
 from tuning.show.canvas import BLUE, GREEN, GREY, INK, PURPLE, VERMILION, batch_axis, legend, log_axis
 
-Curve = Sequence[tuple[float, float]]
+FittedCurve = Sequence[tuple[float, float]]
+"""Batch size and what the fit says of it."""
 
 
 def draw_cost(
@@ -20,16 +21,16 @@ def draw_cost(
     missed: Mapping[int, Sequence[float]] | None = None,
     log_errors: Mapping[int, float] | None = None,
     chosen: int | None = None,
-    fitted: Curve = (),
+    fitted: FittedCurve = (),
     flat_zone: tuple[float, float] | None = None,
 ) -> None:
     """Draw what training with each batch size costs.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         costs: The cost of each batch size, positive.
-        unit: What it is, with its unit: the label of the axis.
-        by_seed: The same of single trainings.
+        unit: The name of the cost with its unit: the label of the axis.
+        by_seed: The cost of single trainings.
         missed: What the trainings that did not reach the target had spent: their cost is larger.
         log_errors: Standard error of ln(cost): costs spread by factors, not by differences.
         chosen: The recommended batch size.
@@ -72,7 +73,7 @@ def draw_updates(
     axes: Any,
     updates: Mapping[int, Sequence[float]],
     *,
-    fitted: Sequence[tuple[float, float]] = (),
+    fitted: FittedCurve = (),
     smallest: float | None = None,
     critical: float | None = None,
     interval: tuple[float | None, float | None] = (None, None),
@@ -80,12 +81,12 @@ def draw_updates(
     """Draw how many updates each batch size needed.
 
     Args:
-        axes: Of matplotlib.
-        updates: To the target, by batch size, one per seed.
+        axes: The matplotlib axes.
+        updates: The updates to the target, by batch size, one per seed.
         fitted: Points of the law S(B) = S_min*(1 + B_crit/B).
         smallest: S_min; drawn with `critical` only.
         critical: B_crit; None where it is not identified.
-        interval: Of B_crit; None at an open end.
+        interval: The 90 % interval of B_crit; None at an open end.
     """
     points = [(size, count) for size, counts in updates.items() for count in counts]
     axes.plot(*zip(*points, strict=True), "o", color=BLUE, markerfacecolor="none", label="one seed")

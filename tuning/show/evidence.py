@@ -22,13 +22,13 @@ from tuning.trial import Trial
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a report tells.
+    """The facts that a report tells.
 
     Args:
         answer: The recommendation.
         trials: Every trial that ended.
-        objective: The metric that decides.
-        target: The objective to reach that was asked for, or None.
+        objective: The metric that is compared, and which way is better.
+        target: The score to reach that was asked for, or None.
         settings: What the search was started with; empty for runs of other programs.
         measurements: What was measured beside the trials.
         throughput: Examples per second by batch size by which it was judged; None for the trials' own.
@@ -49,7 +49,7 @@ def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) 
     Args:
         tracking_uri: MLflow's store; None for the default.
         study: Its name; None for the one written to last.
-        rule: `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
+        rule: The arguments `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
 
     Raises:
         TrackingError: If the store or the study does not exist.
@@ -59,7 +59,12 @@ def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) 
 
 
 def evidence_of_search(
-    answer: Answer, trials: Sequence[Trial], *, objective: Objective, target: float | None, settings: Mapping[str, str]
+    answer: Answer,
+    trials: Sequence[Trial],
+    *,
+    objective: Objective,
+    target: float | None,
+    settings: Mapping[str, str],
 ) -> Evidence:
     """Gather what a search that has just ended knows; what MLflow does not tell at once is left out."""
     measurements = Measurements()
@@ -73,7 +78,7 @@ def evidence_of_search(
 
 
 def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
-    """Gather what MLflow holds of a search, ours or another program's; arguments as in `show.answer.recommend_from`.
+    """Gather what MLflow holds of a search, ours or another program's; the arguments are those of `recommend_from`.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -94,7 +99,7 @@ def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
 
 
 def _advice(recorded: object, batch_size: int) -> TrainingAdvice | None:
-    """What the search measured last, if it was for the batch size recommended now."""
+    """Return the advice that the search recorded, if it was for the batch size recommended now."""
     names = {field.name for field in dataclasses.fields(TrainingAdvice)}
     if not isinstance(recorded, Mapping) or recorded.keys() != names or recorded["batch_size"] != batch_size:
         return None
@@ -106,13 +111,13 @@ _SHARE = 2 / 3  # of the batch sizes: enough of them for the law, and not the wo
 
 @dataclass(frozen=True)
 class Reached:
-    """What it takes to reach a score.
+    """The cost of reaching a score, and what was fitted to it.
 
     Args:
         target: The score; None if no training left a curve.
         sizes: The batch sizes that it was taken from; empty if it was asked for.
-        costs: Of reaching it.
-        explanation: The fits.
+        costs: What each batch size needed to reach it.
+        explanation: The fits to these costs.
     """
 
     target: float | None
@@ -123,7 +128,7 @@ class Reached:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What the figures are drawn from.
+    """The batch sizes and fits that the figures are drawn from.
 
     Args:
         arms: Every batch size at the setting that the recommendation judges it by.
@@ -152,22 +157,22 @@ def analyse(evidence: Evidence) -> Analysis:
 
 
 def _better_part(arms: Sequence[Arm], objective: Objective) -> list[int]:
-    """The batch sizes with the better scores in common, ascending; those without a curve are not among them."""
+    """Return the batch sizes with the better scores in common, ascending; those without a curve are not among them."""
     scores = {
         arm.batch_size: common_score(arms, [arm.batch_size], objective=objective) for arm in arms if not arm.broken
     }
     known = {size: score for size, score in scores.items() if score is not None}
-    ranked = sorted(known, key=lambda size: -objective.sign * known[size])
+    ranked = sorted(known, key=lambda size: objective.sign * known[size], reverse=True)
     return sorted(ranked[: math.ceil(_SHARE * len(ranked))])
 
 
 def common_score(arms: Sequence[Arm], sizes: Collection[int], *, objective: Objective) -> float | None:
-    """The best score that every judging training of these batch sizes reached; None if one left no curve.
+    """Return the best score that every judging training of these batch sizes reached; None if one left no curve.
 
     Args:
         arms: Every batch size.
-        sizes: Those that count.
-        objective: The metric that decides.
+        sizes: The batch sizes that count.
+        objective: The metric whose curves they are.
     """
     judging = [trial for arm in arms if arm.batch_size in sizes for trial in arm.trials if trial.scored]
     curves = [[value for value in trial.curve(objective.name)[1] if math.isfinite(value)] for trial in judging]

@@ -21,7 +21,7 @@ def draw_memory(
     """Draw peaks in MiB over a linear axis of batch sizes, where memory is a line.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         peaks: Bytes by batch size of what fitted.
         lost: Batch sizes that ran out of memory.
         line: Bytes at a batch size.
@@ -54,7 +54,7 @@ def draw_noise(axes: Any, series: Mapping[str, Sequence[Point]], *, critical: fl
     """Draw the noise scale in examples.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         series: By name, points of: examples seen, value, lower and upper end of its interval. Without a value, the
             lower end alone is known.
         critical: The critical batch size found otherwise, to compare; None if unknown.
@@ -89,7 +89,7 @@ def draw_throughput(axes: Any, rates: Mapping[str, Mapping[int, float]], knees: 
     """Draw examples per second.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         rates: Examples per second by batch size, by the name of what trained.
         knees: The batch size from which a larger one hardly pays, by the same names; None or absent if unknown.
     """

@@ -38,10 +38,10 @@ class ReportWarning(UserWarning):
 
 
 def render_report(evidence: Evidence) -> str:
-    """The page.
+    """Return the page.
 
     Args:
-        evidence: What it tells.
+        evidence: The facts that it tells.
     """
     found = sections_of(evidence)
     environment = Environment(
@@ -70,7 +70,7 @@ def render_report(evidence: Evidence) -> str:
 
 
 def sections_of(evidence: Evidence) -> Sequence[Section]:
-    """The figures of a report, in its order."""
+    """Return the figures of a report, in its order."""
     analysis = analyse(evidence)
     return (
         quality_section(evidence, analysis),
@@ -110,11 +110,11 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
 
 
 def _failures(evidence: Evidence) -> list[str]:
-    """What ended trials early, the most frequent first."""
+    """Return what ended trials early, the most frequent first."""
     counts = Counter(
-        ((trial.judged_status or "").replace("_", " "), trial.reason or "no reason given")
+        (status.replace("_", " "), trial.reason or "no reason given")
         for trial in evidence.trials
-        if trial.judged_status not in (None, Status.COMPLETED)
+        if (status := trial.judged_status) is not None and status is not Status.COMPLETED
     )
     told = [f"{count} × {status}: {reason}" for (status, reason), count in counts.most_common(_MOST_REASONS)]
     rest = len(counts) - len(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Iterable
 from types import TracebackType
@@ -19,15 +20,17 @@ _SPEED_OVER_S = 24 * 3600.0  # rich forgets what is older than 30 s, which a tri
 
 
 class SearchProgress:
-    """Shows how a search is going, on standard error or in the notebook: how many trials are done, running and without
-    a score, how long the rest will take, the best so far, and a line for each that runs.
+    """A display of how a search is going, on standard error or in the notebook.
+
+    It shows how many trials are done, running and without a score, how long the rest will take, the best so far, and a
+    line for each trial that runs. Counts are kept as trials end, so that a trial costs the same however many ended.
 
     Args:
-        total: Trials planned.
+        total: The number of trials planned.
         trials: Trials that an earlier run of the same study has ended.
-        objective: What a trial's score is.
-        quiet: Show nothing.
-        console: Where to; standard error if not told.
+        objective: The metric that a trial's score is, and which way is better.
+        quiet: Whether to show nothing.
+        console: The console to write to; None for standard error.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class SearchProgress:
         self._total = total
         self._objective = objective
         self._done = self._failed = 0
-        self._best: Trial | None = None
+        self._best: tuple[float, Trial] | None = None
         self._lines: dict[str, TaskID] = {}
         self._devices: dict[str, str] = {}
         self._progress = Progress(
@@ -62,7 +65,7 @@ class SearchProgress:
         self._live = Live(self, console=self._console)
 
     def __rich__(self) -> RenderableType:
-        """What is shown live."""
+        """Return what is shown live."""
         return Group(self._progress, Text(self._tell_best()))
 
     def __enter__(self) -> SearchProgress:
@@ -76,34 +79,35 @@ class SearchProgress:
             self._live.stop()
 
     def expect(self, total: int) -> None:
-        """As many trials are planned by now."""
+        """Show how many trials are planned by now."""
         self._total = total
         self._progress.update(self._overall, total=total)
 
+    def tell(self, line: str) -> None:
+        """Print a line above what is shown live; nothing if quiet."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def started(self, trial: Trial, device: str) -> None:
-        """A trial has been handed to a device, whose last one has ended even if that is told only later."""
+        """Show a trial that a device was given; the device's last one has ended even if that is reported later."""
         for trial_id in [trial_id for trial_id, on in self._devices.items() if on == device]:
             self._drop(trial_id)
         self._devices[trial.trial_id] = device
         self._lines[trial.trial_id] = self._progress.add_task(device, total=trial.budget.epochs, told=_name(trial))
         self._progress.update(self._overall, told=self._tell_counts())
 
-    def reported(self, epoch: EpochReport) -> None:
-        """A running trial has finished an epoch."""
-        self._progress.update(self._lines[epoch.trial_id], completed=epoch.epoch)
+    def reported(self, report: EpochReport) -> None:
+        """Show how far a running trial is."""
+        # The line is gone if its device was given another trial before this report was read.
+        if report.trial_id in self._lines:
+            self._progress.update(self._lines[report.trial_id], completed=report.epoch)
 
     def ended(self, trial: Trial) -> None:
-        """A trial has ended."""
+        """Count a trial that has ended, and print its line where nothing is live or it did not complete."""
         self._count(trial)
         self._drop(trial.trial_id)
         self._progress.update(self._overall, completed=self._done, told=self._tell_counts())
         if not self._is_live or trial.status is not Status.COMPLETED:
-            line = f"[{self._done}/{self._total}] {self._tell(trial)}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def tell(self, line: str) -> None:
-        """Print a line above what is shown live."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.tell(f"[{self._done}/{self._total}] {self._tell_trial(trial)}")
 
     def _drop(self, trial_id: str) -> None:
         """Take away the line of a trial, if it has one."""
@@ -112,33 +116,33 @@ class SearchProgress:
             self._progress.remove_task(self._lines.pop(trial_id))
 
     def _count(self, trial: Trial) -> None:
-        if not trial.is_settled:
+        if not trial.is_settled:  # it runs again, and is counted then
             return
         self._done += 1
         if trial.score is None:
             self._failed += 1
-        elif self._best is None or self._best.score is None or self._objective.better(trial.score, self._best.score):
-            self._best = trial
+        elif not math.isnan(trial.score) and (self._best is None or self._objective.better(trial.score, self._best[0])):
+            self._best = trial.score, trial
 
     def _tell_counts(self) -> str:
         lost = f", {self._failed} without a score" if self._failed else ""
         return f"{len(self._lines)} running{lost}"
 
     def _tell_best(self) -> str:
-        return (
-            "" if self._best is None else f"best {self._objective.name} {self._best.score:.4g} at {_name(self._best)}"
-        )
+        if self._best is None:
+            return ""
+        score, trial = self._best
+        return f"best {self._objective.name} {score:.4g} at {_name(trial)}"
 
-    def _tell(self, trial: Trial) -> str:
+    def _tell_trial(self, trial: Trial) -> str:
         if trial.score is None:
             return f"{_name(trial)}: {(trial.status or 'running').replace('_', ' ')}: {trial.reason}"
-        speed = trial.examples_per_second
-        told = f", {speed:,.0f} examples/s" if speed else ""
-        return f"{_name(trial)}: {self._objective.name} {trial.score:.4g}{told}"
+        speed = f", {trial.examples_per_second:,.0f} examples/s" if trial.examples_per_second else ""
+        return f"{_name(trial)}: {self._objective.name} {trial.score:.4g}{speed}"
 
 
 def _console(quiet: bool) -> Console:
-    """Standard error; in a notebook without ipywidgets, where nothing can be live, its plain output."""
+    """Return standard error, or the plain output of a notebook without ipywidgets, where nothing can be live."""
     found = Console(stderr=True, quiet=quiet)
     if found.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
         return Console(file=sys.stdout, force_jupyter=False, force_terminal=False, quiet=quiet)

@@ -24,10 +24,10 @@ def draw_quality(
     """Draw the scores of every batch size at its best setting.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         scores: Final scores by batch size, one per seed.
         means: Mean and its standard error (None if unknown) by batch size.
-        objective: Name of the score.
+        objective: The name of the score.
         chosen: The recommended batch size.
     """
     points = [(size * _ASIDE, score) for size, found in scores.items() for score in found]
@@ -87,16 +87,17 @@ def _label(is_chosen: bool, has_error: bool, axes: Any) -> str | None:
 
 _MOST_POINTS = 120  # of one line: more cannot be told apart at this width
 
-Curve = tuple[Sequence[float], Sequence[float]]
+ScoreCurve = tuple[Sequence[float], Sequence[float]]
+"""Examples seen, and the score at each."""
 
 
-def draw_curves(axes: Any, curves: Mapping[int, Sequence[Curve]], *, objective: str) -> None:
+def draw_curves(axes: Any, curves: Mapping[int, Sequence[ScoreCurve]], *, objective: str) -> None:
     """Draw the score along training.
 
     Args:
-        axes: Of matplotlib.
-        curves: By batch size, one per seed: examples seen, and the score at each.
-        objective: Name of the score.
+        axes: The matplotlib axes.
+        curves: The curves by batch size, one per seed: examples seen, and the score at each.
+        objective: The name of the score.
     """
     sizes = sorted(curves)
     for size, colour in zip(sizes, steps(len(sizes)), strict=True):
@@ -111,7 +112,7 @@ def draw_curves(axes: Any, curves: Mapping[int, Sequence[Curve]], *, objective: 
     legend(axes, "batch size")
 
 
-def _together(curves: Sequence[Curve]) -> tuple[list[float], list[list[float]]]:
+def _together(curves: Sequence[ScoreCurve]) -> tuple[list[float], list[list[float]]]:
     """The evaluations that most seeds have, and their scores there; thinned, the last one kept."""
     found: dict[float, list[float]] = defaultdict(list)
     for seen, values in curves:
@@ -138,10 +139,10 @@ def draw_rates(
     """Draw a disc for each setting, its colour the mean score.
 
     Args:
-        axes: Of matplotlib.
-        scores: By batch size and learning rate.
+        axes: The matplotlib axes.
+        scores: The mean score by batch size and learning rate.
         best: The learning rate that each batch size is judged at.
-        objective: Name of the score.
+        objective: The name of the score.
         failed: Settings without a score.
     """
     places = list(scores)
@@ -177,11 +178,11 @@ def draw_trade_off(
     """Draw what a better score costs.
 
     Args:
-        axes: Of matplotlib.
+        axes: The matplotlib axes.
         points: Cost, mean score and its standard error (None if unknown) by batch size.
         efficient: The batch sizes of the Pareto set.
-        objective: Name of the score.
-        unit: What the cost is, with its unit.
+        objective: The name of the score.
+        unit: The name of the cost with its unit.
         chosen: The recommended batch size.
     """
     front = sorted(points[size][:2] for size in efficient)

@@ -37,14 +37,14 @@ def quality_section(evidence: Evidence, analysis: Analysis) -> Section:
 def curves_section(evidence: Evidence, analysis: Analysis) -> Section:
     """Learning curves of each batch size at its best setting."""
     title = "Learning curves by examples seen"
-    objective = evidence.objective.name
     found = {
-        arm.batch_size: [t.curve(objective) for t in arm.trials if t.scored and any(t.curve(objective))]
+        arm.batch_size: [trial.curve(evidence.objective.name) for trial in arm.trials if trial.scored]
         for arm in analysis.arms
     }
-    found = {size: lines for size, lines in found.items() if lines}
+    found = {size: kept for size, curves in found.items() if (kept := [curve for curve in curves if curve[0]])}
     if not found:
         return left_out(title, "No training logged its score along the way.")
+    objective = evidence.answer.recommendation.objective
     return Section(
         title,
         lambda axes: draw_curves(axes, found, objective=objective),
@@ -63,7 +63,7 @@ def rates_section(evidence: Evidence, analysis: Analysis) -> Section:
             if trial.scored and trial.score is not None:
                 by_place[place].append(trial.score)
             else:
-                failed[place] = trial.judged_status or "running"
+                failed[place] = str(trial.judged_status)
     if not by_place:
         return left_out(title, "The trials' learning rates are not known: the model follows a schedule of its own.")
     best = {arm.batch_size: arm.learning_rate for arm in analysis.arms if arm.scores and arm.learning_rate is not None}
@@ -192,5 +192,5 @@ def noise_section(evidence: Evidence, analysis: Analysis) -> Section:
 
 
 def _knee(rates: Mapping[int, float]) -> int | None:
-    """None for a single size."""
+    """Return the knee of a throughput; None for a single size."""
     return knee({size: size / rate for size, rate in rates.items()}) if len(rates) > 1 else None

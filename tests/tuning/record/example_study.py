@@ -6,10 +6,9 @@ import math
 import random
 from collections.abc import Sequence
 
-from study_helpers import trial_named
-
+from search_spaces.space import Setting
 from tuning.record.tracker import Tracker
-from tuning.trial import EpochReport, Status, TrialOutcome
+from tuning.trial import SEARCH, Budget, EpochReport, Measurement, Status, Trial, TrialOutcome
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512)
 SEEDS = (0, 1, 2)
@@ -29,8 +28,11 @@ _MARKDOWN = f"""## {HEADLINE}
 
 
 def record_example(tracker: Tracker, study: str = "digits-grid", seeds: Sequence[int] = SEEDS) -> None:
-    """Record it: 7 trials for each seed, of which one ran out of memory and one diverged, and a recommendation."""
+    """Record it: 7 trials for each seed, of which two failed, a measurement, and a recommendation."""
     tracker.start_study(study, {"objective": "val_accuracy", "mode": "max"})
+    tracker.measured(
+        Measurement("memory", {"loop": "device"}, {"memory_limit_bytes": 8e9}, (("peak_memory_bytes", 3e8, 8),))
+    )
     noise = random.Random(0)
     trial_id = 0
     for seed in seeds:
@@ -42,8 +44,7 @@ def record_example(tracker: Tracker, study: str = "digits-grid", seeds: Sequence
 
 def _record_trial(tracker: Tracker, trial_id: str, batch_size: int, seed: int, noise: random.Random) -> None:
     learning_rate = 0.001 * math.sqrt(batch_size / 32)
-    params = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "epochs": _EPOCHS}
-    tracker.start_trial(trial_named(trial_id, params, "search"))
+    tracker.start_trial(Trial(Setting(batch_size, learning_rate), seed, SEARCH, Budget(_EPOCHS), trial_id))
     if (batch_size, seed) == (512, 1):
         tail = "ResourceExhaustedError: OOM when allocating tensor with shape[512,64,64,128]"
         tracker.end_trial(TrialOutcome(trial_id, Status.OUT_OF_MEMORY, REASON, tail, seconds=3.2))

@@ -3,9 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from tracker_helpers import planned
 
 from tuning.record import layout
-from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
+from tuning.trial import EpochReport, HyperparameterValue, Measurement, Status, TrialOutcome
 
 
 def report(epoch: int, examples: int, seconds: float) -> EpochReport:
@@ -78,7 +79,7 @@ def test_params_are_read_back_with_their_type(value: HyperparameterValue) -> Non
 
 
 def test_hyperparameters_are_the_params_that_are_not_ours() -> None:
-    tags = layout.start_tags("7", {"batch_size": 8, "units": "64", "dropout": None, "epochs": 2}, "search")
+    tags = layout.start_tags(planned("7", units="64", dropout=None))
     assert layout.hyperparameters_of({}, tags) == (("units", "64"),)
     assert layout.hyperparameters_of({"batch_size": "8", "units": "64"}, {}) == (("units", 64),)
 
@@ -94,7 +95,29 @@ def test_what_is_measured_once_is_drawn_as_bars_and_the_steady_throughput_comes_
     assert {metric.step for metric in layout.outcome_metrics(outcome, None, 7)} == {0}
 
 
-def test_a_run_that_measured_apart_from_any_trial_is_called_by_its_id() -> None:
-    assert layout.run_name("probe-memory", {"batch_size": 512}) == "probe-memory"
-    assert layout.run_name("probe-threads", {}) == "probe-threads"
-    assert layout.run_name("7", {"batch_size": 8, "learning_rate": 0.001, "seed": 0}) == "batch 8, lr 0.001, seed 0"
+def test_a_trial_is_named_by_its_setting_and_its_seed() -> None:
+    assert layout.run_name(planned(batch_size=32, learning_rate=0.0012345, seed=2)) == "batch 32, lr 0.00123, seed 2"
+    assert layout.run_name(planned(batch_size=32)) == "batch 32, seed 0"
+
+
+def test_the_params_of_a_trial_are_its_setting_its_seed_and_its_budget() -> None:
+    params = layout.trial_params(planned("7", 16, seed=3, learning_rate=0.5, units=64, dropout=None))
+    assert params == {"units": 64, "batch_size": 16, "learning_rate": 0.5, "seed": 3, "epochs": 2}
+    assert "learning_rate" not in layout.trial_params(planned())
+
+
+def test_a_series_keeps_its_steps_and_single_values_are_drawn_as_bars() -> None:
+    measurement = Measurement("noise", values={"seconds": 2.0}, series=(("scale", 20.0, 0), ("scale", 30.0, 500)))
+    logged = [(metric.key, metric.value, metric.step) for metric in layout.measurement_metrics(measurement, 7)]
+    assert logged == [("seconds", 2.0, 0), ("scale", 20.0, 0), ("scale", 30.0, 500)]
+
+
+def test_a_measurement_that_failed_explains_itself_on_its_page() -> None:
+    tags = layout.measurement_tags(Measurement("it's noise", reason="no memory"))
+    assert tags == {
+        layout.STAGE: "measurement",
+        layout.MEASURED: "it_s noise",
+        layout.REASON: "no memory",
+        layout.NOTE: "**not measured**: no memory",
+    }
+    assert layout.measurement_tags(Measurement("noise")).keys() == {layout.STAGE, layout.MEASURED}

@@ -10,8 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError
-from study_helpers import trial_named
-from tracker_helpers import SETTINGS, by_trial, log_trial, runs, started
+from tracker_helpers import SETTINGS, by_trial, log_trial, planned, runs, started
 
 from tuning.record import mlflow_tracker
 from tuning.record.mlflow_tracker import MlflowTracker
@@ -78,7 +77,7 @@ def test_a_server_that_goes_away_and_comes_back_has_everything_once(
     def search_on() -> None:
         for trial_id in range(1, back_after):
             log_trial(tracker, str(trial_id), status=Status.FAILED)
-        tracker.start_trial(trial_named(str(back_after), {"batch_size": 8, "seed": 0}, "search"))
+        tracker.start_trial(planned(str(back_after), 8))
 
     setattr(flaky, how, True)
     with pytest.warns(TrackingWarning, match=r"does not answer; the search goes on") as caught:
@@ -111,7 +110,7 @@ def test_what_never_reached_the_server_is_told_and_sent_by_the_next_search(
 
 def test_a_refused_write_is_told_at_the_end_and_holds_nothing_up(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
-    tracker.start_trial(trial_named("0", {"batch_size": 8, "seed": 0}, "search"))
+    tracker.start_trial(planned("0", 8))
     MlflowClient(tracking_uri).delete_run(runs(tracker)[0].info.run_id)  # by hand, in the UI
     tracker.end_trial(TrialOutcome("0", Status.COMPLETED))
     log_trial(tracker, "1")

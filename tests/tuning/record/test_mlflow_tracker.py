@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from study_helpers import trial_named
-from tracker_helpers import SETTINGS, by_trial, log_trial, runs, started
+from tracker_helpers import SETTINGS, by_trial, log_trial, planned, runs, started
 
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.store import TrackingError
-from tuning.record.tracker import NullTracker, Tracker
 from tuning.trial import EpochReport, Status, TrialOutcome
 
 
@@ -61,7 +58,7 @@ def test_a_charts_step_is_the_number_of_examples_seen(tracking_uri: str) -> None
 def test_two_trials_at_once_do_not_mix(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
     for trial_id, batch_size in (("0", 8), ("1", 16)):
-        tracker.start_trial(trial_named(trial_id, {"batch_size": batch_size, "seed": 0}, "search"))
+        tracker.start_trial(planned(trial_id, batch_size))
     for epoch in (1, 2):
         for trial_id, loss in (("0", 1.0), ("1", 2.0)):
             tracker.epoch(EpochReport(trial_id, epoch, 100 * epoch, epoch, {"loss": loss / epoch}, epoch))
@@ -91,7 +88,7 @@ def test_a_trial_that_did_not_complete_keeps_its_reason_and_its_log(
 
 def test_a_loss_that_is_no_number_is_recorded_as_nan(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
-    tracker.start_trial(trial_named("0", {"batch_size": 8, "seed": 0}, "search"))
+    tracker.start_trial(planned("0", 8))
     tracker.epoch(EpochReport("0", 1, 100, 12, {"loss": math.nan, "val_loss": math.inf}, 1.0))
     tracker.end_trial(TrialOutcome("0", Status.DIVERGED, "loss is NaN"))
     (run,) = runs(tracker)
@@ -161,10 +158,8 @@ def test_nothing_exists_before_a_study_starts(tmp_path: Path) -> None:
 def test_a_killed_drivers_trials_become_interrupted_and_are_replaced(tracking_uri: str) -> None:
     killed = started(tracking_uri)
     log_trial(killed, "0")
-    killed.start_trial(
-        trial_named("1", {"batch_size": 8, "seed": 0}, "search")
-    )  # the search knows: it ended, unrecorded
-    killed.start_trial(trial_named("2", {"batch_size": 16, "seed": 0}, "search"))  # killed while it ran
+    killed.start_trial(planned("1", 8))  # the search knows: it ended, unrecorded
+    killed.start_trial(planned("2", 16))  # killed while it ran
     log_trial(killed, "3")  # recorded here, but not yet there
     resumed = started(tracking_uri)
     resumed.reconcile(finished={"0", "1", "4"}, interrupted={"2", "3"})
@@ -207,16 +202,3 @@ def test_a_new_recommendation_replaces_the_earlier_one(tracking_uri: str) -> Non
     description = client.get_experiment(tracker.experiment_id).tags[layout.NOTE]
     assert description.startswith("Use **64**\n")
     assert run.info.run_id in description
-
-
-@pytest.mark.parametrize("make", [NullTracker, None])
-def test_trackers_share_one_face(tracking_uri: str, make: Callable[[], Tracker] | None) -> None:
-    tracker: Tracker = make() if make else MlflowTracker(tracking_uri)
-    tracker.fresh("digits")
-    tracker.start_study("digits", SETTINGS)
-    tracker.reconcile([], [])
-    assert tracker.missing([]) == set()
-    log_trial(tracker)
-    tracker.recommended({}, "none")
-    tracker.close()
-    assert bool(tracker.experiment_id) == bool(tracker.tracking_uri)

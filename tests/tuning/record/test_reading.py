@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from study_helpers import trial_named
+from tracker_helpers import planned
 
 from tuning.objective import Objective
 from tuning.record import experiments
@@ -25,11 +25,11 @@ def record(
     *,
     stage: str = "search",
     accuracies: tuple[float, ...] = (0.5, 0.75),
-    **params: HyperparameterValue,
+    seed: int = 1,
+    learning_rate: float | None = 0.002,
+    **hyperparameters: HyperparameterValue,
 ) -> None:
-    tracker.start_trial(
-        trial_named(trial_id, {"batch_size": 32, "learning_rate": 0.002, "seed": 1, "epochs": 2, **params}, stage)
-    )
+    tracker.start_trial(planned(trial_id, 32, seed=seed, learning_rate=learning_rate, stage=stage, **hyperparameters))
     for epoch, accuracy in enumerate(accuracies, start=1):
         metrics = {"loss": 1 - accuracy, "val_accuracy": accuracy}
         tracker.epoch(EpochReport(trial_id, epoch, 640 * epoch, 20 * epoch, metrics, 0.25 * epoch))
@@ -53,38 +53,39 @@ def test_a_trial_is_read_back_as_it_was(tracking_uri: str) -> None:
     assert (read.objective, read.notes) == (Objective("val_accuracy"), ())
     assert read.settings == SETTINGS
     assert read.experiment_id == tracker.experiment_id
-    (trial,) = read.trials
-    assert trial == finished_trial(
-        32,
-        1,
-        0.75,
-        learning_rate=0.002,
-        hyperparameters={"activation": "relu", "bias": True, "ratio": 0.5, "units": 64, "width": "128"},
-        examples_per_second=2600.0,
-        peak_memory_bytes=2**30,
-        seconds=0.5,
-        curve=((640, 0.5), (1280, 0.75)),
-        trial_id="0",
+    assert read.trials == (
+        finished_trial(
+            32,
+            1,
+            0.75,
+            learning_rate=0.002,
+            hyperparameters={"activation": "relu", "bias": True, "ratio": 0.5, "units": 64, "width": "128"},
+            curve=((640, 0.5), (1280, 0.75)),
+            trial_id="0",
+            examples_per_second=2600.0,
+            peak_memory_bytes=2**30,
+            seconds=0.5,
+        ),
     )
 
 
 def test_a_failed_trial_has_its_reason_and_no_objective(tracking_uri: str) -> None:
     record(study(tracking_uri), "0", TrialOutcome("0", Status.DIVERGED, "loss is NaN"), learning_rate=None)
-    (result,) = read_study(tracking_uri, "digits").trials
-    assert (result.status, result.reason, result.score) == (Status.DIVERGED, "loss is NaN", None)
-    assert result.learning_rate is None
-    assert result.curve("val_accuracy")[1] == (0.5, 0.75)
+    (trial,) = read_study(tracking_uri, "digits").trials
+    assert (trial.status, trial.reason, trial.score) == (Status.DIVERGED, "loss is NaN", None)
+    assert trial.learning_rate is None
+    assert trial.curve("val_accuracy") == ((640, 1280), (0.5, 0.75))
 
 
 def test_what_is_no_trial_is_not_read(tracking_uri: str) -> None:
     tracker = study(tracking_uri)
-    tracker.measured(Measurement("memory", {"batch_size": 8}, {"loss": 1.0, "val_accuracy": 1.0}))
+    tracker.measured(Measurement("memory", {"batch_size": 8}, {"val_accuracy": 0.1}))
     record(tracker, "0", TrialOutcome("0", Status.COMPLETED), stage="confirm")
     record(tracker, "1", TrialOutcome("1", Status.INTERRUPTED, "Ctrl-C"))
     record(tracker, "2", None)
     tracker.recommended({}, "32")
     read = read_study(tracking_uri, "digits")
-    assert [(result.status, result.stage) for result in read.trials] == [
+    assert [(trial.status, trial.stage) for trial in read.trials] == [
         (Status.COMPLETED, "confirm"),
         (Status.INTERRUPTED, "search"),
     ]
@@ -93,7 +94,7 @@ def test_what_is_no_trial_is_not_read(tracking_uri: str) -> None:
 
 def test_a_study_without_a_completed_trial_is_read_all_the_same(tracking_uri: str) -> None:
     record(study(tracking_uri), "0", TrialOutcome("0", Status.FAILED, "typo"), accuracies=())
-    assert [result.status for result in read_study(tracking_uri, "digits").trials] == [Status.FAILED]
+    assert [trial.status for trial in read_study(tracking_uri, "digits").trials] == [Status.FAILED]
 
 
 def test_more_runs_than_a_page_holds_are_read(tracking_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_more_runs_than_a_page_holds_are_read(tracking_uri: str, monkeypatch: py
     for number in range(7):
         record(tracker, str(number), TrialOutcome(str(number), Status.COMPLETED), seed=number, accuracies=(0.5,))
     monkeypatch.setattr(experiments, "_PAGE", 3)
-    assert sorted(result.seed for result in read_study(tracking_uri, "digits").trials) == list(range(7))
+    assert sorted(trial.seed for trial in read_study(tracking_uri, "digits").trials) == list(range(7))
 
 
 def test_the_latest_study_is_the_one_written_to_last(tracking_uri: str) -> None:
@@ -167,14 +168,20 @@ def test_runs_of_any_program_are_read(theirs: Theirs, tracking_uri: str) -> None
     theirs.log({"bs": 64, "seed": 9}, {"acc": [0.7]}, "FAILED")
     theirs.log({"bs": 64, "seed": 10}, {"acc": [0.7]}, "KILLED")
     read = read_foreign(tracking_uri, "theirs", param="bs", metric="acc")
-    assert read.objective == Objective("acc")
-    assert read.notes == ()
+    assert (read.objective, read.notes) == (Objective("acc"), ())
     assert read.trials == (
         finished_trial(32, 7, 0.9, learning_rate=0.001, seconds=2.5),
-        finished_trial(64, 8, 0.8, seconds=3.0, peak_memory_bytes=9.0),
+        finished_trial(64, 8, 0.8, seconds=3.0, peak_memory_bytes=9),
         finished_trial(64, 9, None, status=Status.FAILED),
         finished_trial(64, 10, None, status=Status.INTERRUPTED),
     )
+
+
+def test_a_learning_rate_that_is_no_rate_is_unknown(theirs: Theirs, tracking_uri: str) -> None:
+    theirs.log({"batch_size": 8, "learning_rate": 0, "lr": 0.5}, {"acc": [0.5]})
+    theirs.log({"batch_size": 16, "learning_rate": "-1"}, {"acc": [0.5]})
+    read = read_foreign(tracking_uri, "theirs", metric="acc")
+    assert [trial.learning_rate for trial in read.trials] == [0.5, None]
 
 
 def test_runs_that_tell_too_little_are_counted_by_reason(theirs: Theirs, tracking_uri: str) -> None:
@@ -202,7 +209,7 @@ def test_repeats_without_telling_seeds_are_numbered(
     for batch_size, seed in zip((8, 16, 8, 16), seeds, strict=True):
         theirs.log({"batch_size": batch_size} | ({} if seed is None else {"seed": seed}), {"acc": [0.5]})
     read = read_foreign(tracking_uri, "theirs", metric="acc")
-    assert [(result.batch_size, result.seed) for result in read.trials] == [(8, 0), (16, 0), (8, 1), (16, 1)]
+    assert [(trial.batch_size, trial.seed) for trial in read.trials] == [(8, 0), (16, 0), (8, 1), (16, 1)]
 
 
 def test_other_params_that_vary_are_named(theirs: Theirs, tracking_uri: str) -> None:
@@ -224,15 +231,15 @@ def test_a_direction_that_the_name_does_not_tell_must_be_told(theirs: Theirs, tr
     theirs.log({"batch_size": 8}, {"niceness": [0.5]})
     with pytest.raises(TrackingError, match=r"'niceness' is better must be told; got None. Use --mode max or"):
         read_foreign(tracking_uri, "theirs", metric="niceness")
-    assert read_foreign(tracking_uri, "theirs", metric="niceness", mode="max").objective.direction == "max"
+    assert read_foreign(tracking_uri, "theirs", metric="niceness", mode="max").objective == Objective("niceness")
 
 
 def test_our_own_study_can_be_read_for_another_metric(tracking_uri: str) -> None:
     tracker = study(tracking_uri)
-    tracker.measured(Measurement("memory", {"batch_size": 8}, {"loss": 1.0, "val_accuracy": 1.0}))
+    tracker.measured(Measurement("memory", {"batch_size": 8}, {"val_accuracy": 0.1}))
     record(tracker, "0", TrialOutcome("0", Status.COMPLETED))
     read = read_foreign(tracking_uri, "digits", metric="loss")
     assert read.objective.direction == "min"
-    assert [result.curve("loss")[1] for result in read.trials] == [(0.5, 0.25)]
+    assert [trial.curve("loss")[1] for trial in read.trials] == [(0.5, 0.25)]
     with pytest.raises(TrackingError, match=r"No run has the metric 'val_loss'; the metrics logged are: epoch, ex"):
         read_foreign(tracking_uri, "digits", metric="val_loss")

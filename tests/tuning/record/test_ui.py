@@ -7,18 +7,18 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from study_helpers import trial_named
+from tracker_helpers import planned
 from ui_process import UiProcess
 
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.reading import read_study
-from tuning.record.saved_view import serve
 from tuning.record.store import TrackingError, TrackingWarning, is_transient
+from tuning.record.ui import serve
 from tuning.trial import EpochReport, Status, TrialOutcome
 
 
 def log_trial(tracker: MlflowTracker, trial_id: str) -> None:
-    tracker.start_trial(trial_named(trial_id, {"batch_size": 8, "seed": int(trial_id)}, "search"))
+    tracker.start_trial(planned(trial_id, seed=int(trial_id)))
     tracker.epoch(EpochReport(trial_id, 1, 100, 12, {"loss": 0.5}, 1.0))
     tracker.end_trial(TrialOutcome(trial_id, Status.FAILED, "as planned", log_tail="the end"))
 
@@ -44,7 +44,7 @@ def test_a_study_survives_a_server_that_is_stopped_and_started_again(
     with UiProcess(tracking_uri, ui.port):
         tracker.close()
         tracker.recommended({}, "8", {"report.html": "<p>8"})
-        assert [result.seed for result in read_study(ui.server, "digits").trials] == [0, 1]
+        assert [trial.seed for trial in read_study(ui.server, "digits").trials] == [0, 1]
         client = MlflowClient(ui.server)
         runs = client.search_runs([tracker.experiment_id])
         assert sorted(file.path for run in runs for file in client.list_artifacts(run.info.run_id)) == [

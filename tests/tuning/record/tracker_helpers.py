@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from study_helpers import trial_named
 
+from search_spaces.space import Setting, as_pairs
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.tracker import Tracker
-from tuning.trial import EpochReport, Status, TrialOutcome
+from tuning.trial import SEARCH, Budget, EpochReport, HyperparameterValue, Status, Trial, TrialOutcome
 
 SETTINGS = {"objective": "val_accuracy", "mode": "max"}
 
@@ -20,12 +20,21 @@ def started(uri: str, study: str = "digits") -> MlflowTracker:
     return tracker
 
 
+def planned(
+    trial_id: str = "0",
+    batch_size: int = 8,
+    *,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    stage: str = SEARCH,
+    **hyperparameters: HyperparameterValue,
+) -> Trial:
+    setting = Setting(batch_size, learning_rate, as_pairs(hyperparameters))
+    return Trial(setting, seed, stage, Budget(epochs=2), trial_id)
+
+
 def log_trial(tracker: Tracker, trial_id: str = "0", status: Status = Status.COMPLETED, batch_size: int = 32) -> None:
-    tracker.start_trial(
-        trial_named(
-            trial_id, {"batch_size": batch_size, "learning_rate": 0.001, "seed": 0, "epochs": 2, "units": 64}, "search"
-        )
-    )
+    tracker.start_trial(planned(trial_id, batch_size, learning_rate=0.001, units=64))
     for epoch in (1, 2):
         metrics = {"loss": 1 / epoch, "val_accuracy": 0.4 * epoch}
         tracker.epoch(EpochReport(trial_id, epoch, 1000 * epoch, 31 * epoch, metrics, 0.5 * epoch))

@@ -10,7 +10,7 @@ from types import TracebackType
 
 _SERVE = """
 import sys
-from tuning.record.saved_view import serve
+from tuning.record.ui import serve
 sys.exit(serve(sys.argv[1], sys.argv[3] or None, port=int(sys.argv[2]) or None))
 """
 

@@ -15,8 +15,8 @@ from tuning.show.evidence import Evidence
 from tuning.stats.recommendation import recommend
 from tuning.trial import Status, Trial, finished_trial
 
-_ACCURACY = Objective("val_accuracy")
 SIZES = (4, 16, 64, 256, 1024)
+ACCURACY = Objective("val_accuracy")
 _EXAMPLES = 6000
 _MIB = 2**20
 
@@ -32,15 +32,8 @@ def trials(
             for seed in range(seeds):
                 rate = 0.001 * math.sqrt(size / 32) * multiple
                 if size == max(sizes) and seed == seeds - 1 and seeds > 1:
-                    lost = finished_trial(
-                        size,
-                        seed,
-                        None,
-                        status=Status.OUT_OF_MEMORY,
-                        learning_rate=rate,
-                        reason="no room for <tensor> & more",
-                    )
-                    found.append(lost)
+                    status, reason = Status.OUT_OF_MEMORY, "no room for <tensor> & more"
+                    found.append(finished_trial(size, seed, None, status=status, learning_rate=rate, reason=reason))
                     continue
                 seen = [_EXAMPLES * epoch for epoch in range(1, epochs + 1)]
                 curve = [_score(at, size, abs(math.log(multiple))) + noise.gauss(0, 0.001) for at in seen]
@@ -51,30 +44,26 @@ def trials(
                         seed,
                         curve[-1],
                         learning_rate=rate,
+                        curve=list(zip(seen, curve, strict=True)),
                         examples_per_second=per_second,
-                        peak_memory_bytes=(300 + 0.9 * size) * _MIB,
+                        peak_memory_bytes=int((300 + 0.9 * size) * _MIB),
                         seconds=seen[-1] / per_second,
-                        curve=tuple(zip(seen, curve, strict=True)),
                     )
                 )
     return found
 
 
-def evidence(
-    results: list[Trial] | None = None,
-    *,
-    objective: Objective = _ACCURACY,
-    target: float | None = None,
-    **changes: Any,
-) -> Evidence:
-    """What a report of them is made of."""
-    results = trials() if results is None else results
-    found = recommend(results, objective=objective, target=target, notes=["a note with <b>marks</b>"])
+def evidence(ended: list[Trial] | None = None, *, target: float | None = None, **changes: Any) -> Evidence:
+    """Return what a report of them is made of."""
+    ended = trials() if ended is None else ended
+    found = recommend(
+        ended, objective=changes.get("objective", ACCURACY), target=target, notes=["a note with <b>marks</b>"]
+    )
     advice = TrainingAdvice(found.batch_size, "device", 45, False, 1e5, 2e4)
     values = {
         "answer": Answer(found, "study & co", "", "1", advice),
-        "trials": results,
-        "objective": objective,
+        "trials": ended,
+        "objective": ACCURACY,
         "target": target,
         "settings": {"search": "grid", "epochs": "30", "command": "batch-size grid x", "versions": "python 3\nkeras 3"},
         "measurements": measurements(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mlflow import MlflowClient
 from search_spaces import BatchSize
 from search_spaces.data import Data
 from tuning.cli import main
-from tuning.objective import Objective
+from tuning.machine.advice import TrainingAdvice
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.reading import read_foreign
@@ -93,6 +94,16 @@ def test_a_staged_search_is_reported_by_the_target_and_the_throughput_it_judged_
     assert layout.THROUGHPUT.replace("_", " ") not in told
 
 
+@pytest.mark.parametrize("other", [0, 1])
+def test_advice_for_another_batch_size_is_not_given(store: str, other: int) -> None:
+    tracker = MlflowTracker(store)
+    record_example(tracker)
+    picked = evidence_of_study(store, None).answer.recommendation.batch_size
+    advice = TrainingAdvice(picked + other, "device", 45, False, 4e4, 1e4)
+    tracker.recommended({"training": asdict(advice)}, "again")
+    assert evidence_of_study(store, None).answer.advice == (None if other else advice)
+
+
 def test_foreign_runs_have_a_report(store: str) -> None:
     client = MlflowClient(store)
     experiment = client.create_experiment("foreign")
@@ -108,11 +119,11 @@ def test_foreign_runs_have_a_report(store: str) -> None:
 
 
 def test_a_server_that_is_gone_costs_only_the_probe() -> None:
-    from example_evidence import evidence, trials
+    from example_evidence import ACCURACY, evidence, trials
 
     answer = evidence().answer
     gone = type(answer)(answer.recommendation, "s", "http://127.0.0.1:9", "1")
-    found = evidence_of_search(gone, trials(), objective=Objective("val_accuracy"), target=None, settings={})
+    found = evidence_of_search(gone, trials(), objective=ACCURACY, target=None, settings={})
     assert not found.measurements.examples_per_second
 
 

@@ -13,6 +13,8 @@ from tuning.record.measurements import Measurements
 from tuning.show.page import render_report, sections_of
 from tuning.trial import Status, Trial, finished_trial
 
+LOSS = Objective("val_loss", "min")
+
 
 @pytest.fixture(scope="module")
 def page() -> str:
@@ -81,7 +83,7 @@ def test_without_data_a_figure_is_left_out_with_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "results",
+    "ended",
     [
         trials((32,), seeds=1, multiples=(1,)),
         trials((32,), seeds=3, multiples=(1,), epochs=1),
@@ -94,20 +96,25 @@ def test_without_data_a_figure_is_left_out_with_a_reason() -> None:
     ],
     ids=["one trial", "one epoch", "two sizes", "a failure", "a NaN"],
 )
-def test_small_and_broken_studies_have_a_report(results: list[Trial]) -> None:
-    told = render_report(evidence(results, measurements=Measurements()))
+def test_small_and_broken_studies_have_a_report(ended: list[Trial]) -> None:
+    told = render_report(evidence(ended, measurements=Measurements()))
     assert "<svg" in told
     assert ">nan<" not in told
     assert ">None<" not in told
 
 
+def test_a_training_without_a_finite_score_is_told_as_diverged() -> None:
+    ended = [*trials((8, 16), multiples=(1,)), finished_trial(64, 0, float("nan"), learning_rate=0.1)]
+    assert "1 × diverged: no reason given" in render_report(evidence(ended))
+
+
 def test_a_loss_to_minimise_has_a_report() -> None:
     losses = [
-        finished_trial(size, seed, 0.5 + size / 999, learning_rate=0.1, curve=[(9, 0.5)])
+        finished_trial(size, seed, 0.5 + size / 999, learning_rate=0.1, metric="val_loss", curve=[(9, 0.5)])
         for size in (8, 16, 32)
         for seed in range(2)
     ]
-    assert "<svg" in render_report(evidence(losses, objective=Objective("val_accuracy", "min")))
+    assert "<svg" in render_report(evidence(losses, objective=LOSS))
 
 
 def test_five_hundred_trials_stay_small() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from example_evidence import SIZES, evidence, trials
+from example_evidence import ACCURACY, SIZES, evidence, trials
 
 from tuning.objective import Objective
 from tuning.record.measurements import Measurements
@@ -15,10 +15,9 @@ from tuning.show.evidence import analyse, common_score
 from tuning.show.html import Section
 from tuning.show.sections import memory_section, quality_section, rates_section, throughput_section
 from tuning.stats.arms import group_into_arms
+from tuning.trial import Status, Trial, finished_trial
 
 LAW_SIZES = (2, 8, 32, 128, 512, 2048)
-
-OBJECTIVE = Objective("val_accuracy")
 
 
 def axes_of(section: Section) -> object:
@@ -31,10 +30,21 @@ def labels(section: Section) -> list[str]:
 
 
 def test_the_score_in_common_is_the_worst_of_the_best() -> None:
-    arms = group_into_arms(trials(), objective=OBJECTIVE)
-    best = {arm.batch_size: [max(t.curve(OBJECTIVE.name)[1]) for t in arm.trials if t.scored] for arm in arms}
-    assert common_score(arms, [4, 16], objective=OBJECTIVE) == min(best[4] + best[16])
-    assert common_score(arms, [], objective=OBJECTIVE) is None
+    arms = group_into_arms(trials(), objective=ACCURACY)
+    curves = {arm.batch_size: [t.curve(ACCURACY.name)[1] for t in arm.trials if t.scored] for arm in arms}
+    assert common_score(arms, [4, 16], objective=ACCURACY) == min(map(max, curves[4] + curves[16]))
+    assert common_score(arms, [], objective=ACCURACY) is None
+
+
+def test_the_loss_in_common_is_the_largest_of_the_least() -> None:
+    loss = Objective("val_loss", "min")
+    falling = [finished_trial(8, seed, 0.3, metric="val_loss", curve=[(9, 0.5), (18, 0.3 - seed)]) for seed in (0, 1)]
+    assert common_score(group_into_arms(falling, objective=loss), [8], objective=loss) == 0.3
+
+
+def test_without_a_curve_there_is_no_score_in_common() -> None:
+    arms = group_into_arms([*trials((4,), multiples=(1,)), finished_trial(16, 0, 0.9)], objective=ACCURACY)
+    assert common_score(arms, [16], objective=ACCURACY) is None
 
 
 def test_without_a_target_time_is_shown_to_what_the_eligible_sizes_reached() -> None:
@@ -78,17 +88,19 @@ def test_why_there_is_no_fitted_time_is_said() -> None:
     unidentified = cost_section(evidence(), analyse(evidence()))
     assert "these trials do not identify the law of updates" in unidentified.told
     bent = [
-        replace(trial, outcome=replace(trial.outcome, examples_per_second=trial.examples_per_second * 3))
-        if trial.batch_size == 32
-        else trial
+        replace(trial, outcome=replace(trial.outcome, examples_per_second=_bent(trial)))
         for trial in trials(LAW_SIZES, multiples=(1,), seeds=1, epochs=200)
-        if trial.examples_per_second
+        if trial.outcome is not None and trial.examples_per_second
     ]
     found = evidence(bent, target=0.6)
     assert (
         "the seconds per update follow no line in the batch size (off by up to"
         in cost_section(found, analyse(found)).told
     )
+
+
+def _bent(trial: Trial) -> float:
+    return (trial.examples_per_second or 0.0) * (3 if trial.batch_size == 32 else 1)
 
 
 def test_quality_marks_seeds_means_and_the_pick() -> None:
@@ -125,3 +137,11 @@ def test_every_axis_has_a_label() -> None:
         axes = axes_of(section)
         assert axes.get_xlabel()
         assert axes.get_ylabel()
+
+
+def test_a_setting_is_crossed_only_where_no_seed_has_a_score() -> None:
+    some = evidence()  # the largest batch size lost one of its three seeds
+    assert "no score" not in labels(rates_section(some, analyse(some)))
+    lost = finished_trial(64, 0, None, status=Status.FAILED, learning_rate=0.5)
+    none = evidence([*trials((4, 16), multiples=(1,)), lost])
+    assert "no score" in labels(rates_section(none, analyse(none)))

@@ -1,0 +1,105 @@
+"""An answer on a terminal, in a notebook, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+from rich.console import Console
+
+import tuning
+from tuning.machine.advice import TrainingAdvice
+from tuning.objective import Objective
+from tuning.show.answer import Answer
+from tuning.stats.recommendation import Recommendation, recommend
+from tuning.trial import Trial, finished_trial
+
+ACCURACY = Objective("val_accuracy")
+
+
+def trials(**more: float) -> list[Trial]:
+    return [finished_trial(size, seed, 0.9 + (size + seed) / 1000, **more) for size in (8, 16) for seed in range(2)]
+
+
+def found(**more: float) -> Recommendation:
+    return recommend(trials(**more), objective=ACCURACY, notes=["mind <this>"])
+
+
+def test_an_answer_fits_80_columns_and_survives_json_and_markdown() -> None:
+    wide = [
+        finished_trial(
+            size,
+            seed,
+            0.9 + seed / 100,
+            learning_rate=1.234e-4,
+            examples_per_second=123456.0,
+            peak_memory_bytes=2**40,
+        )
+        for size in (8, 4096)
+        for seed in range(3)
+    ]
+    answer = Answer(recommend(wide, objective=ACCURACY), "study", "sqlite:///mlflow.db", "1")
+    console = Console(file=io.StringIO(), width=80)
+    answer.show(console)
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert "…" not in told
+    assert "recommended" in told
+    assert "| 4096 |" in answer.to_markdown()
+    assert list(answer.to_json())[:5] == ["study", "tracking_uri", "experiment_id", "rule", "recommended_batch_size"]
+
+
+def test_a_notebook_shows_the_words_the_table_and_two_figures() -> None:
+    shown = Answer(found(examples_per_second=1e4, seconds=2.0), "s", "", "1")._repr_html_()
+    assert f"<h4>{found().reasons[0]}</h4>" in shown
+    assert "mind &lt;this&gt;" in shown
+    assert shown.count("<tr>") == 1 + 2
+    assert shown.count("<img ") == 2
+    assert shown.count("data:image/png;base64,") == 2
+
+
+def test_without_costs_there_is_no_trade_off() -> None:
+    assert Answer(found(), "s", "", "1")._repr_html_().count("<img ") == 1
+
+
+def test_an_answer_also_says_how_to_train() -> None:
+    shown = Answer(found(), "s", "", "1", TrainingAdvice(8, "device", 45, False, 4e4, 1e4))._repr_html_()
+    assert "Plain model.fit(batch_size=8) trains 10,000 examples per second here." in shown
+
+
+_IN_IPYTHON = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+import tuning
+assert "tuning.stats.recommendation" not in sys.modules, "what draws is registered by name, not loaded"
+from tuning.stats.recommendation import Recommendation
+registered = shell.display_formatter.formatters["text/html"].lookup_by_type(Recommendation)
+assert registered is tuning._to_html, registered
+assert "matplotlib.figure" not in sys.modules, "nothing is drawn before a recommendation is shown"
+"""
+
+_WITHOUT_PICTURES = """
+import importlib, pkgutil, sys
+import tuning.stats
+for module in pkgutil.iter_modules(tuning.stats.__path__):
+    importlib.import_module(f"tuning.stats.{module.name}")
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"matplotlib", "jinja2", "markupsafe", "mlflow", "tensorflow", "keras"}, loaded
+assert "tuning.show" not in sys.modules
+"""
+
+
+def _run(code: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_ipython_is_told_how_a_recommendation_draws_itself() -> None:
+    _run(_IN_IPYTHON)
+    assert tuning._to_html(found()).count("<img ") == 1
+
+
+def test_statistics_load_no_pictures() -> None:
+    _run(_WITHOUT_PICTURES)

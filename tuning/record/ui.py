@@ -1,0 +1,145 @@
+"""The page of MLflow that opens at a study's saved view, on a server that is started for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import URLError
+
+from mlflow.entities import Experiment
+
+from tuning.record import experiments
+from tuning.record.mlflow_private import VIEW_TAG, server_environment, view_url
+from tuning.record.reading import latest_study
+from tuning.record.store import TrackingError, answers, connect, is_server, resolve_tracking_uri, sqlite_path
+
+_START_S = 90.0  # a cold start took 6 s on 2 cores, three times that on a loaded machine
+_STOP_S = 10.0
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def serve(
+    tracking_uri: str | None, study: str | None = None, *, host: str = "127.0.0.1", port: int | None = None
+) -> int:
+    """Start MLflow's server on the store, print the address of the study's view, and go on until Ctrl-C.
+
+    Where the store is a server already, only the address is printed.
+
+    Args:
+        tracking_uri: As `resolve_tracking_uri` takes it.
+        study: The study to open; None for the one written to last.
+        host: The address to listen on. Any other than this machine's own lets others read and change the store.
+        port: The port to listen on; None finds a free one.
+
+    Returns:
+        0, the exit status.
+
+    Raises:
+        TrackingError: If the store or the study does not exist, the port is taken, or the server does not start.
+    """
+    uri = resolve_tracking_uri(tracking_uri)
+    name = study or latest_study(uri)
+    with answers(uri):
+        experiment = experiments.find_experiment(connect(uri), name)
+    if is_server(uri):
+        print(_address(uri, experiment), flush=True)
+        return 0
+    with _as_ctrl_c(signal.SIGTERM), _server(uri, host, _open_port(host, port)) as (process, address):
+        print(_address(address, experiment), flush=True)
+        print("MLflow's UI is open there until Ctrl-C.", file=sys.stderr, flush=True)
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            return 0
+    raise TrackingError(f"MLflow's server has ended by itself (exit status {process.returncode}). Start it again.")
+
+
+def _address(server: str, experiment: Experiment) -> str:
+    if VIEW_TAG in experiment.tags:
+        return view_url(server, experiment.experiment_id)
+    return f"{server}/#/experiments/{experiment.experiment_id}/runs"
+
+
+@contextmanager
+def _server(uri: str, host: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    reachable = _ANYWHERE.get(host, host)
+    address = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+    path = sqlite_path(uri)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"],
+            cwd=path.parent if path else None,  # where the server looks for `mlartifacts`
+            env=os.environ | server_environment(uri),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            if not _healthy(process, address):
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+                raise TrackingError(f"MLflow's server on port {port} does not start; it said: {said[0]:.300}")
+            yield process, address
+        finally:
+            _stop(process)
+
+
+def _healthy(process: subprocess.Popen[bytes], address: str) -> bool:
+    deadline = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):
+                return True
+        except (URLError, OSError):
+            time.sleep(0.2)
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)  # the server keeps a worker process
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _open_port(host: str, port: int | None) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port or 0))
+        except OSError as error:
+            raise TrackingError(
+                f"MLflow's server cannot listen on {host}, port {port or 'any'} ({error.strerror}). "
+                "Choose another --port or --host."
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _as_ctrl_c(number: signal.Signals) -> Iterator[None]:
+    """Let a polite request to end do what Ctrl-C does, so that the server does not outlive its parent."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
