@@ -19,14 +19,14 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class AdditiveFit:
-    """Least squares of `y[b,s] = mu[b] + u[s] + e[b,s]`, or without `u` where the seeds cannot pair the batch sizes.
+    """The least-squares fit of `y[b,s] = mu[b] + u[s] + e[b,s]`, or without `u` where seeds do not pair sizes.
 
     Args:
-        means: (k,) mu + mean of u over all the seeds.
-        covariance: (k, k) of the means, in units of the variance of e.
-        seed_effects: (n,) u less its mean; zeros if not blocked.
-        degrees_of_freedom: Of the residuals.
-        squares: Their sum of squares.
+        means: (k,) float64, mu + the mean of u over all the seeds.
+        covariance: (k, k) float64, the covariance of the means in units of the variance of e.
+        seed_effects: (n,) float64, u less its mean; zeros if not blocked.
+        degrees_of_freedom: The degrees of freedom of the residuals.
+        squares: The sum of the squared residuals.
         blocked: Whether u is in the model.
     """
 
@@ -39,12 +39,15 @@ class AdditiveFit:
 
     @property
     def variance(self) -> float | None:
-        """Of e; None without a degree of freedom."""
+        """The variance of e; None without a degree of freedom."""
         return self.squares / self.degrees_of_freedom if self.degrees_of_freedom else None
 
 
 def fit_additive_model(table: Array) -> AdditiveFit:
-    """Fit a (k, n) table of scores with NaN where a run is missing; every row has at least one score."""
+    """Return the fit to a (k, n) table of scores, NaN where a run is missing; every row has at least one score.
+
+    Source: Searle, Linear Models for Unbalanced Data (1987), the two-way classification without interaction.
+    """
     if min(table.shape) > 1 and np.isfinite(table).all():
         return _complete_fit(table)
     return _blocked_fit(table) or _unblocked_fit(table)
@@ -58,7 +61,7 @@ def _complete_fit(table: Array) -> AdditiveFit:
 
 
 def _blocked_fit(table: Array) -> AdditiveFit | None:
-    """None if the seeds do not connect the batch sizes, or leave no degree of freedom."""
+    """Return the fit with seed effects; None if the seeds do not connect the batch sizes or leave no freedom."""
     k, n = table.shape
     rows, columns = np.nonzero(np.isfinite(table))
     design = np.zeros((len(rows), k + n))
@@ -89,7 +92,7 @@ def _unblocked_fit(table: Array) -> AdditiveFit:
 
 
 def _sum_of_squares(residuals: Array, scores: Array) -> float:
-    """0 where the residuals are no more than rounding: exact repeats."""
+    """Return the sum of squares, a residual that is no more than rounding being 0: repeats may be exact."""
     negligible = np.abs(residuals) <= ROUNDING * np.abs(scores).max()
     return float(np.sum(np.where(negligible, 0, residuals) ** 2))
 
@@ -101,6 +104,8 @@ def unstable_rows(table: Array) -> dict[int, float]:
     than 16 (4 in standard deviations) and by more than chance allows: an F test at .001 divided by the number of rows.
     The wildest is taken out first, then the rest is tested again, as long as more than half of the rows remain. Three
     rows and three scores in a row are needed.
+
+    Source: Snedecor and Cochran, Statistical Methods (1989), for the F test of two variances.
     """
     found: dict[int, float] = {}
     rows = list(range(len(table)))
@@ -115,7 +120,7 @@ def unstable_rows(table: Array) -> dict[int, float]:
 
 
 def _variance_ratio(table: Array, row: int, rows: list[int]) -> float | None:
-    """Variance of a row over that of the others; None if not significantly and much larger."""
+    """Return the variance of a row over that of the others; None if not significantly and much larger."""
     scores = table[row]
     others = table[[other for other in rows if other != row]]
     seeds = np.isfinite(others).any(axis=0)
@@ -178,7 +183,7 @@ def dunnett_point(comparisons: int, degrees_of_freedom: float, level: float) -> 
 
 
 def _below(limits: _Array, comparisons: int) -> _Array:
-    """P(max_i (Z_i - Z_0) <= sqrt(2)*limit) for each limit."""
+    """Return P(max_i (Z_i - Z_0) <= sqrt(2)*limit) for each limit."""
     z = 8.5 * _NODES
     weights = 8.5 * _WEIGHTS * stats.norm.pdf(z)
     inner: _Array = stats.norm.cdf(math.sqrt(2) * limits[:, None] + z[None, :]) ** comparisons @ weights
@@ -186,7 +191,7 @@ def _below(limits: _Array, comparisons: int) -> _Array:
 
 
 def _scale_nodes(degrees_of_freedom: float) -> tuple[_Array, _Array]:
-    """Nodes x and weights for the mean over X = sqrt(chi-square(nu)/nu), equally spaced in probability terms."""
+    """Return nodes x and weights for the mean over X = sqrt(chi-square(nu)/nu), equally spaced in probability terms."""
     if math.isinf(degrees_of_freedom):
         return np.ones(1), np.ones(1)
     tail = 1e-12

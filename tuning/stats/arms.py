@@ -14,7 +14,7 @@ from tuning.objective import Objective
 from tuning.stats.target import crossing
 from tuning.trial import CONFIRM, Hyperparameters, Recipe, Status, Trial
 
-_UNTRIED = (Status.FAILED, Status.INTERRUPTED)
+_UNTRIED = (Status.FAILED, Status.INTERRUPTED, Status.LOST)  # they say nothing of the learning rate
 LEAST_LEARNING_RATES = 3  # of two, the better one always is at an end
 
 
@@ -24,14 +24,14 @@ class Arm:
 
     Args:
         batch_size: The batch size.
-        learning_rate: Of the setting.
-        hyperparameters: Of the setting.
-        scores: Objective by seed, of the completed trials that judge it.
+        learning_rate: The setting's learning rate; None for the model's own.
+        hyperparameters: The setting's other hyperparameters.
+        scores: The score by seed of the completed trials that judge it.
         trials: The trials that judge it: of this setting, and of stage "confirm" if there are any of that stage.
         all_trials: Every trial of this batch size.
         confirmed: Whether the judging trials are of stage "confirm".
         settings: How many settings were tried at this batch size.
-        learning_rates: Ascending, tried at this batch size with these hyperparameters.
+        learning_rates: The learning rates, ascending, tried at this batch size with these hyperparameters.
     """
 
     batch_size: int
@@ -46,7 +46,7 @@ class Arm:
 
     @property
     def lost(self) -> dict[int, Status | None]:
-        """Status by seed of the judging trials that gave no score; a seed that was run again and scored is not lost.
+        """The status by seed of the judging trials that gave no score; a seed that was run again and scored is not.
 
         A trial that completed with a score that is no finite number counts as diverged.
         """
@@ -60,7 +60,7 @@ class Arm:
 
     @property
     def peak_memory_bytes(self) -> float | None:
-        """The largest of its trials; None if none told."""
+        """The largest peak of its trials; None if no trial knows its own."""
         return max((t.peak_memory_bytes for t in self.all_trials if t.peak_memory_bytes), default=None)
 
     @property
@@ -124,12 +124,12 @@ CLEARLY = 2.0  # standard errors of a difference
 
 _BROKEN = (Status.OUT_OF_MEMORY, Status.DIVERGED)
 _WORSE = (Status.DIVERGED, Status.PRUNED)
-"""What says of a learning rate that it is bad without giving a score."""
+"""The ends of a trial that call its learning rate bad without giving a score."""
 
 
 @dataclass(frozen=True)
 class _Summary:
-    """One setting at one batch size: mean and number of its seeds' values, larger is better."""
+    """The mean value of one setting at one batch size, larger being better, and over how many seeds."""
 
     mean: float
     seeds: int
@@ -169,9 +169,11 @@ class Chooser:
         return max(near, key=lambda setting: self._smoothed[batch_size, setting])
 
     def value(self, trial: Trial) -> float | None:
-        """Larger is better: the signed objective, or minus the log of the examples to the target.
+        """Return what larger is better of: the signed score, or minus the log of the examples to the target.
 
         A trial that missed the target counts as reaching it at twice its budget.
+
+        Source: Hutter et al., ParamILS (2009), whose penalised average runtime counts a miss tenfold.
         """
         if not trial.scored or trial.score is None:
             return None
@@ -196,7 +198,7 @@ class Chooser:
         return leader.mean - found.mean > CLEARLY * error
 
     def _pooled_spread(self, groups: Mapping[tuple[int, Recipe], Sequence[Trial]]) -> float | None:
-        """Standard deviation of a value around its setting's mean, pooled; None if no setting was repeated."""
+        """Return the standard deviation of a value around its setting's mean, pooled; None without any repeat."""
         squares, degrees = 0.0, 0
         for trials in groups.values():
             values = list(mean_by_seed([(trial.seed, self.value(trial)) for trial in trials]).values())
@@ -206,7 +208,7 @@ class Chooser:
         return math.sqrt(squares / degrees) if degrees else None
 
     def _smooth(self, groups: Mapping[tuple[int, Recipe], Sequence[Trial]]) -> dict[tuple[int, Recipe], float]:
-        """Smoothed value of every setting; empty if anything but the learning rate distinguishes them."""
+        """Return the smoothed value of every setting; empty if anything but the learning rate distinguishes them."""
         tried = {
             key: trials
             for key, trials in groups.items()
@@ -230,13 +232,13 @@ FLOOR = 3.0
 
 @dataclass(frozen=True)
 class SettingScore:
-    """Mean score of one learning rate at one batch size; larger is better.
+    """The mean score of one learning rate at one batch size; larger is better.
 
     Args:
         batch_size: The batch size.
         learning_rate: The learning rate, positive.
-        score: Mean over its trials; -inf if they broke.
-        trials: How many.
+        score: The mean over its trials; -inf if they broke.
+        trials: The number of its trials.
     """
 
     batch_size: int
@@ -271,7 +273,7 @@ def smooth(settings: Sequence[SettingScore]) -> list[float]:
 
 
 def _centred(settings: Sequence[SettingScore]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Scores less the best of their batch size, none lower than `FLOOR` times the median of them."""
+    """Return the scores less the best of their batch size, none lower than `FLOOR` times the median of them."""
     by_size: dict[int, list[float]] = {}
     for setting in settings:
         by_size.setdefault(setting.batch_size, []).append(setting.score)

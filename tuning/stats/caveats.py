@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from tuning.stats.comparison import Comparison
 from tuning.stats.decision import unconfirmed
@@ -92,7 +91,7 @@ def _edge(findings: Findings) -> str:
 
 
 def _outermost(findings: Findings) -> str:
-    """Whether the pick has neighbours on one side only; a batch size that ran and failed is a neighbour, too."""
+    """Return a warning if the pick has neighbours on one side only; one that ran and failed is a neighbour, too."""
     sizes, size = [arm.batch_size for arm in findings.arms], findings.decision.chosen
     one_update = any(trial.reports and trial.reports[0].examples_seen <= size for trial in findings.chosen.trials)
     if len(sizes) == 1 or min(sizes) < size < max(sizes) or size == 1 or (size == max(sizes) and one_update):
@@ -152,7 +151,7 @@ def _unidentified(findings: Findings) -> str:
 
 
 def _exact_test(findings: Findings) -> str:
-    """With six seeds or more, whether a test without assumptions contradicts the verdict on the pick."""
+    """Return a warning if, with six seeds or more, a test without assumptions contradicts the verdict on the pick."""
     quality, chosen = findings.decision.quality, findings.chosen
     best = findings.arm(quality.best)
     shared = sorted(set(chosen.scores) & set(best.scores))
@@ -171,27 +170,19 @@ Array = npt.NDArray[np.float64]
 
 
 def smallest_p_value(seeds: int) -> float:
-    """Least two-sided p that a paired permutation or Wilcoxon test of n differences can reach: 2/2^n."""
+    """Return the least two-sided p that a paired permutation or Wilcoxon test of n differences can reach: 2/2^n."""
     return min(1.0, 2.0 ** (1 - seeds))
 
 
-def rank_test(differences: Sequence[float]) -> float:
-    """Two-sided p of the exact Wilcoxon signed-rank test on paired differences; below 6 seeds it cannot reach .05.
-
-    Raises:
-        ValueError: If there are no differences.
-
-    Source: Wilcoxon, Individual comparisons by ranking methods (1945).
-    """
-    if not differences:
-        raise ValueError("rank_test needs at least one paired difference; got none.")
-    return permutation_p_value(stats.rankdata(np.abs(differences)) * np.sign(differences))
-
-
 def permutation_p_value(differences: Sequence[float] | Array) -> float:
-    """Two-sided p of the exact paired permutation test: the share of sign flips with a sum at least as far from 0.
+    """Return the two-sided p of the exact paired permutation test.
 
-    All 2^n flips up to n = 16, beyond that 65 536 random ones (fixed generator).
+    It is the share of sign flips whose sum lies at least as far from 0 as the measured one.
+
+    All 2^n flips are counted up to n = 16, beyond that 65 536 random ones (fixed generator).
+
+    Args:
+        differences: (n,) float64, one paired difference per seed.
 
     Raises:
         ValueError: If there are no differences.

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from tuning.stats.additive_model import ROUNDING, Array, dunnett_point, fit_additive_model, unstable_rows
 
@@ -20,15 +19,15 @@ class Comparison:
 
     Args:
         batch_sizes: The k batch sizes, ascending.
-        means: Estimated score of each, averaged over the same seeds for all.
-        sigma: Standard deviation of one score after the seed's common effect is taken out; None if nothing was
+        means: The estimated score of each, averaged over the same seeds for all.
+        sigma: The standard deviation of one score after the seed's common effect is taken out; None if nothing was
             repeated, so that the noise is unknown.
         degrees_of_freedom: nu of sigma; (k-1)(n-1) when every batch size has all n seeds.
         covariance: (k, k), the variances and covariances of the means in units of sigma^2.
         blocked: Whether the seeds pair the batch sizes. Otherwise (too few seeds in common) the scores of a batch
             size are only repeats, and the differences between seeds count as noise.
-        seeds: Completed seeds of each batch size.
-        inflation: Variance of one score of each batch size over sigma^2: 1, or more where the scores of a batch size
+        seeds: The number of completed seeds of each batch size.
+        inflation: The variance of one score of each batch size over sigma^2: 1, or more where its scores
             spread wildly more than those of the others. Such a batch size does not enter sigma.
     """
 
@@ -48,61 +47,56 @@ class Comparison:
 
     @property
     def unstable(self) -> tuple[int, ...]:
-        """Batch sizes whose scores spread wildly more than those of the others."""
+        """The batch sizes whose scores spread wildly more than those of the others."""
         return tuple(size for size, factor in zip(self.batch_sizes, self.inflation, strict=True) if factor > 1)
 
     def mean(self, batch_size: int) -> float:
-        """Estimated score of a batch size."""
+        """Return the estimated score of a batch size."""
         return self.means[self._index(batch_size)]
 
     def gap(self, batch_size: int) -> float:
-        """How far the batch size's mean lies below the best mean; never negative, and 0 where it is only rounding."""
+        """Return how far the batch size's mean lies below the best mean; not negative, 0 where it is rounding."""
         gap = max(self.means) - self.mean(batch_size)
         return gap if gap > ROUNDING * max(map(abs, self.means)) else 0.0
 
     def standard_error(self, batch_size: int, other: int | None = None) -> float | None:
-        """Standard error of the difference between two means, by default from the best; None if unknown.
+        """Return the standard error of the difference between two means, by default from the best; None if unknown.
 
-        sigma*sqrt(2/n) when both have the same n seeds; wider where seeds are missing or scores unstable.
+        It is sigma*sqrt(2/n) when both have the same n seeds, and wider where seeds are missing or scores unstable.
         """
         return self._error(batch_size, self.best if other is None else other, self.inflation)
 
     def common_error(self, batch_size: int) -> float | None:
-        """The same as if every batch size were as stable as most: the yardstick for what is near enough to the best.
+        """Return the standard error from the best as if every batch size were as stable as most.
 
-        A wild batch size must not be let in because it is wild.
+        It is the yardstick for what is near enough: a wild batch size must not be let in because it is wild.
         """
         return self._error(batch_size, self.best, (1.0,) * len(self.batch_sizes))
 
     def mean_error(self, batch_size: int) -> float | None:
-        """Standard error of one mean, without the part that all batch sizes share: sigma/sqrt(n); None if unknown."""
+        """Return the standard error of one mean without the part that all share: sigma/sqrt(n); None if unknown."""
         if self.sigma is None:
             return None
         i = self._index(batch_size)
         return self.sigma * math.sqrt(self.inflation[i] / self.seeds[i])
 
     def noise_covariance(self) -> Array:
-        """(k, k) covariance of the means in units of sigma^2, wider where scores are unstable."""
+        """Return the (k, k) float64 covariance of the means in units of sigma^2, wider where scores are unstable."""
         covariance = np.array(self.covariance)
         return covariance + np.diag((np.array(self.inflation) - 1) * np.diag(covariance))
 
-    def interval(self, batch_size: int, level: float = LEVEL) -> tuple[float, float] | None:
-        """Two-sided t interval of the gap to the best: gap -+ t(nu)*SE; None if the noise is unknown."""
-        error = self.standard_error(batch_size)
-        if error is None:
-            return None
-        half = float(stats.t.isf((1 - level) / 2, self._degrees(batch_size))) * error
-        return self.gap(batch_size) - half, self.gap(batch_size) + half
-
     @property
     def critical(self) -> float | None:
-        """d: how many standard errors a gap must exceed to be called worse (`dunnett_point` at 90 %)."""
+        """The number d of standard errors that a gap must exceed to be called worse (`dunnett_point` at 90 %)."""
         if self.sigma is None or len(self.batch_sizes) < 2:
             return None
         return dunnett_point(len(self.batch_sizes) - 1, self.degrees_of_freedom, LEVEL)
 
     def is_worse(self, batch_size: int) -> bool:
-        """Whether the gap exceeds d standard errors: with 90 % chance no batch size is called so by mistake."""
+        """Return whether the gap exceeds d standard errors: with 90 % chance no batch size is called so by mistake.
+
+        Source: Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best (1984).
+        """
         error = self.standard_error(batch_size)
         if error is None or batch_size == self.best:
             return False
@@ -110,7 +104,7 @@ class Comparison:
         return self.gap(batch_size) > dunnett_point(len(self.batch_sizes) - 1, degrees, LEVEL) * error
 
     def seeds_to_separate(self, batch_size: int) -> int | None:
-        """Seeds that would call this gap worse, if it is real: ceil(2*(d*sigma/gap)^2); None if unknown or no gap."""
+        """Return the seeds that would call this gap worse, if it is real: ceil(2*(d*sigma/gap)^2); None if unknown."""
         gap, critical = self.gap(batch_size), self.critical
         if self.sigma is None or critical is None or gap <= 0:
             return None
@@ -120,7 +114,7 @@ class Comparison:
         return self.batch_sizes.index(batch_size)
 
     def _degrees(self, batch_size: int) -> int:
-        """nu of the difference from the best: the pooled one, or that of the unstable batch size in it alone."""
+        """Return nu of the difference from the best: the pooled one, or that of the unstable batch size in it alone."""
         wild = [self._index(size) for size in (batch_size, self.best) if size in self.unstable]
         return min([self.degrees_of_freedom, *(self.seeds[i] - 1 for i in wild)])
 
@@ -134,7 +128,7 @@ class Comparison:
 
 
 def compare(scores: Mapping[int, Mapping[int, float]]) -> Comparison:
-    """Compare batch sizes by the two-way additive model, blocked by seed.
+    """Return the batch sizes compared by the two-way additive model, blocked by seed.
 
         y[b,s] = mu[b] + u[s] + e[b,s],   e independent with one variance sigma^2
 

@@ -25,8 +25,8 @@ class Costs:
 
     Args:
         kind: What the numbers are: one of the constants of this module; None if nothing is known.
-        by_batch_size: Cost of each batch size that has one.
-        examples_per_second: Throughput of each batch size that has one.
+        by_batch_size: The cost of each batch size that has one.
+        examples_per_second: The throughput of each batch size that has one.
         crossings: When each seed of each batch size reached the target; empty without a target.
     """
 
@@ -36,28 +36,28 @@ class Costs:
     crossings: Mapping[int, Mapping[int, Crossing]] = field(default_factory=dict)
 
     def reached(self, batch_size: int) -> bool:
-        """Whether every scored seed of the batch size reached the target."""
+        """Return whether every scored seed of the batch size reached the target."""
         crossings = self.crossings.get(batch_size, {})
         return bool(crossings) and all(c.reached for c in crossings.values())
 
     def examples_to_target(self, batch_size: int) -> float | None:
-        """Geometric mean over the seeds; None unless all of them reached it, and it is known when."""
+        """Return the geometric mean over the seeds; None unless all of them reached it, and it is known when."""
         if not self.reached(batch_size):
             return None
         examples = [c.examples for c in self.crossings[batch_size].values()]
         return geometric_mean(examples) if all(map(math.isfinite, examples)) else None
 
     def seconds_to_target(self, batch_size: int) -> float | None:
-        """Examples to the target divided by the throughput; None where either is unknown."""
+        """Return the examples to the target divided by the throughput; None where either is unknown."""
         examples, rate = self.examples_to_target(batch_size), self.examples_per_second.get(batch_size)
         return None if examples is None or rate is None else examples / rate
 
     def log_efficiency(self, batch_size: int) -> dict[int, float]:
-        """-ln(examples to the target) by seed."""
+        """Return -ln(examples to the target) by seed."""
         return {seed: -math.log(c.examples) for seed, c in self.crossings[batch_size].items()}
 
     def log_rate(self, batch_size: int) -> float:
-        """ln(examples per second), or 0 where examples are what counts."""
+        """Return ln(examples per second), or 0 where examples are what counts."""
         return math.log(self.examples_per_second[batch_size]) if self.kind == SECONDS_TO_TARGET else 0.0
 
 
@@ -108,12 +108,12 @@ def _throughput(arm: Arm, throughput: Mapping[int, float] | None) -> float | Non
 
 
 def _crossings(arm: Arm, target: float, objective: Objective) -> dict[int, Crossing]:
-    """By seed; a seed that was run more than once counts with its last scored trial."""
+    """Return the crossings by seed; a seed that was run more than once counts with its last scored trial."""
     return {t.seed: _crossing(t, target, objective) for t in arm.trials if t.scored}
 
 
 def _crossing(trial: Trial, target: float, objective: Objective) -> Crossing:
-    """A trial without a curve is known only by whether its final score reaches the target, not when."""
+    """Return the crossing; a trial without a curve tells only whether its final score reaches the target, not when."""
     found = crossing(*trial.curve(objective.name), target, objective=objective)
     if found is not None or trial.score is None:
         return found or Crossing(False, math.nan, math.nan, None)

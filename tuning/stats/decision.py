@@ -49,21 +49,21 @@ class Decision:
 
     @property
     def chance_of_loss(self) -> float | None:
-        """Chance that the best of those compared beats the pick by more than the margin; None if unknown."""
+        """The chance that the best of those compared beats the pick by more than the margin; None if unknown."""
         if self.pooled is None or self.margin is None:
             return None
         return self.pooled.chance_of_loss(self.chosen, self.margin)
 
     @property
     def expected_loss(self) -> float | None:
-        """By how much the best of those compared is expected to beat the pick; None if unknown."""
+        """The loss expected of the pick against the best of those compared; None if unknown."""
         return None if self.pooled is None else self.pooled.expected_loss(self.chosen)
 
 
 def decide(
     arms: Sequence[Arm], costs: Costs, *, objective: Objective, rule: str, tolerance: float | None, target: float | None
 ) -> Decision:
-    """Pick a batch size.
+    """Return the batch size picked, with what it was compared with.
 
     Without a target: the cheapest of those whose final score is within the rule's tolerance of the best. With one: only
     batch sizes that reached it on every seed may be picked. The rule "fastest" then takes the shortest time, because
@@ -97,7 +97,7 @@ def _decide_by_time(quality: Comparison, costs: Costs, sizes: tuple[int, ...]) -
 
 
 def _candidates(arms: Sequence[Arm], costs: Costs, target: float | None) -> tuple[list[Arm], str]:
-    """The arms that may be picked, and what stood in the way of the usual demands if none met them."""
+    """Return the arms that may be picked, and what stood in the way of the usual demands if none met them."""
     scored = [arm for arm in arms if arm.scores]
     if any(arm.confirmed for arm in scored):
         scored = [arm for arm in scored if arm.confirmed]
@@ -113,7 +113,7 @@ def _candidates(arms: Sequence[Arm], costs: Costs, target: float | None) -> tupl
 
 
 def unconfirmed(arms: Iterable[Arm]) -> list[int]:
-    """Batch sizes that were searched but not confirmed although others were."""
+    """Return the batch sizes that were searched but not confirmed although others were."""
     scored = [arm for arm in arms if arm.scores]
     if not any(arm.confirmed for arm in scored):
         return []
@@ -175,12 +175,17 @@ def sizes_worth_another_seed(
     Args:
         trials: The trials so far; those of stage "confirm" decide where there are any.
         objective: The metric that decides.
-        rule: As in `recommend`, as are `tolerance`, `target` and `throughput`.
-        tolerance: See there.
-        target: See there.
-        throughput: See there.
-        most_seeds: No batch size gets more.
-        enough: Chance of loss at which to stop.
+        rule: The rule, as in `recommend`.
+        tolerance: The accepted loss of score, as in `recommend`.
+        target: The score to reach, as in `recommend`.
+        throughput: Examples per second by batch size, as in `recommend`.
+        most_seeds: The seeds that no batch size gets more of.
+        enough: The chance of loss below which no further seed is asked for.
+
+    Raises:
+        ValueError: If the rule is unknown.
+
+    Source: Branke, Chick and Schmidt, Selecting a Selection Procedure (2007), for stopping by the chance of a bad pick.
     """
     check_rule(rule)
     if not any(trial.scored for trial in trials):
@@ -239,6 +244,6 @@ def verdict_of(arm: Arm, arms: Sequence[Arm], decision: Decision) -> str:
 
 
 def is_worse(batch_size: int, decision: Decision) -> bool:
-    """Whether the comparison that decided calls it worse than the best, or its score ruled it out before."""
+    """Return whether the comparison that decided calls it worse than the best, or its score ruled it out before."""
     judged = decision.judged
     return batch_size not in judged.batch_sizes or judged.is_worse(batch_size)

@@ -1,16 +1,17 @@
-"""Everything that the words of a recommendation are made of."""
+"""The findings: everything that the words of a recommendation are made of, the fits and the trade-offs included."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm
 from tuning.stats.costs import Costs
 from tuning.stats.decision import Decision, is_worse
 from tuning.stats.lines import ThroughputLine, fit_throughput
-from tuning.stats.pareto import pareto_front
 from tuning.stats.scaling_law import ScalingLaw, TimeOptimum, fit_scaling_law, time_optimum
 
 
@@ -21,9 +22,9 @@ class Findings:
     Args:
         objective: The metric that decides.
         rule: The rule that picked.
-        tolerance: Accepted loss of objective, or None.
+        tolerance: The accepted loss of score, or None.
         target: The objective to reach, or None.
-        planned_seeds: Seeds that each batch size was meant to have, or None.
+        planned_seeds: The seeds that each batch size was meant to have, or None.
         arms: Every batch size, ascending.
         costs: What each costs.
         decision: What was picked, by which comparison.
@@ -52,19 +53,21 @@ class Findings:
 
     @property
     def tied(self) -> list[int]:
-        """Those of them that cannot be told from the best."""
+        """The others that cannot be told from the best."""
         return [size for size in self.others if not is_worse(size, self.decision)]
 
     def arm(self, batch_size: int) -> Arm:
-        """The arm of a batch size."""
+        """Return the arm of a batch size."""
         return next(arm for arm in self.arms if arm.batch_size == batch_size)
 
     def mean(self, batch_size: int) -> float:
-        """Mean final score in the objective's own direction."""
+        """Return the mean final score in the objective's own direction."""
         return self.objective.sign * self.decision.quality.mean(batch_size)
 
 
-LEAST_POINTS = 3
+LEAST_POINTS = 3  # every line fits two points
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,10 @@ class TradeOff:
 
     Args:
         batch_size: The batch size.
-        objective: Mean final score, in the objective's own direction.
-        cost: What training with it costs; `Costs.kind` says what that is.
-        examples_to_target: Geometric mean over the seeds.
-        peak_memory_bytes: The largest of its trials.
+        objective: The mean final score, in the objective's own direction.
+        cost: What a training with it costs; `Costs.kind` says what that is.
+        examples_to_target: The geometric mean over the seeds.
+        peak_memory_bytes: The largest peak of its trials.
         efficient: Whether no other batch size is at least as good in all of these and better in one.
     """
 
@@ -106,12 +109,12 @@ class Explanation:
 
 
 def explain(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], *, objective: Objective) -> Explanation:
-    """Fit what can be fitted.
+    """Return the fits that the trials allow, and the trade-offs.
 
     Args:
         arms: Every batch size.
         costs: What each costs, and when its seeds reached the target.
-        means: Mean score of each batch size that was compared, in the objective's own direction.
+        means: The mean score of each batch size that was compared, in the objective's own direction.
         objective: The metric that decides.
     """
     law = _law(arms, costs)
@@ -151,3 +154,30 @@ def _pareto(
     }
     front = pareto_front({size: (sign * point[0], *point[1:]) for size, point in points.items()})
     return tuple(TradeOff(size, *point, efficient=size in front) for size, point in points.items())
+
+
+def pareto_front(points: Mapping[Key, Sequence[float | None]]) -> list[Key]:
+    """Return the keys, in the given order, of the points that no other point dominates; smaller is better throughout.
+
+    One point dominates another if it is nowhere larger and somewhere smaller. Of equal points none dominates. A
+    column in which any point has no finite number is left out, because domination over different columns is not
+    transitive; without any usable column every point is on the front.
+
+    Args:
+        points: Numbers to minimise, one sequence per key, all of one length; negate what is to be maximised.
+
+    Raises:
+        ValueError: If the sequences differ in length.
+
+    Source: Kung, Luccio and Preparata, On Finding the Maxima of a Set of Vectors (1975).
+    """
+    rows = list(points.values())
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError(f"Points must have equally many numbers; got lengths {sorted({len(row) for row in rows})}.")
+    columns = [column for column in zip(*rows, strict=True) if all(v is not None and math.isfinite(v) for v in column)]
+    usable = dict(zip(points, zip(*columns, strict=True), strict=True)) if columns else dict.fromkeys(points, ())
+    return [key for key, point in usable.items() if not any(_dominates(other, point) for other in usable.values())]
+
+
+def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    return tuple(a) != tuple(b) and all(x <= y for x, y in zip(a, b, strict=True))

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-MARGIN = 0.10
-WIDE_MARGIN = 0.15
 LARGEST_MEMORY_RESIDUAL = 0.03
 LEAST_MEMORY_SIZES = 4
 
@@ -22,7 +20,7 @@ class MemoryLine:
     Args:
         intercept_bytes: a: weights, optimizer slots, workspace, runtime.
         bytes_per_example: b: activations; not positive if the memory did not grow with the batch size.
-        largest_residual: Largest |fitted/measured - 1| of the sizes fitted.
+        largest_residual: The largest |fitted/measured - 1| of the sizes fitted.
         standard_deviation: s of the residuals in bytes, divisor m-2; 0 where two sizes leave none.
         sizes: The m batch sizes fitted, ascending.
     """
@@ -39,13 +37,15 @@ class MemoryLine:
         return len(self.sizes) >= LEAST_MEMORY_SIZES and self.largest_residual < LARGEST_MEMORY_RESIDUAL
 
     def bytes(self, batch_size: float) -> float:
-        """Predicted peak."""
+        """Return the predicted peak."""
         return self.intercept_bytes + self.bytes_per_example * batch_size
 
     def prediction_margin(self, batch_size: float, level: float = 0.95) -> float:
-        """Bytes by which one new measurement may exceed the line: t(m-2; level)*s*sqrt(1 + h).
+        """Return the bytes by which one new measurement may exceed the line: t(m-2; level)*s*sqrt(1 + h).
 
-        h = 1/m + (B - mean B)^2 / Sxx,   Sxx = sum (B_i - mean B)^2
+            h = 1/m + (B - mean B)^2 / Sxx,   Sxx = sum (B_i - mean B)^2
+
+        Source: Draper and Smith, Applied Regression Analysis (1998), for the interval of a new observation.
         """
         m = len(self.sizes)
         if m < 3:
@@ -55,33 +55,9 @@ class MemoryLine:
         quantile = float(stats.t.ppf(level, m - 2))
         return float(quantile * self.standard_deviation * math.sqrt(1 + leverage))
 
-    def largest_batch_size(self, limit_bytes: float, margin: float | None = None) -> int | None:
-        """Return the largest B with `bytes(B) + prediction_margin(B) <= limit*(1 - margin)`.
-
-        0 if not even one example fits, None if the memory did not grow with the batch size, so that no limit follows.
-
-        Args:
-            limit_bytes: Memory of the device, or what the user allows.
-            margin: Share of it kept free; by default 10 %, or 15 % if the line is not accepted. Batch normalisation
-                and XLA, whose workspace jumps, deserve 15 % too.
-        """
-        if self.bytes_per_example <= 0:
-            return None
-        margin = (MARGIN if self.accepted else WIDE_MARGIN) if margin is None else margin
-        budget = limit_bytes * (1 - margin)
-        high = max(0, math.floor((budget - self.intercept_bytes) / self.bytes_per_example))
-        low = 0
-        while low < high:  # bytes + margin grows with B beyond the probed sizes; bisect instead of iterating
-            middle = (low + high + 1) // 2
-            if self.bytes(middle) + self.prediction_margin(middle) <= budget:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
 
 def fit_memory(peak_bytes: Mapping[int, float]) -> MemoryLine:
-    """Fit the line by least squares on the largest half of the batch sizes, at least four of them if there are.
+    """Return the line fitted by least squares to the largest half of the batch sizes, at least to four if there are.
 
     Small batches are left out first because their peak is often flat: the runtime's own buffers exceed the activations.
 
@@ -105,24 +81,6 @@ def fit_memory(peak_bytes: Mapping[int, float]) -> MemoryLine:
     return MemoryLine(intercept, slope, float(np.max(np.abs(residuals / measured))), spread, tuple(kept))
 
 
-def round_down(batch_size: int) -> int:
-    """Return a size that hardware likes: the power of two below if within 10 %, else the multiple of 8 below.
-
-    Sizes below 8 stay as they are.
-
-    Raises:
-        ValueError: If the size is below 1.
-
-    Source: NVIDIA, Matrix Multiplication Background User's Guide (multiples of 8 for half precision).
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
-    power: int = 1 << (batch_size.bit_length() - 1)
-    if power >= 0.9 * batch_size or batch_size < 8:
-        return power if power >= 0.9 * batch_size else batch_size
-    return batch_size - batch_size % 8
-
-
 LARGEST_TIME_RESIDUAL = 0.10
 LEAST_TIMED_SIZES = 4
 KNEE_SHARE = 0.90
@@ -135,8 +93,8 @@ class ThroughputLine:
     Args:
         seconds_per_update: t0, what an update costs whatever its size (launching, Python, the optimizer).
         seconds_per_example: c, what each example adds; 1/c is the throughput no batch size exceeds.
-        largest_residual: Largest |fitted/measured - 1|.
-        sizes: Batch sizes fitted.
+        largest_residual: The largest |fitted/measured - 1|.
+        sizes: The number of batch sizes fitted.
     """
 
     seconds_per_update: float
@@ -153,11 +111,11 @@ class ThroughputLine:
         return self.sizes >= LEAST_TIMED_SIZES and self.largest_residual <= LARGEST_TIME_RESIDUAL
 
     def seconds(self, batch_size: float) -> float:
-        """t(B) of one update."""
+        """Return t(B), the seconds of one update."""
         return self.seconds_per_update + self.seconds_per_example * batch_size
 
     def size_with_share(self, share: float = KNEE_SHARE) -> float:
-        """B_p = p/(1-p)*t0/c, the batch size with the share p of the limiting throughput; inf if that is unlimited.
+        """Return B_p = p/(1-p)*t0/c, the batch size with share p of the limiting throughput; inf if there is no limit.
 
         Raises:
             ValueError: If the share is not between 0 and 1, both excluded.
@@ -170,7 +128,7 @@ class ThroughputLine:
 
 
 def fit_throughput(seconds_per_update: Mapping[int, float]) -> ThroughputLine:
-    """Fit the line by non-negative least squares on relative errors (weights 1/t^2).
+    """Return the line fitted by non-negative least squares on relative errors (weights 1/t^2).
 
     Args:
         seconds_per_update: Measured seconds of one update by batch size; at least two sizes, all positive.

@@ -23,13 +23,13 @@ _DRAWS = 4000
 
 @dataclass(frozen=True)
 class Expectation:
-    """Curves that the true means are expected to follow roughly, one of them, each as likely as the others.
+    """The curves that the true means are expected to follow roughly, one of them, each as likely as the others.
 
     Args:
         curves: (m, k) float64, expected mean of each batch size, up to a common level.
         slope_error: How far a straight line in ln B may be added, per unit of ln B and in units of the noise of one
             run.
-        weight: Prior chance of this expectation beside others, up to a factor.
+        weight: The prior chance of this expectation beside others, up to a factor.
     """
 
     curves: Array
@@ -39,7 +39,10 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Noise:
-    """What is known of the noise of one run before it is measured: as good as `degrees_of_freedom` repeats."""
+    """What is known of the noise of one run before it is measured: as good as `degrees_of_freedom` repeats.
+
+    Source: Gelman et al., Bayesian Data Analysis (2013), section 3.3, the scaled inverse chi-square prior.
+    """
 
     sigma: float = 0.0
     degrees_of_freedom: float = 0.0
@@ -47,11 +50,11 @@ class Noise:
 
 @dataclass(frozen=True)
 class Pooled:
-    """Posterior of the true means.
+    """The posterior of the true means.
 
     Args:
         batch_sizes: The k batch sizes, ascending.
-        means: Their posterior means.
+        means: The posterior mean of each.
         draws: (draws, k) float64, equally likely values of all the true means together (up to a common shift).
     """
 
@@ -60,22 +63,26 @@ class Pooled:
     draws: Array
 
     def mean(self, batch_size: int) -> float:
-        """Posterior mean of a batch size."""
+        """Return the posterior mean of a batch size."""
         return self.means[self.batch_sizes.index(batch_size)]
 
     def shifted(self, offsets: Mapping[int, float]) -> Pooled:
-        """The same with a known number added to each batch size."""
+        """Return the posterior with a known number added to each batch size."""
         added = np.array([offsets[size] for size in self.batch_sizes])
         means = tuple(mean + offsets[size] for mean, size in zip(self.means, self.batch_sizes, strict=True))
         return Pooled(self.batch_sizes, means, self.draws + added)
 
     def chance_of_loss(self, batch_size: int, margin: float) -> float:
-        """P(the best true mean exceeds that of the batch size by more than the margin)."""
+        """Return P(the best true mean exceeds that of the batch size by more than the margin)."""
         loss = self.draws.max(axis=1) - self.draws[:, self.batch_sizes.index(batch_size)]
         return float(np.mean(loss > margin))
 
     def expected_loss(self, batch_size: int) -> float:
-        """Mean of the best true mean less that of the batch size."""
+        """Return the mean of the best true mean less that of the batch size.
+
+        Source: Chick and Inoue, New Two-Stage and Sequential Procedures for Selecting the Best Simulated System (2001),
+            who call it the expected opportunity cost.
+        """
         return float(np.mean(self.draws.max(axis=1) - self.draws[:, self.batch_sizes.index(batch_size)]))
 
 
@@ -123,7 +130,7 @@ def pool(comparison: Comparison, expectations: Sequence[Expectation] = (), noise
 
 @dataclass(frozen=True)
 class _Scale:
-    """Sum of squares and degrees of freedom known of sigma^2, and the weight of a shape."""
+    """The sum of squares and the degrees of freedom known of sigma^2, and the weight of a shape."""
 
     squares: float
     degrees: float
@@ -140,7 +147,10 @@ class _Fit:
 
 
 def _shapes(x: Array, expectation: Expectation, *, repeated: bool) -> list[tuple[Array, float]]:
-    """Prior covariances of the true means around a curve, over sigma^2, with the prior weight of each such curve."""
+    """Return prior (k, k) covariances of the true means around a curve, over sigma^2, each with its prior weight.
+
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), section 4.2, for the Matern kernel.
+    """
     centred = x - x.mean()
     line = expectation.slope_error**2 * np.outer(centred, centred)
     grid = list(itertools.product(LENGTHS, SMOOTH, OWN if repeated else (0.0,)))
@@ -155,7 +165,10 @@ def _shapes(x: Array, expectation: Expectation, *, repeated: bool) -> list[tuple
 
 
 def _condition(y: Array, curves: Array, shape: Array, covariance: Array, scale: _Scale) -> list[_Fit]:
-    """Posteriors of the means for one prior covariance around each curve, level and sigma^2 integrated out."""
+    """Return posteriors of the means for one prior covariance around each curve, level and sigma^2 integrated out.
+
+    Source: Rasmussen and Williams (2006), section 2.7, for the flat level.
+    """
     k = len(y)
     total = shape + covariance
     inverse = np.linalg.inv(total)
@@ -178,7 +191,7 @@ def _condition(y: Array, curves: Array, shape: Array, covariance: Array, scale: 
 
 
 def _draw(fits: Sequence[_Fit], weights: Array) -> Array:
-    """Draws from the mixture of t distributions, each fit by its weight; the same for the same input."""
+    """Return draws from the mixture of t distributions, each fit by its weight; the same for the same input."""
     random = np.random.default_rng(0)
     counts = random.multinomial(_DRAWS, weights)
     parts = []

@@ -29,7 +29,7 @@ def reasons_of(findings: Findings) -> tuple[str, ...]:
 
 
 def cost_in_words(costs: Costs, batch_size: int) -> str:
-    """Such as "12 seconds of training"; empty if unknown."""
+    """Return a cost such as "12 seconds of training"; empty if unknown."""
     cost = costs.by_batch_size.get(batch_size)
     if cost is None or costs.kind is None:
         return ""
@@ -90,7 +90,7 @@ def _evidence(findings: Findings) -> str:
 
 
 def _fitted_evidence(findings: Findings) -> str:
-    """What the fits say of the time to target, where they are trusted."""
+    """Return what the fits say of the time to target, where they are trusted."""
     law, optimum = findings.explanation.scaling_law, findings.explanation.optimum
     if not findings.decision.times or law is None or optimum is None:
         return ""
@@ -176,7 +176,7 @@ _UNITS = ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes"))
 
 
 def number(value: float, digits: int = 3) -> str:
-    """`value` to so many significant digits, without an exponent between 1e-4 and 1e9."""
+    """Return `value` to so many significant digits, without an exponent between 1e-4 and 1e9."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     size = math.floor(math.log10(abs(value)))
@@ -187,7 +187,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def score(value: float, error: float | None = None) -> str:
-    """A score to the decimals that its standard error supports (two digits of it), at least to four digits else."""
+    """Return a score to the decimals that its standard error supports (two digits of it), else to four digits."""
     if error is None or error <= 0 or not math.isfinite(error):
         return f"{value:.4g}"
     decimals = max(0, 1 - math.floor(math.log10(error)))
@@ -195,7 +195,7 @@ def score(value: float, error: float | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the largest unit of which there are at least two."""
+    """Return seconds in the largest unit of which there are at least two."""
     for size, unit in _UNITS:
         if seconds >= 2 * size:
             return f"{number(seconds / size, 2)} {unit}"
@@ -203,7 +203,7 @@ def duration(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A chance in whole percent, never a flat 0 or 100 for something merely (un)likely."""
+    """Return a chance in whole percent, never a flat 0 or 100 for something merely (un)likely."""
     if share < 0.01:
         return "less than 1 %"
     if share > 0.99:
@@ -212,11 +212,11 @@ def percent(share: float) -> str:
 
 
 def listing(items: Sequence[object]) -> str:
-    """ "1", "1 and 2", "1, 2 and 3"."""
+    """Return items as "1", "1 and 2" or "1, 2 and 3"."""
     words = [str(item) for item in items]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
-    """ "1 seed", "3 seeds"."""
+    """Return a count with its noun: "1 seed", "3 seeds"."""
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"

@@ -31,21 +31,21 @@ class Recommendation:
 
     Args:
         rule: The rule that picked it.
-        objective: Name of the score compared.
-        batch_size: Train with this one.
-        learning_rate: And this one; None if unknown or the model's own schedule.
-        hyperparameters: And these, as `(name, value)` pairs.
-        reasons: What, why, how sure, what it costs to be wrong, what was not tested: plain English sentences.
+        objective: The name of the metric that was compared.
+        batch_size: The batch size to train with.
+        learning_rate: The learning rate to train with; None if unknown or the model's own schedule.
+        hyperparameters: The other hyperparameters to train with, as `(name, value)` pairs.
+        reasons: Plain sentences: what, why, how sure, what it costs to be wrong, what was not tested.
         caveats: Warnings that apply; empty if none do.
         table: One row per batch size tested, ascending.
-        trials: Number of trials by status.
+        trials: The number of trials by status.
         eligible: The batch sizes that the rule chose the cheapest from, ascending.
         cost: What "cheapest" means here, such as "seconds to the target"; None if no cost is known.
         comparison: The two-way comparison of what decided: final scores, or -ln(cost to the target); larger is better.
             None if a single batch size could be judged.
         margin: The loss whose chance is stated, in the comparison's units; None if unknown.
-        chance_of_loss: Chance that the best of those compared beats the pick by more than the margin.
-        expected_loss: By how much it is expected to.
+        chance_of_loss: The chance that the best of those compared beats the pick by more than the margin.
+        expected_loss: The loss expected of the pick against the best, in the comparison's units; None if unknown.
         explanation: The fits, and the trade-offs between score, cost, examples and memory.
         target: The score by the time to which it was judged, or None.
     """
@@ -69,7 +69,7 @@ class Recommendation:
     target: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as plain JSON values; numbers that are not finite become null."""
+        """Return every field as plain JSON values; numbers that are not finite become null."""
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         plain["hyperparameters"] = {name: _plain(value) for name, value in self.hyperparameters}
         return plain
@@ -86,7 +86,7 @@ def recommend(
     notes: Sequence[str] = (),
     planned_seeds: int | None = None,
 ) -> Recommendation:
-    """Recommend a batch size from finished trials, whoever ran them.
+    """Return the batch size to train with, from finished trials, whoever ran them.
 
     Args:
         trials: The trials, in any order.
@@ -189,15 +189,15 @@ class TableRow:
 
     Args:
         batch_size: The batch size.
-        learning_rate: Its best one.
+        learning_rate: Its best learning rate.
         seeds: Completed trials at that setting, by different seeds.
-        objective_mean: Mean final score over the seeds; adjusted for missing seeds.
-        objective_se: Standard error of that mean, after the seeds' common effect is taken out.
+        objective_mean: The mean final score over the seeds; adjusted for missing seeds.
+        objective_se: The standard error of that mean, after the seeds' common effect is taken out.
         verdict: recommended, tied, worse, learning rate at edge, not reached, not confirmed, pruned, diverged,
             out_of_memory or failed.
         examples_per_second: Training throughput.
-        peak_memory_bytes: The largest of its trials.
-        seconds_to_target: Geometric mean over the seeds.
+        peak_memory_bytes: The largest peak of its trials.
+        seconds_to_target: The geometric mean over the seeds.
     """
 
     batch_size: int
@@ -212,7 +212,7 @@ class TableRow:
 
 
 def cells(row: TableRow) -> tuple[str, ...]:
-    """One batch size, a cell for each of `COLUMNS`; empty where unknown."""
+    """Return the cells of one batch size, one for each of `COLUMNS`; empty where unknown."""
     memory = row.peak_memory_bytes
     return (
         str(row.batch_size),

@@ -18,7 +18,7 @@ COST_TIE = 1.1  # a machine's timings repeat to within about 10 %
 
 
 def check_rule(rule: str) -> str:
-    """Return the rule.
+    """Return the rule if there is one of this name.
 
     Raises:
         ValueError: If there is no such rule.

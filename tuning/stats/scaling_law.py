@@ -31,11 +31,14 @@ class ScalingLaw:
     Args:
         smallest_updates: S_min, the updates that no batch size goes below.
         critical_batch_size: B_crit.
-        interval: 90 % profile-likelihood interval of B_crit; None at an end that the data leave open.
-        rms_residual: Root mean square of the residuals of log S (divisor m).
+        interval: The 90 % profile-likelihood interval of B_crit; None at an end that the data leave open.
+        rms_residual: The root mean square of the residuals of log S (divisor m).
         free_exponent: a of the freer form `S_min*(1 + (B_crit/B)^a)`; 1 if the law holds.
         sizes: Batch sizes fitted, ascending.
         doubts: Why B_crit is not identified, in words; empty if it is.
+
+    Source: McCandlish et al., An Empirical Model of Large-Batch Training (2018), section 2.3; Shallue et al., Measuring
+        the Effects of Data Parallelism on Neural Network Training (2019), for where it was seen to hold.
     """
 
     smallest_updates: float
@@ -57,27 +60,18 @@ class ScalingLaw:
         return self.smallest_updates * self.critical_batch_size
 
     def updates(self, batch_size: float) -> float:
-        """S(B)."""
+        """Return S(B), the updates to the target."""
         return self.smallest_updates * (1 + self.critical_batch_size / batch_size)
 
     def examples(self, batch_size: float) -> float:
-        """E(B)."""
+        """Return E(B), the examples to the target."""
         return self.smallest_examples + self.smallest_updates * batch_size
-
-    def size_with_excess(self, excess: float, reference: float) -> float:
-        """The batch size that needs `excess` (0.2 = 20 %) more updates than linear scaling from the reference predicts.
-
-            S(B)*B = (1 + excess)*S(B_ref)*B_ref   gives   B = excess*B_crit + (1 + excess)*B_ref
-
-        Source: Zhang et al., How Does Critical Batch Size Scale in Pre-training? (2024), equation 2.
-        """
-        return excess * self.critical_batch_size + (1 + excess) * reference
 
 
 def fit_scaling_law(
     updates: Mapping[int, float | Sequence[float]], *, at_edge: Collection[int] = (), level: float = LEVEL
 ) -> ScalingLaw:
-    """Fit the law to updates to the target, one point per batch size, because the lack of fit is per batch size.
+    """Return the law fitted to updates to the target, one point per batch size: the lack of fit is per batch size.
 
         y_i = mean over seeds of log S_i;   f_i(lam) = log(1 + exp(lam)/B_i);   lam = log B_crit
         log S_min(lam) = mean_i(y_i - f_i(lam));   RSS(lam) = sum_i (y_i - log S_min(lam) - f_i(lam))^2
@@ -87,7 +81,7 @@ def fit_scaling_law(
         updates: Updates to the target by batch size, one number or one per seed; all must have reached it, each at its
             tuned learning rate. At least two batch sizes.
         at_edge: Batch sizes whose learning rate lay at an edge of those tried; left out of the fit, and a doubt.
-        level: Of the interval.
+        level: The confidence level of the interval, between 0 and 1.
 
     Raises:
         ValueError: If fewer than two batch sizes remain or a number is not positive.
@@ -134,7 +128,7 @@ def _residual_squares(lam: float, y: Array, sizes: Array, exponent: float = 1.0)
 
 
 def _minimum(y: Array, sizes: Array) -> float:
-    """lam with the least RSS: the best of a grid, refined; an end of the grid if the data leave that side open."""
+    """Return lam with the least RSS: the best of a grid, refined; an end of it if the data leave that side open."""
     grid = np.linspace(math.log(sizes[0] / 64), math.log(64 * sizes[-1]), 400)
     i = int(np.argmin([_residual_squares(lam, y, sizes) for lam in grid]))
     bounds = grid[max(0, i - 1)], grid[min(len(grid) - 1, i + 1)]
@@ -154,7 +148,7 @@ def _interval(lam: float, rss: float, y: Array, sizes: Array, level: float) -> t
 
 
 def _end(lam: float, end: float, limit: float, y: Array, sizes: Array) -> float | None:
-    """Where RSS crosses the limit between lam and the end; None if it does not."""
+    """Return B_crit where RSS crosses the limit between lam and the end; None if it does not."""
 
     def above(x: float) -> float:
         return _residual_squares(x, y, sizes) - limit
@@ -167,7 +161,7 @@ def _end(lam: float, end: float, limit: float, y: Array, sizes: Array) -> float 
 
 
 def _free_exponent(lam: float, y: Array, sizes: Array) -> float:
-    """a of S_min*(1 + (B_crit/B)^a) by least squares; nan with fewer than four batch sizes."""
+    """Return a of S_min*(1 + (B_crit/B)^a) by least squares; nan with fewer than four batch sizes."""
     if len(sizes) < LEAST_SIZES:
         return math.nan
 
@@ -216,7 +210,7 @@ class TimeOptimum:
     Args:
         batch_size: B* = sqrt(B_crit*t0/c), clipped to the sizes allowed.
         clipped: "smallest" or "largest" if it was clipped to that end, else empty.
-        seconds: T at that size.
+        seconds: The time T at that size.
         flat_zone: The sizes, within those allowed, that cost at most 5 % more (or what `flatness` says).
         advised: The smallest power of two in the flat zone; without one, the allowed size nearest to B* (as a power of
             two if one is allowed).
@@ -234,22 +228,6 @@ def seconds_to_target(law: ScalingLaw, line: ThroughputLine, batch_size: float) 
     return law.updates(batch_size) * line.seconds(batch_size)
 
 
-def time_ratio(factor: float, share: float) -> float:
-    """Return T(x*B*)/T(B*) = 1 + (x + 1/x - 2)*rho.
-
-    Args:
-        factor: x, how far from the optimum.
-        share: rho = p*q/(p + q)^2 with p = sqrt(S_min*t0), q = sqrt(E_min*c); at most 1/4, so that a factor of two
-            costs at most 12.5 % and a factor of four at most 56.25 %.
-    """
-    return 1 + (factor + 1 / factor - 2) * share
-
-
-def log_optimum_error(log_critical_error: float, log_overhead_error: float) -> float:
-    """Standard error of ln B*: half of the root of the summed variances of ln B_crit and ln(t0/c)."""
-    return 0.5 * math.hypot(log_critical_error, log_overhead_error)
-
-
 def time_optimum(
     law: ScalingLaw, line: ThroughputLine, *, smallest: int = 1, largest: int, flatness: float = FLATNESS
 ) -> TimeOptimum:
@@ -263,8 +241,8 @@ def time_optimum(
     Args:
         law: Updates to the target.
         line: Seconds per update.
-        smallest: Least size allowed.
-        largest: Greatest size allowed: what fits in memory, or the largest tested.
+        smallest: The least size allowed.
+        largest: The greatest size allowed: what fits in memory, or the largest tested.
         flatness: f: the flat zone holds the sizes with T <= (1 + f)*T(optimum).
 
     Raises:
@@ -286,7 +264,7 @@ def time_optimum(
 
 
 def _flat_zone(law: ScalingLaw, line: ThroughputLine, limit: float, smallest: int, largest: int) -> tuple[float, float]:
-    """Ends of {B: T(B) <= limit}: the roots of S_min*c*B^2 - (limit - S_min*t0 - E_min*c)*B + E_min*t0."""
+    """Return the ends of {B: T(B) <= limit}: the roots of S_min*c*B^2 - (limit - S_min*t0 - E_min*c)*B + E_min*t0."""
     square = law.smallest_updates * line.seconds_per_example
     constant = law.smallest_examples * line.seconds_per_update
     linear = limit - law.smallest_updates * line.seconds_per_update - law.smallest_examples * line.seconds_per_example

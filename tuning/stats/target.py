@@ -11,7 +11,7 @@ from tuning.objective import Objective
 
 @dataclass(frozen=True)
 class Crossing:
-    """When one training reached the target, counted in examples (divide by the batch size for updates).
+    """The point at which one training reached the target, counted in examples (divide by the batch size for updates).
 
     Args:
         reached: Whether it did.
@@ -48,6 +48,8 @@ def crossing(
 
     Raises:
         ValueError: If the curves differ in length.
+
+    Source: Kaplan et al., Scaling Laws for Neural Language Models (2020), section 5: losses are powers of the updates.
     """
     if len(examples_seen) != len(objective_curve):
         raise ValueError(
@@ -69,7 +71,7 @@ def crossing(
 
 
 def _share(miss: float, hit: float, target: float, *, logarithmic: bool) -> float:
-    """How far the target lies on the way from the miss to the hit; 1 if the miss is not a finite number."""
+    """Return how far the target lies on the way from the miss to the hit; 1 if the miss is not a finite number."""
     if not math.isfinite(miss) or not math.isfinite(hit):
         return 1.0
     if logarithmic and min(miss, hit, target) > 0:
@@ -78,10 +80,12 @@ def _share(miss: float, hit: float, target: float, *, logarithmic: bool) -> floa
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """exp of the mean logarithm: times to a target spread by factors, not by differences.
+    """Return exp of the mean logarithm: times to a target spread by factors, not by differences.
 
     Raises:
         ValueError: If there are no values or one is not positive.
+
+    Source: Fleming and Wallace, How Not to Lie with Statistics: The Correct Way to Summarize Benchmark Results (1986).
     """
     if not values or min(values) <= 0:
         raise ValueError(f"geometric_mean needs positive values; got {list(values)!r:.80}.")

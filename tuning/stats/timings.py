@@ -17,7 +17,7 @@ class Timings:
     """Seconds of one update by batch size.
 
     Args:
-        seconds_per_update: As measured; at least one batch size.
+        seconds_per_update: The measured seconds by batch size; at least one.
     """
 
     seconds_per_update: Mapping[int, float]

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuning.objective import Objective
 from tuning.stats.decision import NOT_CONFIRMED
-from tuning.stats.pareto import pareto_front
+from tuning.stats.findings import pareto_front
 from tuning.stats.reasons import listing
 from tuning.stats.recommendation import TableRow
 from tuning.trial import Status
@@ -33,19 +33,19 @@ class TradeOffs:
     rows: tuple[TableRow, ...]
 
     def values(self, row: TableRow) -> dict[str, float]:
-        """A row's value of each objective."""
+        """Return a row's value of each objective."""
         metric, *measures = self.objectives
         return {metric: row.objective_mean or 0.0, **{name: float(getattr(row, name)) for name in measures}}
 
     def to_json(self) -> dict[str, Any]:
-        """Objectives and settings as plain JSON values."""
+        """Return objectives and settings as plain JSON values."""
         settings = [
             {"batch_size": row.batch_size, "learning_rate": row.learning_rate, **self.values(row)} for row in self.rows
         ]
         return {"objectives": list(self.objectives), "settings": settings}
 
     def tell(self) -> str:
-        """One sentence."""
+        """Return the trade-offs in one sentence."""
         names = listing(self.objectives)
         if not self.rows:
             hint = " Give a target (--target)." if "seconds_to_target" in self.objectives else ""
@@ -55,7 +55,7 @@ class TradeOffs:
 
 
 def split_objectives(asked: Any) -> tuple[Any, tuple[str, ...]]:
-    """The objective that decides, and the further ones of "val_accuracy,seconds_to_target" or a list of such names.
+    """Return the objective that decides, and the further ones, from "val_accuracy,seconds_to_target" or a list.
 
     Raises:
         ValueError: If a further one is not among `MEASURES`.
@@ -72,13 +72,13 @@ def split_objectives(asked: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def trade_offs(table: Sequence[TableRow], measures: Sequence[str], *, objective: Objective) -> TradeOffs:
-    """The Pareto set over the rows that have a mean score and every measure.
+    """Return the Pareto set over the rows that have a mean score and every measure.
 
     Left out are batch sizes that broke, and those whose only score is the search's, where others were confirmed.
 
     Args:
-        table: Of the recommendation.
-        measures: Names of `MEASURES`.
+        table: The recommendation's table.
+        measures: Further measures, names of `MEASURES`.
         objective: The metric that decides.
     """
     points = {

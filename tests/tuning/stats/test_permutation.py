@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tuning.stats.caveats import permutation_p_value, rank_test, smallest_p_value
+from tuning.stats.caveats import permutation_p_value, smallest_p_value
 
 
 @pytest.mark.parametrize(("seeds", "least"), [(3, 0.25), (4, 0.125), (5, 0.0625), (6, 0.03125), (8, 0.0078125)])
@@ -12,13 +12,6 @@ def test_least_p_value_is_reached_when_all_differences_agree(seeds, least):
     differences = [1.0 + 0.1 * i for i in range(seeds)]
     assert smallest_p_value(seeds) == least
     assert permutation_p_value(differences) == least
-    assert rank_test(differences) == least
-
-
-def test_rank_test_is_scipys_exact_wilcoxon():
-    differences = np.random.default_rng(3).normal(0.4, 1, 9)
-    expected = stats.wilcoxon(differences, method="exact").pvalue
-    assert rank_test(differences.tolist()) == pytest.approx(expected, rel=1e-12)
 
 
 def test_permutation_test_counts_every_sign_flip():
@@ -36,7 +29,6 @@ def test_many_seeds_fall_back_to_random_flips_near_the_normal_value():
     assert permutation_p_value(differences) == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.01)
 
 
-@pytest.mark.parametrize("test", [permutation_p_value, rank_test])
-def test_no_differences_are_refused(test):
+def test_no_differences_are_refused():
     with pytest.raises(ValueError, match="needs at least one paired difference"):
-        test([])
+        permutation_p_value([])

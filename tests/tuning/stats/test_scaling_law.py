@@ -61,7 +61,7 @@ def test_published_fits_are_reproduced(model):
     law = fit_scaling_law(dict(zip(ZHANG_SIZES, steps, strict=True)))
     assert law.smallest_updates == pytest.approx(smallest_updates, rel=1e-5)
     assert law.smallest_examples == pytest.approx(smallest_examples, rel=1e-5)
-    assert law.size_with_excess(0.2, reference=256) == pytest.approx(excess, rel=1e-5)
+    assert 0.2 * law.critical_batch_size + 1.2 * 256 == pytest.approx(excess, rel=1e-5)
     assert law.critical_batch_size == pytest.approx(critical, rel=1e-5)
     assert law.interval == pytest.approx((low, high), rel=2e-3)
     assert law.rms_residual == pytest.approx(rms, rel=2e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tuning.stats.lines import ThroughputLine
-from tuning.stats.scaling_law import fit_scaling_law, log_optimum_error, seconds_to_target, time_optimum, time_ratio
+from tuning.stats.scaling_law import fit_scaling_law, seconds_to_target, time_optimum
 
 LAW = fit_scaling_law({size: 100 * (1 + 256 / size) for size in (16, 64, 256, 1024, 4096)})
 LINE = ThroughputLine(0.02, 1e-4, 0.0, 5)
@@ -42,7 +42,6 @@ def test_flat_zone_of_the_balanced_case():
 
 @pytest.mark.parametrize(("factor", "ratio"), [(1, 1.0), (2, 1.125), (0.5, 1.125), (4, 1.5625)])
 def test_ratio_of_the_balanced_case(factor, ratio):
-    assert time_ratio(factor, 0.25) == ratio
     line = balanced_line(256.0)
     measured = seconds_to_target(LAW, line, 256 * factor) / seconds_to_target(LAW, line, 256)
     assert measured == pytest.approx(ratio, rel=1e-6)
@@ -68,10 +67,6 @@ def test_narrow_zone_without_a_power_of_two_takes_the_nearest():
     assert found.flat_zone[0] > 128
     assert found.flat_zone[1] < 256
     assert found.advised == 256
-
-
-def test_errors_of_the_two_logs_are_halved():
-    assert log_optimum_error(0.3, 0.4) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(
