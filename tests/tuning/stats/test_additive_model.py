@@ -84,3 +84,10 @@ def test_ordinary_rows_are_called_unstable_at_most_as_often_as_stated():
 def test_too_few_rows_or_scores_to_tell():
     assert unstable_rows(np.array([[0.0, 0.0, 0.1], [5.0, -5.0, 0.0]])) == {}
     assert unstable_rows(np.array([[0.0, 0.1], [0.0, 0.1], [9.0, -9.0]])) == {}
+
+
+def test_half_of_the_rows_are_never_called_unstable():
+    calm, wild = np.array([1.0, -1.0, 0.5, -0.5, 0.2, -0.2, 0.1, -0.1]), np.array([1.0, 1.0, -1.0, -1.0] * 2)
+    table = np.stack([0.001 * calm, 0.001 * calm[::-1], wild, 100 * wild[::-1]])
+    assert list(unstable_rows(table)) == [3]
+    assert sorted(unstable_rows(np.vstack([table, 0.001 * np.roll(calm, 2), 0.001 * np.roll(calm, 3)]))) == [2, 3]

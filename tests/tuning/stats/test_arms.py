@@ -1,9 +1,11 @@
 import dataclasses
+import math
 
+import pytest
 from selection_helpers import MAX, MIN, timed, trial
 
 from search_spaces.space import Setting
-from tuning.stats.arms import group_into_arms, mean_by_seed
+from tuning.stats.arms import Chooser, group_into_arms, mean_by_seed
 from tuning.trial import Status
 
 
@@ -86,8 +88,6 @@ def test_edge_needs_three_rates_and_counts_diverged_neighbours():
     assert only(rates({0.001: 0.9, 0.01: 0.5, 0.1: 0.1})).edge == "lowest"
     results = [*rates({0.001: 0.1, 0.01: 0.9}), trial(32, 0, status=Status.DIVERGED, learning_rate=0.1)]
     assert only(results).edge is None
-    failed = [*rates({0.001: 0.1, 0.01: 0.9}), trial(32, 0, status=Status.FAILED, learning_rate=0.1)]
-    assert only(failed).learning_rates == (0.001, 0.01)
 
 
 def test_batch_size_without_a_score_keeps_its_trials():
@@ -105,3 +105,26 @@ def test_a_pruned_rate_counts_as_bad_for_its_neighbours():
 
 def test_repeats_of_a_seed_are_averaged():
     assert mean_by_seed([(1, 3.0), (0, 1.0), (1, 5.0), (2, None)]) == {0: 1.0, 1: 4.0}
+
+
+def test_a_missed_target_counts_as_reached_at_twice_the_budget():
+    missed = trial(32, 0, 0.5, examples_seen=(1000, 2000), objective_curve=(0.1, 0.5))
+    reached = trial(32, 1, 0.9, examples_seen=(2000,), objective_curve=(0.9,))
+    chooser = Chooser([missed, reached], objective=MAX, target=0.9)
+    assert chooser.value(missed) == pytest.approx(-math.log(4000))
+    assert chooser.value(reached) == pytest.approx(-math.log(2000))
+
+
+def test_a_rate_that_misses_the_target_at_one_seed_loses_to_one_that_is_a_little_slower():
+    steady = [
+        dataclasses.replace(run, setting=Setting(32, 0.001)) for run in timed({32: 30_000}, seeds=2, budget=50_000)
+    ]
+    once = [dataclasses.replace(run, setting=Setting(32, 0.01)) for run in timed({32: 20_000}, seeds=1)]
+    never = trial(32, 1, 0.89, learning_rate=0.01, examples_seen=(25_000, 40_000), objective_curve=(0.5, 0.89))
+    assert only([*steady, *once, never], target=0.9).learning_rate == 0.001
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.INTERRUPTED, Status.LOST])
+def test_a_trial_that_ended_by_chance_tries_no_learning_rate(status):
+    results = [*rates({0.001: 0.1, 0.01: 0.9}), trial(32, 0, status=status, learning_rate=0.1)]
+    assert only(results).learning_rates == (0.001, 0.01)

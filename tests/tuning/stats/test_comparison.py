@@ -110,3 +110,18 @@ def test_unstable_size_keeps_its_own_error_and_leaves_that_of_the_others_alone()
 def test_nothing_to_compare_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         compare(given)
+
+
+def test_an_unstable_size_is_called_worse_by_the_few_degrees_of_freedom_of_its_own_scores():
+    table = 0.9 + 0.001 * noisy([3.0, 2.0, 1.0, 0.0, 0.0, 0.0], n=4)
+    table[4] += [0.5, -0.5, 0.2, -0.2]
+    wild = compare(scores(table))
+    assert wild.unstable == (128,)
+    error = wild.standard_error(128)
+    pooled, own = (dunnett_point(5, degrees, 0.90) for degrees in (wild.degrees_of_freedom, 3))
+    for errors, worse in (((pooled + own) / 2, False), (1.01 * own, True)):
+        moved = table.copy()
+        moved[4] += wild.gap(128) - errors * error
+        found = compare(scores(moved))
+        assert found.gap(128) == pytest.approx(errors * error, rel=1e-6)
+        assert found.is_worse(128) is worse

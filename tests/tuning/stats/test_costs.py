@@ -66,3 +66,8 @@ def test_nothing_known_costs_nothing():
     costs = costs_of(study({8: 0.9, 32: 0.9}))
     assert costs.kind is None
     assert costs.by_batch_size == {}
+
+
+def test_throughput_of_the_trials_is_their_median():
+    results = [trial(8, seed, 0.9, examples_per_second=rate) for seed, rate in enumerate((100.0, 110.0, 900.0))]
+    assert costs_of(results).examples_per_second == {8: 110.0}

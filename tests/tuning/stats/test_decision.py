@@ -1,8 +1,14 @@
+import math
+
+import numpy as np
+import pytest
 from selection_helpers import MAX, RATES, study, timed, trial
 
+from tuning.stats import decision
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
 from tuning.stats.decision import decide, unconfirmed
+from tuning.stats.pooling import Pooled
 from tuning.trial import Status
 
 
@@ -100,3 +106,16 @@ def test_exact_repeats_decide_without_a_posterior():
     assert found.chosen == 32
     score = decided(study({8: 0.5, 32: 0.25}, noise=(0.0, 0.0)))
     assert (score.chosen, score.pooled, score.chance_of_loss, score.expected_loss) == (8, None, None, None)
+
+
+def test_what_is_clearly_slower_is_not_taken_whatever_the_posterior_says(monkeypatch):
+    posterior = Pooled((8, 32, 128), (1.0, 0.0, 0.0), np.zeros((4, 3)))
+    monkeypatch.setattr(decision, "pool_efficiencies", lambda efforts: posterior)
+    found = decided(timed({8: 900_000, 32: 1000, 128: 1000}, budget=1_000_000), target=0.9)
+    assert found.times.is_worse(8)
+    assert found.chosen == 128
+
+
+def test_the_loss_stated_with_a_target_is_a_tenth_of_the_time():
+    found = decided(timed({8: 10_000, 32: 12_000}, rates=RATES), target=0.9)
+    assert found.margin == pytest.approx(math.log(1.1))

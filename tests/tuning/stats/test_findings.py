@@ -5,6 +5,7 @@ from selection_helpers import MAX, MIN, study, timed, trial
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
 from tuning.stats.findings import TradeOff, explain, pareto_front
+from tuning.trial import Status
 
 SIZES = (4, 16, 64, 256, 1024, 4096)
 LAW = {size: 100 * (1 + 256 / size) * size for size in SIZES}  # examples: S_min 100, B_crit 256
@@ -101,3 +102,8 @@ def test_columns_with_unknown_values_are_left_out():
 def test_ragged_points_are_refused():
     with pytest.raises(ValueError, match=r"equally many numbers; got lengths \[1, 2\]"):
         pareto_front({8: (1.0,), 16: (1.0, 2.0)})
+
+
+def test_a_size_that_diverged_at_a_seed_is_left_out_of_the_law():
+    results = [*timed(LAW, budget=2_000_000), trial(64, 3, status=Status.DIVERGED)]
+    assert explained(results, target=0.9).scaling_law.sizes == (4, 16, 256, 1024, 4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuning.stats.forecast import best_forecast, candidate_sizes, reference_size, sizes_to_search
+from tuning.stats.lines import ThroughputLine
 from tuning.stats.timings import Timings
 
 TIMINGS = Timings({size: 1e-3 + 1e-5 * size for size in (1, 4, 16, 64, 256, 1024)})
@@ -25,7 +26,16 @@ def test_the_reference_is_no_larger_than_the_knee_and_64() -> None:
 
 @pytest.mark.parametrize(
     ("n_train", "fitting", "largest"),
-    [(60_000, None, 4096), (1437, None, 128), (1437, 100, 64), (1, None, 1), (10**9, None, 4096), (8, None, 1)],
+    [
+        (60_000, None, 4096),
+        (1437, None, 128),
+        (1437, 100, 64),
+        (1, None, 1),
+        (10**9, None, 4096),
+        (8, None, 1),
+        (1023, None, 64),
+        (1024, None, 128),
+    ],
 )
 def test_candidates_leave_eight_updates_in_an_epoch_and_fit(n_train: int, fitting: int | None, largest: int) -> None:
     found = candidate_sizes(n_train, fitting)
@@ -53,3 +63,22 @@ def test_sizes_lie_on_both_sides_of_both_forecasts() -> None:
 
 def test_few_candidates_are_all_searched() -> None:
     assert sizes_to_search([3, 5, 7], 100.0, 100.0) == (3, 5, 7)
+
+
+def test_without_overhead_the_knee_stands_for_it() -> None:
+    assert best_forecast(ThroughputLine(0.0, 1e-4, 0.0, 5), 8, 32.0) == 16.0
+    assert best_forecast(ThroughputLine(0.01, 0.0, 0.0, 5), 8, 32.0) == 16.0
+
+
+@pytest.mark.parametrize(
+    ("best", "critical", "sizes"),
+    [(200.0, 110.0, (16, 32, 64, 128, 256, 1024)), (110.0, 200.0, (16, 32, 64, 128, 256, 1024))],
+)
+def test_sizes_go_from_an_eighth_of_the_smaller_forecast_to_four_times_the_larger(
+    best: float, critical: float, sizes: tuple[int, ...]
+) -> None:
+    assert sizes_to_search([2**z for z in range(13)], best, critical) == sizes
+
+
+def test_a_candidate_is_searched_once_however_unevenly_they_lie() -> None:
+    assert sizes_to_search([1, 2, 900, 901, 902, 903, 904], 60.0, 60.0) == (1, 2, 900, 901, 902, 903)

@@ -96,3 +96,11 @@ def test_the_curve_that_fits_is_found_among_those_expected(monkeypatch):
     measured = study(4 * curves[2], 3, np.random.default_rng(5))
     found = np.array(pool(measured, [Expectation(4 * curves)]).means)
     assert found - found.mean() == pytest.approx(4 * (curves[2] - curves[2].mean()), abs=1e-3)
+
+
+def test_without_repeats_a_size_has_no_deviation_of_its_own():
+    means = [0.0, 0.0, 0.0, 3.0, 0.0, 0.0]
+    found = pool(compare({size: {0: y} for size, y in zip(SIZES, means, strict=True)}), noise=Noise(0.1, 4.0))
+    repeated = {size: {0: y, 1: y + 0.1 * (-1) ** i} for i, (size, y) in enumerate(zip(SIZES, means, strict=True))}
+    assert pool(compare(repeated), noise=Noise(0.1, 4.0)).mean(64) > 2.9
+    assert found.mean(64) < 2.8

@@ -260,3 +260,30 @@ def test_counts_hold_every_status():
     counts = count_by_status([trial(8, 0, status=Status.FAILED), trial(8, 1, status=Status.FAILED)])
     assert counts["failed"] == 2
     assert list(counts) == [status.value for status in Status]
+
+
+def test_fresh_seeds_take_away_the_warning_of_optimism():
+    searched = [trial(32, seed, 0.9, learning_rate=rate) for rate in (0.1, 0.01, 0.001) for seed in range(2)]
+    confirming = [trial(32, seed, 0.8 + 0.01 * seed, learning_rate=0.01, stage="confirm") for seed in (7, 8, 9)]
+    assert any("too good on average" in caveat for caveat in recommend(searched, objective=MAX).caveats)
+    found = recommend([*searched, *confirming], objective=MAX)
+    assert not any("too good on average" in caveat for caveat in found.caveats)
+
+
+def test_means_in_the_table_are_adjusted_for_a_missing_seed():
+    scores = {8: (0.90, 0.80, 0.701), 32: (0.91, 0.81, None)}
+    results = [trial(b, s, y) for b, ys in scores.items() for s, y in enumerate(ys) if y is not None]
+    adjusted = recommend(results, objective=MAX).table[1]
+    # The seed that 32 lacks is the hardest: its plain mean is .86, beside 8 at that seed it would be about .81.
+    assert adjusted.objective_mean == pytest.approx(0.8103, abs=1e-3)
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(5, False), (8, True)])
+def test_an_exact_test_speaks_from_six_seeds(seeds, told):
+    noise = (0.01, -0.01, 0.008, -0.006, 0.004, -0.007, 0.009, -0.002)
+    results = [trial(8, s, 0.900 + 0.01 * s + 0.001 * (1 + s % 3), examples_per_second=500.0) for s in range(seeds)]
+    results += [trial(32, s, 0.900 + 0.01 * s, examples_per_second=2000.0) for s in range(seeds)]
+    results += [trial(128, s, 0.7 + noise[s], examples_per_second=500.0) for s in range(seeds)]
+    found = recommend(results, objective=MAX, tolerance=0.01)
+    assert found.batch_size == 32
+    assert any("exact paired permutation test" in caveat for caveat in found.caveats) is told

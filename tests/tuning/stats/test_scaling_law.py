@@ -168,3 +168,12 @@ def test_interval_covers_the_truth_as_often_as_stated():
 def test_updates_out_of_range_are_refused(updates, message):
     with pytest.raises(ValueError, match=message):
         fit_scaling_law(updates)
+
+
+@pytest.mark.parametrize(
+    ("critical", "doubt"),
+    [(30, "the smallest, 16, is not below half"), (3000, "the largest, 4096, is not above twice")],
+)
+def test_a_critical_size_near_an_end_of_those_tried_is_not_identified(critical, doubt):
+    law = fit_scaling_law({size: 100 * (1 + critical / size) for size in (16, 64, 256, 1024, 4096)})
+    assert any(words.startswith(doubt) for words in law.doubts)

@@ -65,3 +65,15 @@ def test_knee_is_the_smallest_size_with_nine_tenths_of_the_best_rate():
 def test_measurements_out_of_range_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_knee_goes_by_the_best_throughput_even_where_larger_sizes_are_slower():
+    assert knee({8: 8 / 140, 16: 16 / 200, 32: 32 / 150}) == 16
+
+
+@pytest.mark.parametrize(("off", "accepted"), [(1.12, True), (1.25, False)])
+def test_a_line_that_misses_a_timing_by_more_than_a_tenth_is_refused(off, accepted):
+    line = fit_throughput({size: (0.02 + 1e-4 * size) * (off if size == 64 else 1) for size in (16, 64, 256, 1024)})
+    assert (line.largest_residual <= 0.10) is accepted
+    assert line.largest_residual < 0.20
+    assert line.accepted is accepted
