@@ -17,8 +17,9 @@ import psutil
 from rich.progress import track
 
 from search_spaces import load_workload
+from search_spaces.space import Setting, as_pairs
 from tuning.loops.session import TrainingSession
-from tuning.trial import Status, TrialRequest
+from tuning.trial import Budget, Status, Trial
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 WIDTHS = (16, 32, 64, 128)
@@ -42,15 +43,9 @@ def resident_bytes(trials: int, widths: int) -> list[int]:
     for index in track(range(trials), description=f"{widths} architecture(s)"):
         size = BATCH_SIZES[index % len(BATCH_SIZES)]
         width = WIDTHS[index // len(BATCH_SIZES) % widths]
-        request = TrialRequest(
-            str(index),
-            size,
-            seed=index,
-            epochs=2,
-            learning_rate=1e-3 * (1 + index % 5),
-            hyperparameters={"width": width},
-        )
-        outcome = session.train(request, lambda _: True)
+        setting = Setting(size, 1e-3 * (1 + index % 5), as_pairs({"width": width}))
+        trial = Trial(setting, seed=index, budget=Budget(epochs=2), trial_id=str(index))
+        outcome = session.train(trial, lambda _: True)
         if outcome.status is not Status.COMPLETED:
             raise SystemExit(outcome.reason)
         found.append(process.memory_info().rss)

@@ -20,12 +20,10 @@ class DescribeRequest:
     Args:
         trial_id: Names the request.
         hyperparameters: A `keras_tuner.HyperParameters.get_config()`: entries that the user declared or overrode.
-        activate_all: Build repeatedly until every conditional scope has been entered once, as KerasTuner does.
     """
 
     trial_id: str
     hyperparameters: Mapping[str, Any]
-    activate_all: bool = True
 
 
 @dataclass(frozen=True)

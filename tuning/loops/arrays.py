@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import tensorflow as tf
-from tensorflow.python.client import device_lib
 
 from search_spaces.data import Arrays, Data, leaves, map_arrays
+from tuning.loops.tensorflow_private import gpu_memory_limit
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class TrainingArrays:
         return sum(leaf.size * device_dtype(leaf).itemsize for leaf in every)
 
     def training_examples(self, count: int) -> tuple[Arrays, ...]:
-        """The first `count` training examples, in the structure of `train`."""
+        """Return the first `count` training examples, in the structure of `train`."""
         return first_examples(self.train, count)
 
     def validation_examples(self, count: int) -> tuple[Arrays, ...]:
-        """The first `count` validation examples, in the structure of `validation`."""
+        """Return the first `count` validation examples, in the structure of `validation`."""
         return first_examples(self.validation, count)
 
 
@@ -65,12 +65,12 @@ def as_keras_sees_them(data: Data, class_weight: Mapping[int, float] | None) -> 
 
 
 def device_dtype(leaf: npt.NDArray[Any]) -> np.dtype[Any]:
-    """The type in which Keras would train on this array: every float type becomes `keras.config.floatx()`."""
+    """Return the type in which Keras would train on this array: every float type becomes `keras.config.floatx()`."""
     return np.dtype(keras.config.floatx()) if leaf.dtype.kind == "f" else leaf.dtype
 
 
 def first_examples(part: tuple[Arrays, ...], count: int) -> tuple[Arrays, ...]:
-    """The first `count` examples of every array, in Keras's float type."""
+    """Return the first `count` examples of every array, in Keras's float type."""
     return tuple(map_arrays(lambda leaf: leaf[:count].astype(device_dtype(leaf)), arrays) for arrays in part)
 
 
@@ -176,35 +176,31 @@ class DataPlacement:
     """
 
     def __init__(self, arrays: TrainingArrays, share_for_data: float = _SHARE_FOR_DATA) -> None:
-        self._arrays = arrays
+        self.arrays = arrays
         self.on_cpu = not tf.config.list_logical_devices("GPU")
         self.free_bytes = _host_free() if self.on_cpu else _gpu_free()
         self.fits_on_device = arrays.nbytes <= share_for_data * self.free_bytes
         self.fits_on_host = arrays.nbytes <= share_for_data * _host_free()
 
     @property
-    def nbytes(self) -> int:
-        """The size of all arrays in bytes."""
-        return self._arrays.nbytes
-
-    @property
-    def holds_text(self) -> bool:
-        """Whether any array holds text, which neither XLA nor a GPU takes."""
-        return any(leaf.dtype.kind in "SUO" for leaf in leaves((self._arrays.train, self._arrays.validation)))
+    def has_text(self) -> bool:
+        """Whether any array holds text or objects, which only a CPU without XLA can take."""
+        every = leaves((self.arrays.train, self.arrays.validation))
+        return any(leaf.dtype.kind in "SUO" for leaf in every)
 
     @functools.cached_property
     def on_device(self) -> ResidentData:
         """The arrays as tensors on the device, in Keras's float type."""
         device = _CPU if self.on_cpu else _GPU
-        arrays = self._arrays
+        arrays = self.arrays
         return ResidentData(_placed(arrays.train, device), _placed(arrays.validation, device), arrays.n_val)
 
     @functools.cached_property
     def for_pipeline(self) -> tuple[Arrays, ...]:
         """The training arrays for a tf.data pipeline: tensors in host memory, or as they are if they do not fit."""
         if not self.fits_on_host:
-            return self._arrays.train
-        return self.on_device.train if self.on_cpu else _placed(self._arrays.train, _CPU)
+            return self.arrays.train
+        return self.on_device.train if self.on_cpu else _placed(self.arrays.train, _CPU)
 
 
 def _placed(part: tuple[Arrays, ...], device: str) -> tuple[Arrays, ...]:
@@ -217,8 +213,7 @@ def _placed(part: tuple[Arrays, ...], device: str) -> tuple[Arrays, ...]:
 
 
 def _gpu_free() -> int:
-    limits = [entry.memory_limit for entry in device_lib.list_local_devices() if entry.device_type == "GPU"]
-    return int(limits[0]) - int(tf.config.experimental.get_memory_info(_GPU)["current"])
+    return gpu_memory_limit() - int(tf.config.experimental.get_memory_info(_GPU)["current"])
 
 
 def _host_free() -> int:

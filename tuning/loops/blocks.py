@@ -25,7 +25,7 @@ class UnsupportedModelError(ValueError):
 
 
 def block_shape(most_updates: int) -> tuple[int, int]:
-    """The number of blocks in an epoch and the most updates in one, as equal as can be.
+    """Return the number of blocks in an epoch and the most updates in one, as equal as can be.
 
     Args:
         most_updates: The most updates that an epoch has, at least 1.
@@ -182,14 +182,14 @@ def seconds_per_update(
     longest: int,
     now: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """The seconds of one update: the least mean of three chunks, after a warm-up of one.
+    """Return the seconds of one update: the least mean of three chunks, after a warm-up of one.
 
     The least, because whatever else the machine does can only slow a chunk down. A chunk takes up to 0.1 s, and all
     together at most 2 % of the trial's updates; where that is less than three, one update is timed.
 
     Args:
         run: Does so many updates and returns when the device has done them.
-        updates_of_trial: Of the trial whose loop is being chosen.
+        updates_of_trial: The updates of the trial whose loop is being chosen.
         longest: The most updates that `run` can do in one call.
         now: The clock, in seconds.
     """

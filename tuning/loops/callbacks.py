@@ -18,7 +18,7 @@ _BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", 
 
 
 def copies_for_trial(callbacks: Sequence[keras.callbacks.Callback], trial_id: str) -> list[keras.callbacks.Callback]:
-    """Deep copies, as KerasTuner makes them, so that no trial sees another's state.
+    """Return deep copies, as KerasTuner makes them, so that no trial sees another's state.
 
     A `TensorBoard` callback writes below a directory of the trial's own.
 
@@ -38,7 +38,7 @@ def copies_for_trial(callbacks: Sequence[keras.callbacks.Callback], trial_id: st
 
 
 def hooks_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
-    """Whether any of them runs between two training steps."""
+    """Return whether any of them runs between two training steps."""
     base = keras.callbacks.Callback
     return any(
         getattr(type(callback), hook) is not getattr(base, hook) for callback in callbacks for hook in _BATCH_HOOKS
@@ -65,7 +65,7 @@ class EpochReporter(keras.callbacks.Callback):
     trial that has reached its goal ends as completed.
 
     Args:
-        trial: The trial.
+        trial: What is trained.
         order: Tells the gradients of each epoch.
         clock: Tells the training seconds.
         report: Told every epoch; returns False to stop the trial.

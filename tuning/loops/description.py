@@ -38,7 +38,7 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
     builder.check()
     space = hyperparameters_from(request.hyperparameters)
     builder.declare(space)
-    model = _build(builder, space, activate_all=request.activate_all)
+    model = _build(builder, space)
     examples = arrays.training_examples(_static_batch_size(model) or _EXAMPLES)
     metrics = _logged_metrics(model, arrays, examples)
     return ModelDescription(
@@ -55,12 +55,12 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
 
 
 def has_batch_normalization(model: keras.Model) -> bool:
-    """Whether any layer, however nested, normalises over the batch."""
+    """Return whether any layer, however nested, normalises over the batch."""
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in every_layer(model))
 
 
-def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters, *, activate_all: bool) -> keras.Model:
-    """Build with the space's own values, then, for `activate_all`, until each conditional scope was entered once.
+def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters) -> keras.Model:
+    """Build with the space's own values, then until each conditional scope was entered once.
 
     Adds every entry that the builds declare to `space`. Returns the first model.
 
@@ -71,7 +71,7 @@ def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters, *, activat
     _update(space, hp)
     never: list[Any] = []
     entered: list[Any] = []
-    while activate_all:
+    while True:
         for scope in hp.active_scopes:
             if scope not in entered:
                 entered.append(copy.deepcopy(scope))
@@ -79,14 +79,13 @@ def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters, *, activat
                 never.remove(scope)
         never.extend(copy.deepcopy(scope) for scope in hp.inactive_scopes if scope not in entered)
         if not never:
-            break
+            return first
         hp = space.copy()
         for condition in never[0]:
             hp.values[condition.name] = condition.values[0]
         hp.ensure_active_values()
         builder.build(hp, _SEED)
         _update(space, hp)
-    return first
 
 
 def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters) -> None:
@@ -94,7 +93,7 @@ def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters)
 
 
 def _logged_metrics(model: keras.Model, arrays: TrainingArrays, examples: tuple[Any, ...]) -> tuple[str, ...]:
-    """The names that training logs, after one step of training and one of validation."""
+    """Return the names that training logs, after one step of training and one of validation."""
     train = _step("training", model.train_on_batch, examples)
     count = _static_batch_size(model) or _EXAMPLES
     _step("validating", model.test_on_batch, arrays.validation_examples(count))
@@ -102,7 +101,7 @@ def _logged_metrics(model: keras.Model, arrays: TrainingArrays, examples: tuple[
 
 
 def _static_batch_size(model: keras.Model) -> int | None:
-    """The batch size that the model's input layer fixes, or None."""
+    """Return the batch size that the model's input layer fixes, or None."""
     inputs = getattr(model, "inputs", None)
     return inputs[0].shape[0] if inputs else None
 
@@ -125,7 +124,7 @@ _LOOPS = frozenset({"While", "StatelessWhile"})
 
 
 def tensor_bytes_per_example(model: keras.Model, examples: tuple[Any, ...]) -> int | None:
-    """The bytes of every tensor that grows with the batch, for one example, as if none were ever freed.
+    """Return the bytes of every tensor that grows with the batch, for one example, as if none were ever freed.
 
     A dimension that the length of `examples` divides counts as a batch dimension, so that the length should be a prime
     unlike the model's own sizes. What a loop computes counts once for each step of the longest axis of an example. It
@@ -157,7 +156,7 @@ def tensor_bytes_per_example(model: keras.Model, examples: tuple[Any, ...]) -> i
 
 
 def _bytes_of(graph: Any, batch_size: int) -> int | None:
-    """Of all tensors with a batch dimension; None if a numeric tensor's shape is not known."""
+    """Return the bytes of all tensors with a batch dimension; None if a numeric tensor's shape is not known."""
     total = 0
     for node in _nodes(graph):
         for shape in node.attr["_output_shapes"].list.shape:
@@ -177,6 +176,6 @@ def _nodes(graph: Any) -> Iterator[Any]:
 
 
 def _item_bytes(node: Any) -> int:
-    """Of the operation's type, and at least 4."""
+    """Return the bytes of one item of the operation's type, at least 4."""
     enum = node.attr["T"].type or node.attr["dtype"].type
     return max(4, tf.as_dtype(enum).size) if enum and tf.as_dtype(enum).is_numpy_compatible else 8

@@ -1,4 +1,4 @@
-"""The `device` and `xla` loops: blocks of updates on data that lie on the device, driven by Keras's own `fit`."""
+"""The `device` loop: blocks of updates on data that lie on the device, driven by Keras's own `fit`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,39 @@ from tuning.loops.blocks import TrainBlock, block_shape
 from tuning.loops.clock import Clock
 from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
 from tuning.loops.keras_loop import is_distributed
-from tuning.loops.loop import Workbench
+from tuning.loops.loop import Material
 from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program
-from tuning.loops.registry import DEVICE, XLA
 
 
-def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_compile: bool) -> FitPlan:
-    """A `fit` whose steps are blocks of updates, and whose validation is one call.
+class DeviceLoop:
+    """Trains blocks of updates in one call each, on arrays that lie on the device."""
+
+    name = "device"
+    jit_compile = False
+
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
+        """Return why blocks cannot be what `fit` does for this model and data; empty where they can."""
+        if model.run_eagerly:
+            return "it is compiled with run_eagerly=True"
+        if is_distributed(model):
+            return "it trains under a tf.distribute strategy"
+        for name in ("make_train_function", "make_test_function"):
+            if getattr(type(model), name) is not getattr(keras.Model, name):
+                return f"it overrides {name}"
+        if data.has_text and not data.on_cpu:
+            return "text can be given neither to XLA nor to a GPU"
+        if not data.fits_on_device:
+            return f"{data.arrays.nbytes} bytes of data are too many beside a model"
+        return ""
+
+    def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Plan one training in blocks."""
+        return _block_plan(material.program, order, clock, self.name, jit_compile=self.jit_compile)
+
+
+def _block_plan(program: Program, order: ExampleOrder, clock: Clock, loop: str, *, jit_compile: bool) -> FitPlan:
+    """Return a `fit` whose steps are blocks of updates, and whose validation is one call.
 
     Callbacks see a block as one batch, as they do with Keras's `steps_per_execution`.
 
@@ -28,7 +53,8 @@ def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_comp
         program: Holds the model, in its initial state, and the compiled blocks.
         order: The examples of every update.
         clock: Times the blocks.
-        jit_compile: Whether XLA compiles whole blocks: the `xla` loop.
+        loop: Its name.
+        jit_compile: Whether XLA compiles whole blocks.
     """
     blocks, length = block_shape(order.most_updates)
     block = program.compiled_block(order.batch_size, length, jit_compile=jit_compile)
@@ -46,36 +72,7 @@ def device_plan(program: Program, order: ExampleOrder, clock: Clock, *, jit_comp
     settings = {"jit_compile": jit_compile or bool(model.jit_compile), "steps_per_execution": length}
     rows = block.padded(order.rows(0)[:length])
     timed = Block(lambda updates: block(rows, updates), min(length, order.updates_in(0)))
-    return FitPlan(model, arguments, XLA if jit_compile else DEVICE, settings=settings, block=timed)
-
-
-class DeviceLoop:
-    """Blocks of updates on data that lie on the device."""
-
-    jit_compile = False
-
-    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
-        """Return what rules out that many updates run in one call on data that lie on the device."""
-        if model.run_eagerly:
-            return "it is compiled with run_eagerly=True"
-        if is_distributed(model):
-            return "it trains under a tf.distribute strategy"
-        for name in ("make_train_function", "make_test_function"):
-            if getattr(type(model), name) is not getattr(keras.Model, name):
-                return f"it overrides {name}"
-        if data.holds_text and (self.jit_compile or not data.on_cpu):
-            return "text can be given neither to XLA nor to a GPU"
-        return "" if data.fits_on_device else f"{data.nbytes} bytes of data are too many beside a model"
-
-    def plan(self, bench: Workbench) -> FitPlan:
-        """Return a `fit` whose steps are blocks."""
-        return device_plan(bench.program(), bench.order, bench.clock, jit_compile=self.jit_compile)
-
-
-class XlaLoop(DeviceLoop):
-    """The same blocks, each compiled whole by XLA."""
-
-    jit_compile = True
+    return FitPlan(model, arguments, loop, settings=settings, block=timed)
 
 
 class BlockSteps:

@@ -43,7 +43,7 @@ _REASON_LENGTH = 400
 
 
 def status_of_error(error: BaseException) -> tuple[Status, str]:
-    """The status of a trial that raised `error`, and one line that says why.
+    """Return the status of a trial that raised `error`, and one line that says why.
 
     Decides by type first; the text counts only for types that TensorFlow also uses for other failures.
     """
@@ -52,7 +52,7 @@ def status_of_error(error: BaseException) -> tuple[Status, str]:
 
 
 def status_of_exit(exit_code: int | None, log_tail: str) -> tuple[Status, str]:
-    """The status of the trial that a dead worker was running, and one line that says why.
+    """Return the status of the trial that a dead worker was running, and one line that says why.
 
     Args:
         exit_code: As `multiprocessing.Process.exitcode`: -n for death by signal n; None if unknown.
@@ -75,7 +75,7 @@ def one_line(error: BaseException) -> str:
 
 
 def traceback_tail(error: BaseException) -> str:
-    """The last lines of the error's traceback, for a `TrialOutcome.log_tail`."""
+    """Return the last lines of the error's traceback, for a `TrialOutcome.log_tail`."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     return "\n".join(lines[-_TAIL_LINES:])
 

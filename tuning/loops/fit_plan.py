@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
-from tuning.trial import HyperparameterValue
+from search_spaces.space import Setting, as_pairs
+from tuning.loops.order import ExampleOrder
+from tuning.messages import MemoryProbeRequest, NoiseScaleRequest, ThroughputRequest
+from tuning.trial import Budget, HyperparameterValue, Instructions, Trial
+
+if TYPE_CHECKING:
+    from tuning.loops.keras_loop import EpochPipeline
 
 _PLACEHOLDER = 0
 
@@ -33,12 +39,13 @@ class FitPlan:
 
     Args:
         model: The model to train; its `train_function` is the loop's.
-        arguments: Of `fit`: the data, the steps of an epoch and the validation.
-        loop: "keras", "device" or "xla".
+        arguments: The arguments of `fit`: the data, the steps of an epoch and the validation.
+        loop: The name of the loop.
         compile_seconds: Spent before `fit` on tracing, compiling and choosing.
         settings: What else was decided, such as `steps_per_execution`.
         measurements: What the deciding measured.
-        block: The block of the device loops, to be timed apart from `fit`.
+        block: A block of updates, to be timed apart from `fit`; None where the loop has none.
+        pipeline: The input pipeline, to be timed alone; None where the loop has none.
     """
 
     model: keras.Model
@@ -48,15 +55,38 @@ class FitPlan:
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     measurements: Mapping[str, float] = field(default_factory=dict)
     block: Block | None = None
+    pipeline: EpochPipeline | None = None
+
+
+MakePlan = Callable[[Trial, ExampleOrder], FitPlan]
+"""Plans a training that nobody watches, on an order of examples."""
+
+
+def training_to_measure(
+    request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest,
+    epochs: int,
+    *,
+    loop: str,
+    seed: int = 0,
+    learning_rate: float | None = None,
+) -> Trial:
+    """Return the training along which something is measured; it belongs to no study."""
+    return Trial(
+        Setting(request.batch_size, learning_rate, as_pairs(request.hyperparameters)),
+        seed,
+        budget=Budget(epochs),
+        trial_id=request.trial_id,
+        instructions=Instructions(loop=loop, evaluation_batch_size=request.evaluation_batch_size),
+    )
 
 
 def placeholder_data() -> tf.data.Dataset:
-    """An endless dataset for a `fit` whose functions bring their own data; its elements are scalars."""
+    """Return an endless dataset for a `fit` whose functions bring their own data; its elements are scalars."""
     return tf.data.Dataset.from_tensors(_PLACEHOLDER).repeat()
 
 
 def is_placeholder(iterator: Any) -> bool:
-    """Whether an iterator runs over `placeholder_data`, rather than over data that a callback evaluates on."""
+    """Return whether an iterator runs over `placeholder_data`, rather than over data that a callback evaluates on."""
     return isinstance(iterator, tf.data.Iterator) and iterator.element_spec == tf.TensorSpec((), tf.int32)
 
 

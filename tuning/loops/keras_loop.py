@@ -14,12 +14,36 @@ from search_spaces.data import Arrays
 from tuning.loops.arrays import DataPlacement, device_dtype
 from tuning.loops.clock import Clock
 from tuning.loops.fit_plan import FitPlan, install, own_function, placeholder_data
-from tuning.loops.loop import Workbench
+from tuning.loops.loop import Material
 from tuning.loops.order import ExampleOrder
 from tuning.loops.registry import KERAS
 
 
-def keras_plan(
+class KerasLoop:
+    """Trains as a user's own `fit` does; there is nothing that Keras trains and it cannot."""
+
+    name = KERAS
+
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
+        """Return no reason, for any model and data."""
+        return ""
+
+    def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Plan one training on a pipeline; the model's compile settings stay the user's."""
+        evaluation_batch_size = material.trial.instructions.evaluation_batch_size
+        pipeline = EpochPipeline(material.data.for_pipeline, order)
+        return _pipeline_plan(material.model, pipeline, _validation(material.data, evaluation_batch_size), clock)
+
+
+def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
+    """Return the arguments of `fit` for validation: arrays, or batches read one by one where they do not fit."""
+    arrays = data.arrays
+    if data.fits_on_host:
+        return {"validation_data": arrays.validation, "validation_batch_size": batch_size}
+    return {"validation_data": _evaluation_dataset(arrays.validation, arrays.n_val, batch_size)}
+
+
+def _pipeline_plan(
     model: keras.Model,
     pipeline: EpochPipeline,
     validation_arguments: dict[str, Any],
@@ -30,7 +54,7 @@ def keras_plan(
     Args:
         model: Compiled model.
         pipeline: The batches of every epoch.
-        validation_arguments: Of `fit`.
+        validation_arguments: The arguments of `fit` for validation.
         clock: Times the train function.
     """
     dataset = pipeline.dataset
@@ -49,23 +73,11 @@ def keras_plan(
         **validation_arguments,
     }
     settings = {"jit_compile": bool(model.jit_compile), "steps_per_execution": int(model.steps_per_execution)}
-    return FitPlan(model, arguments, KERAS, settings=settings)
-
-
-class KerasLoop:
-    """Plain Keras; it trains whatever `fit` trains."""
-
-    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
-        """Return nothing: this is `fit` itself."""
-        return ""
-
-    def plan(self, bench: Workbench) -> FitPlan:
-        """Return plain `fit`."""
-        return bench.plain()
+    return FitPlan(model, arguments, KERAS, settings=settings, pipeline=pipeline)
 
 
 def is_distributed(model: keras.Model) -> bool:
-    """Whether the model was built under a `tf.distribute` strategy."""
+    """Return whether the model was built under a `tf.distribute` strategy."""
     return model.distribute_strategy is not tf.distribute.get_strategy()
 
 
@@ -155,8 +167,8 @@ class EpochPipeline:
         self._rows.assign(self.order.rows(epoch))
 
 
-def evaluation_dataset(data: tuple[Arrays, ...], n_examples: int, batch_size: int) -> tf.data.Dataset:
-    """The validation batches of numpy arrays, read one by one, the remainder last."""
+def _evaluation_dataset(data: tuple[Arrays, ...], n_examples: int, batch_size: int) -> tf.data.Dataset:
+    """Return the validation batches of numpy arrays, read one by one, the remainder last."""
     starts = tf.data.Dataset.range(0, n_examples, batch_size, output_type=tf.int32)
     return starts.map(
         lambda start: keras.tree.map_structure(
@@ -179,7 +191,7 @@ def _read(leaf: npt.NDArray[Any], row: tf.Tensor) -> tf.Tensor:
 
 
 def _keras_options() -> tf.data.Options:
-    """The options that Keras sets on the pipelines it makes of arrays (keras 3.15, array_data_adapter)."""
+    """Return the options that Keras sets on the pipelines it makes of arrays (keras 3.15, array_data_adapter)."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

@@ -1,9 +1,9 @@
-"""Loop: how a model is trained. Each loop is one class that says what it can train and plans how."""
+"""Loop: how a model is trained; and Material: what a loop may train with."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
@@ -16,33 +16,57 @@ from tuning.loops.program import Program
 from tuning.trial import Trial
 
 
-@dataclass(frozen=True)
-class Workbench:
-    """What a loop plans one training with.
+class Material:
+    """One trial's model in its initial state, its data, and a program where a loop asks for one.
 
     Args:
-        trial: The training.
-        model: The model in its initial state, compiled.
-        order: The examples of every update.
-        clock: Told every execution of the train function.
-        program: Returns compiled blocks around the model, those of an earlier trial if they can serve again; the model
-            that is trained is then the program's.
-        plain: Returns plain Keras `fit` on our order of examples.
+        trial: What is to be trained.
+        model: Built for this trial alone.
+        data: The arrays and where they lie.
+        signature_of: Digests what of a model and its trial would be compiled.
+        lend: Makes, or finds, the program of the model.
     """
 
-    trial: Trial
-    model: keras.Model
-    order: ExampleOrder
-    clock: Clock
-    program: Callable[[], Program]
-    plain: Callable[[], FitPlan]
+    def __init__(
+        self,
+        trial: Trial,
+        model: keras.Model,
+        data: DataPlacement,
+        signature_of: Callable[[keras.Model, Trial], str],
+        lend: Callable[[Material], Program],
+    ) -> None:
+        self.trial = trial
+        self.model = model
+        self.data = data
+        self._signature_of = signature_of
+        self._lend = lend
+
+    @functools.cached_property
+    def signature(self) -> str:
+        """The digest of the model as it was built, by which programs and choices are found."""
+        return self._signature_of(self.model, self.trial)
+
+    @functools.cached_property
+    def program(self) -> Program:
+        """The model's program, perhaps of an earlier trial; its own model is then trained instead of `model`."""
+        return self._lend(self)
+
+    @property
+    def borrowed(self) -> Program | None:
+        """The program, if a loop has asked for it."""
+        program: Program | None = self.__dict__.get("program")
+        return program
 
 
 class Loop(Protocol):
-    """A way to train a model whose results equal those of `fit`, or which says why it cannot."""
+    """A way to train a model to what plain `fit` would train it to on the same order of examples."""
+
+    @property
+    def name(self) -> str:
+        """What instructions and records call it."""
 
     def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:
-        """Return why this loop would not train like `fit`, in one line; empty where it does.
+        """Return why it cannot train this model on these data like `fit`, in a clause; empty where it can.
 
         Args:
             model: Compiled.
@@ -50,9 +74,14 @@ class Loop(Protocol):
             callbacks: The user's.
         """
 
-    def plan(self, bench: Workbench) -> FitPlan:
-        """Return a training, ready for `model.fit`.
+    def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Plan one training.
+
+        Args:
+            material: What to train with.
+            order: The examples of every gradient.
+            clock: Is told every execution of the train function.
 
         Raises:
-            UnsupportedModelError: If it turns out now that the model cannot be trained so.
+            UnsupportedModelError: If only tracing the model tells that it cannot be trained so.
         """

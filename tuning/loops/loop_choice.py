@@ -1,7 +1,4 @@
-"""Which loop trains a batch size fastest: the record of a choice, and when trying XLA is worth its compile time.
-
-Pure numbers; imports no TensorFlow.
-"""
+"""Which loop trains a batch size fastest: the record of a choice, and when trying XLA is worth its compile time."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from tuning.loops.blocks import LEAST_UPDATES, TrainBlock, block_shape, seconds_
 from tuning.loops.clock import wait_for
 from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program
-from tuning.loops.registry import DEVICE, XLA
+from tuning.loops.registry import TIMED
 
 _SHARE_OF_TRIAL = 0.03  # what a failed attempt may cost of the trial's predicted time; timing the blocks takes 0.02
 _LEAST_RATIO = 0.25  # the best that XLA is hoped to do to a step's time, before anything was measured
@@ -33,16 +30,14 @@ class LoopChoice:
     """The loop chosen for a model at a batch size, and what it was chosen by; small and picklable.
 
     Args:
-        signature: The model's, from `model_signature`.
         batch_size: Examples per update.
-        loop: DEVICE or XLA.
-        updates: Optimizer updates of the trial that it was chosen for.
-        seconds_per_update: Steady seconds of an update, by loop, where timed.
-        compile_seconds: Seconds of tracing and compiling, by loop, where done.
+        loop: The name of the loop.
+        updates: Optimizer updates of the trainings that it was chosen for.
+        seconds_per_update: Steady seconds of an update, by loop, where timed; the plain one first.
+        compile_seconds: Seconds of tracing and compiling, by loop, where tried; the plain one first.
         reason: Why, in a few words.
     """
 
-    signature: str
     batch_size: int
     loop: str
     updates: int
@@ -52,9 +47,15 @@ class LoopChoice:
 
     @property
     def ratio(self) -> float | None:
-        """Time of an update under XLA relative to the device loop; None if not both were timed."""
-        times = self.seconds_per_update
-        return times[XLA] / times[DEVICE] if {XLA, DEVICE} <= times.keys() else None
+        """The time of a compiled update relative to a plain one; None if not both were timed."""
+        times = list(self.seconds_per_update.values())
+        return times[1] / times[0] if len(times) > 1 else None
+
+    @property
+    def compiler_seconds(self) -> float | None:
+        """The seconds that compiling took or was given; None if it was not tried."""
+        seconds = list(self.compile_seconds.values())
+        return seconds[1] if len(seconds) > 1 else None
 
     @property
     def measurements(self) -> dict[str, float]:
@@ -63,11 +64,11 @@ class LoopChoice:
         return steps | {f"compile_seconds_{loop}": value for loop, value in self.compile_seconds.items()}
 
     def serves(self, updates: int) -> bool:
-        """Whether the choice holds for a trial of so many updates too.
+        """Return whether the choice holds for a trial of so many updates too.
 
         A loop that was never timed against the other may lose in a much longer trial.
         """
-        return self.loop == XLA or XLA in self.compile_seconds or updates <= _REMEASURE_FACTOR * self.updates
+        return self.compiler_seconds is not None or updates <= _REMEASURE_FACTOR * self.updates
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ def forecast(
     Args:
         operations: In the traced graph.
         updates: Optimizer updates of all trainings that the choice is for.
-        seconds_per_update: Of the device loop, as timed.
+        seconds_per_update: The seconds of a plain update, as timed.
         batch_size: Examples per update.
         known: Choices made for the same model.
     """
     choices = list(known)
-    compiled = [choice.compile_seconds[XLA] for choice in choices if XLA in choice.compile_seconds]
+    compiled = [choice.compiler_seconds for choice in choices if choice.compiler_seconds is not None]
     compared = [choice for choice in choices if choice.ratio is not None]
     nearest = min(compared, key=lambda choice: abs(math.log2(choice.batch_size / batch_size)), default=None)
     overhead = operations * _OVERHEAD_SECONDS_PER_OPERATION / seconds_per_update
@@ -143,46 +144,56 @@ class CompilerTimeoutError(RuntimeError):
 
 
 def choose_loop(
-    program: Program, signature: str, order: ExampleOrder, updates: int, known: Iterable[LoopChoice]
+    program: Program, order: ExampleOrder, updates: int, known: Iterable[LoopChoice], *, refusal: str = ""
 ) -> LoopChoice:
-    """Time the device loop and, if that is likely to pay in so many updates, XLA; the program's state stays the same.
+    """Time plain blocks and, if that is likely to pay in so many updates, compiled ones; no variable is changed.
 
     Convolutions are never given to XLA on a CPU, where they run 5 to 40 times slower (measured).
 
     Args:
         program: In the trial's initial state.
-        signature: Of its model.
-        order: Of the trial.
-        updates: Of all the trainings that the choice is for.
+        order: The order of the trial's examples.
+        updates: The updates of all the trainings that the choice is for.
         known: What was chosen for the same model at other batch sizes.
+        refusal: Why the compiled loop cannot train this; empty where it can.
 
     Raises:
         CompilerTimeoutError: If XLA took longer than it could save; choose again with a new program.
     """
-    device = _Candidate(program, order, updates, DEVICE)
-    device.compile()
-    why_not = _why_device(program, updates)
+    plain_name, compiled_name = TIMED
+    plain = _Candidate(program, order, updates, plain_name, jit_compile=False)
+    plain.compile()
+    why_not = refusal or _why_plain(program, updates)
     if why_not:
-        return _choice(signature, order, updates, DEVICE, [device], why_not)
-    device.time()
-    hoped = forecast(program.facts.size, updates, device.seconds, order.batch_size, known)
+        return _choice(order, updates, plain_name, [plain], why_not)
+    plain.time()
+    hoped = forecast(program.facts.size, updates, plain.seconds, order.batch_size, known)
     if not hoped.is_worth_trying:
-        return _choice(signature, order, updates, DEVICE, [device], "compiling with XLA would not pay")
-    xla = _Candidate(program, order, updates, XLA)
-    if not xla.try_compiling(hoped):
-        return _choice(signature, order, updates, DEVICE, [device, xla], "XLA cannot compile it")
-    xla.time()
-    winner, loser = (xla, device) if xla.seconds < device.seconds else (device, xla)
+        return _choice(order, updates, plain_name, [plain], "compiling with XLA would not pay")
+    compiled = _Candidate(program, order, updates, compiled_name, jit_compile=True)
+    if not compiled.try_compiling(hoped):
+        return _choice(order, updates, plain_name, [plain, compiled], "XLA cannot compile it")
+    compiled.time()
+    winner, loser = (compiled, plain) if compiled.seconds < plain.seconds else (plain, compiled)
     program.forget_block(order.batch_size, jit_compile=loser.jit_compile)
-    return _choice(signature, order, updates, winner.loop, [device, xla], "the faster of both")
+    return _choice(order, updates, winner.loop, [plain, compiled], "the faster of both")
+
+
+def plain_choice_after_timeout(
+    program: Program, order: ExampleOrder, updates: int, error: CompilerTimeoutError
+) -> LoopChoice:
+    """Return the choice of plain blocks where the compiler took too long; it is not tried again at this batch size."""
+    plain, compiled = TIMED
+    seconds = {plain: program.compile_seconds[order.batch_size, False], compiled: error.seconds}
+    return LoopChoice(order.batch_size, plain, updates, {}, seconds, str(error))
 
 
 class _Candidate:
     """One loop under trial."""
 
-    def __init__(self, program: Program, order: ExampleOrder, updates: int, loop: str) -> None:
+    def __init__(self, program: Program, order: ExampleOrder, updates: int, loop: str, *, jit_compile: bool) -> None:
         self.loop = loop
-        self.jit_compile = loop == XLA
+        self.jit_compile = jit_compile
         self.seconds = float("nan")
         self._program = program
         self._order = order
@@ -197,7 +208,7 @@ class _Candidate:
         return self._program.compiled_block(self._order.batch_size, self._length, jit_compile=self.jit_compile)
 
     def try_compiling(self, hoped: XlaForecast) -> bool:
-        """False if XLA refuses the model."""
+        """Compile within the seconds that it may take; return False if XLA refuses the model."""
         self._program.block(self._order.batch_size, self._length, jit_compile=self.jit_compile)
         error = run_within(hoped.limit_seconds, self.compile)
         if isinstance(error, tf.errors.OpError):
@@ -240,8 +251,8 @@ def run_within(seconds: float, function: Callable[[], object]) -> Exception | No
     return errors[0] if errors else None
 
 
-def _why_device(program: Program, updates: int) -> str:
-    """Why XLA is out of the question, or nothing."""
+def _why_plain(program: Program, updates: int) -> str:
+    """Return why XLA is out of the question; empty where it may be tried."""
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
     if updates < LEAST_UPDATES:
         return "too few updates to time"
@@ -252,11 +263,8 @@ def _why_device(program: Program, updates: int) -> str:
     return ""
 
 
-def _choice(
-    signature: str, order: ExampleOrder, updates: int, loop: str, candidates: list[_Candidate], reason: str
-) -> LoopChoice:
+def _choice(order: ExampleOrder, updates: int, loop: str, candidates: list[_Candidate], reason: str) -> LoopChoice:
     return LoopChoice(
-        signature=signature,
         batch_size=order.batch_size,
         loop=loop,
         updates=updates,

@@ -57,7 +57,7 @@ class ModelBuilder:
             self._hypermodel.declare_hyperparameters(hp)
 
     def build(self, hp: keras_tuner.HyperParameters, seed: int) -> keras.Model:
-        """A compiled model with fresh initial weights.
+        """Return a compiled model with fresh initial weights.
 
         Automatic names, the dtype policy and the seed are set first, so that every build begins alike; a policy that
         the build function sets stays until `restore_policy` or the next build.
@@ -87,7 +87,7 @@ class ModelBuilder:
         keras.config.set_dtype_policy(self._dtype_policy)
 
     def build_for(self, trial: Trial) -> keras.Model:
-        """The model of one trial, with its learning rate set.
+        """Return the model of one trial, with its learning rate set.
 
         Raises:
             ModelError: As `build`, or if a learning rate is asked of a model that follows a schedule.
@@ -99,7 +99,8 @@ class ModelBuilder:
         model = self.build(hp, trial.seed)
         if trial.learning_rate is not None and declared_learning_rate(hp) is None:
             set_learning_rate(model, trial.learning_rate)
-        if (betas_at := trial.instructions.betas_at) is not None:
+        betas_at = trial.instructions.betas_at
+        if betas_at is not None:
             scale_decay_constants(unwrapped_optimizer(model), trial.batch_size / betas_at)
         if trial.accumulation_steps > 1:
             accumulate_gradients(model, trial.accumulation_steps)
@@ -127,13 +128,13 @@ class ModelBuilder:
 
 
 def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
-    """The entry through which the build function reads its learning rate, or None."""
+    """Return the entry through which the build function reads its learning rate, or None."""
     declared = {entry.name for entry in hp.space}
     return next((name for name in LEARNING_RATE_NAMES if name in declared), None)
 
 
 def constant_learning_rate(model: keras.Model) -> float | None:
-    """The optimizer's learning rate; None if it follows a schedule or a function."""
+    """Return the optimizer's learning rate; None if it follows a schedule or a function."""
     value = unwrapped_optimizer(model).get_config().get("learning_rate")
     if not isinstance(value, (int, float)):
         return None
@@ -171,18 +172,18 @@ def accumulate_gradients(model: keras.Model, steps: int) -> None:
 
 
 def optimizer_name(model: keras.Model) -> str:
-    """Class name of the optimizer, without the loss-scaling wrapper of mixed precision."""
+    """Return the class name of the optimizer, without the loss-scaling wrapper of mixed precision."""
     return type(unwrapped_optimizer(model)).__name__
 
 
 def unwrapped_optimizer(model: keras.Model) -> Any:
-    """The optimizer itself, beneath the loss scaling of mixed precision."""
+    """Return the optimizer itself, beneath the loss scaling of mixed precision."""
     optimizer = model.optimizer
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _wants_hyperparameters(function: Callable[..., Any]) -> bool:
-    """Whether to call `build_model(hp)` rather than `build_model()`: the first parameter is required or named hp."""
+    """Return whether to call `build_model(hp)` rather than `build_model()`, from its first parameter."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except ValueError:  # a callable without a signature: called as KerasTuner would
@@ -230,7 +231,7 @@ def scale_decay_constants(optimizer: keras.optimizers.Optimizer, ratio: float) -
 
 
 def decay_constants(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
-    """The constants that follow the batch size, by name; empty for an optimizer that has none."""
+    """Return the constants that follow the batch size, by name; empty for an optimizer that has none."""
     names = [name for name, classes in _SECOND_MOMENT.items() if isinstance(optimizer, classes)]
     names += [_AVERAGE] if optimizer.use_ema else []
     return {name: float(getattr(optimizer, name)) for name in names}

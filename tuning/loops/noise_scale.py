@@ -108,7 +108,7 @@ def noise_scale(statistics: GradientStatistics) -> NoiseScale:
 
 
 def grouping(n_examples: int, micro_batch_size: int) -> tuple[int, int, int]:
-    """The micro-batch size b, the number of groups J and the gradients per group m for so many examples.
+    """Return the micro-batch size b, the number of groups J and the gradients per group m for so many examples.
 
     b is what was asked for, or less where that would leave fewer than 8 gradients. J lies between 8 and 16 and is
     chosen so that J*m*b uses as many of the examples as it can; of equals the most groups.
@@ -174,7 +174,7 @@ class FrozenGradients:
         self._gradient = tf.function(self._flat_gradient, reduce_retracing=True)
 
     def measure(self) -> NoiseScale:
-        """The noise scale at the model's present weights."""
+        """Return the noise scale at the model's present weights."""
         return noise_scale(self.statistics())
 
     def statistics(self) -> GradientStatistics:
@@ -194,7 +194,7 @@ class FrozenGradients:
         )
 
     def _group(self, batches: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], float]:
-        """The sum of a group's gradients, and the sum of their squared norms."""
+        """Return the sum of a group's gradients, and the sum of their squared norms."""
         total: Any = None
         norms = 0.0
         for rows in batches:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from search_spaces.data import Arrays
-from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays
-from tuning.loops.fit_plan import FitPlan
+from tuning.loops.fit_plan import MakePlan, training_to_measure
 from tuning.loops.noise_scale import FrozenGradients
 from tuning.loops.order import ExampleOrder
 from tuning.loops.registry import KERAS
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
-from tuning.trial import Budget, Instructions, Trial
 
 FRACTIONS = (0.0, 0.25, 0.5, 1.0)
 
@@ -32,7 +30,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         x: Training inputs.
         y: Training targets.
         sample_weight: One per example, or None.
-        fractions: Of the training, ascending from 0 to 1.
+        fractions: Shares of the training, ascending from 0 to 1.
         updates: Updates of the whole training; None for what `fit` announces.
         batch_size: Examples per update, to tell examples from updates; None to count updates only.
         examples: n, drawn without replacement for each measurement.
@@ -70,7 +68,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         self._new: list[float] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NoiseScaleCallback:
-        """A copy with a fresh state on the same arrays, which every trial shares."""
+        """Return a copy with a fresh state on the same arrays, which every trial shares."""
         return NoiseScaleCallback(
             *self._train,
             fractions=self._fractions,
@@ -115,9 +113,6 @@ class NoiseScaleCallback(keras.callbacks.Callback):
             self._new.append(found.value)
 
 
-MakePlan = Callable[[Trial, ExampleOrder], FitPlan]
-
-
 def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: NoiseScaleRequest) -> NoiseScales:
     """Train plain Keras for so many updates, measuring on the way; nothing is validated.
 
@@ -131,13 +126,7 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     """
     order = ExampleOrder(arrays.n_train, request.batch_size, request.seed)
     epochs = -(-request.updates // order.least_updates)
-    training = Trial(
-        Setting(request.batch_size, request.learning_rate, as_pairs(request.hyperparameters)),
-        seed=request.seed,
-        budget=Budget(epochs),
-        trial_id=request.trial_id,
-        instructions=Instructions(KERAS, request.evaluation_batch_size),
-    )
+    training = training_to_measure(request, epochs, loop=KERAS, seed=request.seed, learning_rate=request.learning_rate)
     plan = make_plan(training, order)
     if not plan.model.built:
         plan.model(*_one_example(arrays))

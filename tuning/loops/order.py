@@ -61,7 +61,7 @@ class ExampleOrder:
         return self.updates_after(epoch + 1) - self.updates_after(epoch)
 
     def rows(self, epoch: int) -> npt.NDArray[np.int32]:
-        """The examples of one epoch's updates, `(updates, batch_size) int32`; epochs count from 0."""
+        """Return the examples of one epoch's updates, `(updates, batch_size) int32`; epochs count from 0."""
         carried = epoch * self.n_examples % self.batch_size
         used = self.updates_in(epoch) * self.batch_size
         tail = self._permutation(epoch - 1)[self.n_examples - carried :] if carried else None

@@ -7,18 +7,15 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from search_spaces.space import Setting, as_pairs
-from tuning.loops.fit_plan import FitPlan
+from tuning.loops.fit_plan import MakePlan, training_to_measure
 from tuning.loops.order import ExampleOrder
 from tuning.messages import MemoryProbe, MemoryProbeRequest
-from tuning.trial import Budget, Instructions, Trial
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -40,7 +37,7 @@ class MemoryMeter:
             _reset_resident_peak()
 
     def peak_bytes(self) -> int:
-        """The peak so far, in bytes."""
+        """Return the peak so far, in bytes."""
         if self._on_gpu:
             return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
         return _resident_peak_bytes()
@@ -61,8 +58,6 @@ def _resident_peak_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) * (1 if sys.platform == "darwin" else 1024)
 
-
-MakePlan = Callable[[Trial, ExampleOrder], FitPlan]
 
 _BATCHES_AHEAD = 16  # more than an input pipeline ever holds ready
 _LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
@@ -86,14 +81,7 @@ def probe_memory(make_plan: MakePlan, n_train: int, request: MemoryProbeRequest)
     size = request.batch_size
     order = ExampleOrder(min(n_train, _BATCHES_AHEAD * size), size, seed=0)
     epochs = -(-request.updates // order.least_updates)
-    training = Trial(
-        Setting(size, None, as_pairs(request.hyperparameters)),
-        seed=0,
-        budget=Budget(epochs),
-        trial_id=request.trial_id,
-        instructions=Instructions(request.loop, request.evaluation_batch_size),
-    )
-    plan = make_plan(training, order)
+    plan = make_plan(training_to_measure(request, epochs, loop=request.loop), order)
     meter = MemoryMeter()
     baseline = meter.peak_bytes()
     plan.model.fit(**plan.arguments, epochs=epochs, callbacks=[_FewUpdates(request.updates)], verbose=0)

@@ -54,7 +54,7 @@ class Program:
         return self._evaluation
 
     def block(self, batch_size: int, length: int, *, jit_compile: bool) -> TrainBlock:
-        """The training block of a batch size, traced on first use but perhaps not yet compiled."""
+        """Return the training block of a batch size, traced on first use but perhaps not yet compiled."""
         key = (batch_size, jit_compile)
         if key not in self._blocks:
             begin = time.perf_counter()
@@ -65,7 +65,7 @@ class Program:
         return self._blocks[key]
 
     def compiled_block(self, batch_size: int, length: int, *, jit_compile: bool) -> TrainBlock:
-        """The training block of a batch size, compiled; `compile_seconds` tells what tracing and compiling took."""
+        """Return the training block of a batch size, compiled; `compile_seconds` tells what both took."""
         key = (batch_size, jit_compile)
         block = self.block(batch_size, length, jit_compile=jit_compile)
         if key not in self._compiled:
@@ -98,7 +98,7 @@ class Program:
         return sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in self._variables())
 
     def snapshot(self) -> list[tuple[Any, tf.Tensor]]:
-        """The present value of every variable, to be given to `restore`."""
+        """Return the present value of every variable, to be given to `restore`."""
         return [(variable, tf.identity(variable.value)) for variable in self._variables()]
 
     def restore(self, snapshot: Iterable[tuple[Any, tf.Tensor]]) -> None:
@@ -183,9 +183,11 @@ _HIDDEN_STATE = frozenset(
 
 @dataclass(frozen=True)
 class GraphFacts:
-    """Args:
-    operations: How often each operation occurs, in the graph and all functions that it calls.
-    resources: The handles of the variables and tables that it touches.
+    """What a traced graph shows of a program.
+
+    Args:
+        operations: How often each operation occurs, in the graph and all functions that it calls.
+        resources: The handles of the variables and tables that it touches.
     """
 
     operations: Mapping[str, int]
@@ -211,12 +213,12 @@ class GraphFacts:
         return any("Conv" in operation for operation in self.operations)
 
     def touches_only(self, variables: Iterable[Any]) -> bool:
-        """Whether these Keras variables are all the state that the program reads or writes."""
+        """Return whether these Keras variables are all the state that the program reads or writes."""
         known = {id(variable.value.handle) for variable in variables}
         return not _HIDDEN_STATE & self.operations.keys() and {id(handle) for handle in self.resources} <= known
 
     def joined(self, other: GraphFacts) -> GraphFacts:
-        """The facts about two programs that make up one training."""
+        """Return the facts about two programs that make up one training."""
         operations = self.operations if self.size >= other.size else other.operations
-        hidden = dict.fromkeys(_HIDDEN_STATE & other.operations.keys(), 1)
+        hidden = dict.fromkeys(_HIDDEN_STATE & (self.operations.keys() | other.operations.keys()), 1)
         return GraphFacts({**operations, **hidden}, self.resources + other.resources)

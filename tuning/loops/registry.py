@@ -1,4 +1,7 @@
-"""The loops by name. Nothing here loads TensorFlow, so that the command line can list them."""
+"""The loops by name: what the command line shows, what a trial's instructions name, and where each class is.
+
+It imports nothing heavy; a loop's module, and TensorFlow with it, is imported when the loop is first asked for.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,33 @@ if TYPE_CHECKING:
     from tuning.loops.loop import Loop
 
 AUTO = "auto"
-"""Asks for the loop that is measured to be fastest."""
+"""Leaves the choice of a loop to what training the model first measures."""
 
-KERAS, DEVICE, XLA = "keras", "device", "xla"
+KERAS = "keras"
+"""The loop of `model.fit`, which trains whatever Keras does and which the choice falls back to."""
 
-_HOMES = {
+TIMED = ("device", "xla")
+"""The loops that "auto" chooses between by timing: the first runs blocks as they are, the second compiles them."""
+
+CLASSES = {
     KERAS: "tuning.loops.keras_loop:KerasLoop",
-    DEVICE: "tuning.loops.device_loop:DeviceLoop",
-    XLA: "tuning.loops.device_loop:XlaLoop",
+    "device": "tuning.loops.device_loop:DeviceLoop",
+    "xla": "tuning.loops.xla_loop:XlaLoop",
 }
+"""The module and the class of every loop. A further loop is a class with the methods of `Loop`, and a line here."""
 
-LOOPS = tuple(_HOMES)
-"""A further loop is a class in a file of its own and a line above."""
+LOOPS = tuple(CLASSES)
 LOOP_CHOICES = (AUTO, *LOOPS)
 
 
-def loop_named(name: str) -> Loop:
+def find_loop(name: str) -> Loop:
     """Return the loop of a name.
 
     Raises:
         ValueError: If there is none.
     """
-    if name not in _HOMES:
-        raise ValueError(f"loop must be one of {', '.join((AUTO, *_HOMES))}; got {name!r}.")
-    module, _, attribute = _HOMES[name].partition(":")
+    if name not in CLASSES:
+        raise ValueError(f"loop must be one of {', '.join((AUTO, *CLASSES))}; got {name!r}.")
+    module, _, attribute = CLASSES[name].partition(":")
     loop: Loop = getattr(importlib.import_module(module), attribute)()
     return loop

@@ -6,26 +6,24 @@ import functools
 import gc
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from search_spaces.data import Data
-from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays, as_keras_sees_them, read_fit_options
 from tuning.loops.callbacks import EpochReporter, copies_for_trial, hooks_batches
 from tuning.loops.clock import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
-from tuning.loops.fit_plan import FitPlan
-from tuning.loops.keras_private import CustomGradients
+from tuning.loops.fit_plan import FitPlan, training_to_measure
 from tuning.loops.model_builder import ModelBuilder, ModelError, decay_constants, unwrapped_optimizer
 from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.order import ExampleOrder
 from tuning.loops.peak_memory import MemoryMeter, intra_op_threads, probe_memory
 from tuning.loops.planner import Planner
+from tuning.loops.tensorflow_private import CustomGradients
 from tuning.loops.throughput import ChunkClock, input_seconds, measure
 from tuning.messages import (
     DescribeRequest,
@@ -37,7 +35,7 @@ from tuning.messages import (
     Throughput,
     ThroughputRequest,
 )
-from tuning.trial import Budget, EpochReport, Instructions, Trial, TrialOutcome
+from tuning.trial import EpochReport, Trial, TrialOutcome
 
 _TRIALS_PER_COLLECTION = 10
 
@@ -53,7 +51,8 @@ class TrainingSession:
         data: What every trial trains and validates on.
         callbacks: The user's Keras callbacks, deep-copied for every trial.
         fit_options: Further arguments of Keras's `fit`, see `read_fit_options`.
-        weights_directory: Where the final weights of trials that keep them are saved; None to save none.
+        weights_directory: Where final weights are saved, `TRIAL_ID.weights.h5`, of trials that are to keep them; None
+            saves none.
     """
 
     def __init__(
@@ -65,16 +64,16 @@ class TrainingSession:
         fit_options: Mapping[str, Any] | None = None,
         weights_directory: Path | None = None,
     ) -> None:
-        self._weights_directory = weights_directory
         self._builder = ModelBuilder(hypermodel)
         self._data = data
         self._callbacks = tuple(callbacks)
         self._fit_options = fit_options
+        self._weights_directory = weights_directory
         self._trials = 0
         self._gradients = CustomGradients()
 
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
-        """What the build function builds, or a failed outcome that says why it builds nothing usable."""
+        """Return what the build function builds, or a failed outcome that says why it builds nothing usable."""
         try:
             return describe_model(self._builder, self._arrays, request)
         except Exception as error:
@@ -88,7 +87,7 @@ class TrainingSession:
         Never raises for a failure of the trial, which is told by the outcome; KeyboardInterrupt and SystemExit pass.
 
         Args:
-            trial: The trial.
+            trial: What to train, and how.
             report: Told every epoch; returns False to stop the trial, which then ends as pruned.
         """
         try:
@@ -121,45 +120,18 @@ class TrainingSession:
         return self._planner.plan(trial, order, TrainingClock(counts_gaps=True))
 
     def _probe_throughput(self, request: ThroughputRequest) -> Throughput:
-        training = Trial(
-            Setting(request.batch_size, None, as_pairs(request.hyperparameters)),
-            seed=0,
-            budget=Budget(request.epochs),
-            trial_id=request.trial_id,
-            instructions=Instructions(request.loop, request.evaluation_batch_size),
-        )
-        found = self.measure_throughput(training, chunks=request.chunks, chunk_seconds=request.chunk_seconds)
-        if found.loop != "keras":
-            return found
-        order = ExampleOrder(self._data.n_train, request.batch_size, training.seed)
-        return replace(found, input_seconds_per_update=input_seconds(self._planner.input_pipeline(order)))
-
-    def measure_throughput(self, trial: Trial, *, chunks: int = 5, chunk_seconds: float = 0.3) -> Throughput:
-        """Steady seconds of one optimizer update: the median of timed chunks after a warm-up, without validation.
+        """Time chunks of training, without validation, after a warm-up.
 
         Plain `fit` (the loop "keras") includes Keras's bookkeeping between steps, so that it is what a user gets.
-
-        Args:
-            trial: The model, batch size and seed; its epochs bound what choosing a loop may cost.
-            chunks: How many to time.
-            chunk_seconds: The least duration of one.
-
-        Raises:
-            Exception: Whatever building or training raises; see `status_of_error`.
         """
-        planner = self._planner
-        order = ExampleOrder(self._data.n_train, trial.batch_size, trial.seed)
-        clock = ChunkClock(chunks, chunk_seconds)
-        try:
-            plan = planner.plan(trial, order, clock)
-            seconds = measure(plan, clock)
-            planner.finish()
-        except Exception:
-            planner.clear()
-            raise
-        finally:
-            self._clean_up()
-        return Throughput(trial.trial_id, trial.batch_size, plan.loop, seconds)
+        training = training_to_measure(request, request.epochs, loop=request.loop)
+        order = ExampleOrder(self._data.n_train, request.batch_size, training.seed)
+        clock = ChunkClock(request.chunks, request.chunk_seconds)
+        plan = self._planner.plan(training, order, clock)
+        seconds = measure(plan, clock)
+        self._planner.finish()
+        alone = input_seconds(plan.pipeline) if plan.pipeline is not None else None
+        return Throughput(request.trial_id, request.batch_size, plan.loop, seconds, alone)
 
     def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         planner = self._planner
@@ -167,22 +139,15 @@ class TrainingSession:
         callbacks = copies_for_trial(self._callbacks, trial.trial_id)
         memory = MemoryMeter()
         clock = TrainingClock(counts_gaps=not hooks_batches(callbacks))
-        plan = planner.plan(trial, order, clock, callbacks)
+        plan = planner.plan(trial, order, clock)
         reporter = EpochReporter(trial, order, clock, report)
         plan.model.fit(**plan.arguments, epochs=trial.budget.epochs, callbacks=[*callbacks, reporter], verbose=0)
         outcome = _outcome(trial, plan, clock, reporter, memory.peak_bytes())
-        self._save_weights(plan.model, trial)
+        if trial.instructions.keep_weights and self._weights_directory is not None:
+            self._weights_directory.mkdir(parents=True, exist_ok=True)
+            _save_weights(plan.model, self._weights_directory / f"{trial.trial_id}.weights.h5")
         planner.finish()
         return outcome
-
-    def _save_weights(self, model: keras.Model, trial: Trial) -> None:
-        if self._weights_directory is None or not trial.instructions.keep_weights:
-            return
-        self._weights_directory.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            # keras 3.15.1 converts variables by np.array(variable), which numpy 2 deprecates
-            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-            model.save_weights(self._weights_directory / f"{trial.trial_id}.weights.h5")
 
     @functools.cached_property
     def _arrays(self) -> TrainingArrays:
@@ -190,7 +155,7 @@ class TrainingSession:
 
     @functools.cached_property
     def _planner(self) -> Planner:
-        return Planner(self._builder, self._arrays)
+        return Planner(self._builder, self._arrays, callbacks=self._callbacks)
 
     def _clean_up(self) -> None:
         """After a trial: forget its policy, and now and then the models that only refer to each other."""
@@ -224,6 +189,13 @@ def _outcome(
             "micro_batch_size": micro,
         },
     )
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    with warnings.catch_warnings():
+        # keras 3.15.1 converts variables by np.array(variable), which numpy 2 deprecates
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        model.save_weights(str(path))
 
 
 def _failed(trial_id: str, error: Exception) -> TrialOutcome:

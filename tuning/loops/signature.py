@@ -13,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from tuning.loops.arrays import TrainingArrays, device_dtype
-from tuning.loops.keras_private import compile_arguments, every_layer
+from tuning.loops.keras_private import UNLISTED_ATTRIBUTES, compile_arguments, every_layer
 from tuning.loops.model_builder import LEARNING_RATE_NAMES
 
 _LIBRARIES = ("keras.", "tensorflow.", "numpy.")
 
 
-def fingerprint(value: Any) -> str:
-    """Equal for two objects only if nothing that could be compiled into a graph tells them apart; 32 hex digits.
+def digest_of(value: Any) -> str:
+    """Return 32 hex digits, equal for two objects only if nothing that could be compiled into a graph differs.
 
     Walks plain values, containers, arrays, functions (their code and what they close over) and objects. Of Keras's
     own objects it takes the class, `get_config()` and every array they hold; of the user's classes also all other
@@ -35,7 +35,7 @@ def fingerprint(value: Any) -> str:
 
 
 def without_learning_rate(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """An optimizer's config, less a constant learning rate, which is a variable and not compiled in."""
+    """Return an optimizer's config, less a constant learning rate, which is a variable and not compiled in."""
     config = dict(optimizer.get_config())
     if isinstance(config.get("learning_rate"), (int, float)):
         del config["learning_rate"]
@@ -128,12 +128,12 @@ def _config(value: Any) -> Any:
 
 @functools.cache
 def _bookkeeping() -> frozenset[str]:
-    """The attributes that Keras itself keeps on layers, models, losses, metrics and optimizers."""
+    """Return the attributes that Keras itself keeps on layers, models, losses, metrics and optimizers."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(np.zeros((1, 1)), np.zeros((1, 1)), verbose=0)
     objects = [model, model.layers[0], model.optimizer, keras.losses.MeanSquaredError(), keras.metrics.Mean()]
-    return frozenset(name for item in objects for name in vars(item)) | {"_functional", "_nested_inputs"}
+    return frozenset(name for item in objects for name in vars(item)) | UNLISTED_ATTRIBUTES
 
 
 def _array(array: np.ndarray[Any, Any]) -> Iterator[bytes]:
@@ -163,7 +163,7 @@ _SHORT = 16
 def model_signature(
     model: keras.Model, hyperparameters: Mapping[str, Any], arrays: TrainingArrays, evaluation_batch_size: int
 ) -> str:
-    """A short digest, equal only for models whose training compiles to the same program at a given batch size.
+    """Return a short digest, equal only for models whose training compiles to the same program at a given batch size.
 
     It covers the architecture, what `compile` was given less a constant learning rate, the hyperparameters less the
     learning rate, and the shapes of the data; it leaves out the seed, the values of variables and the batch size.
@@ -182,4 +182,4 @@ def model_signature(
         keras.tree.map_structure(lambda leaf: (leaf.shape, str(device_dtype(leaf))), (arrays.train, arrays.validation)),
         evaluation_batch_size,
     )
-    return fingerprint(content)[:_SHORT]
+    return digest_of(content)[:_SHORT]

@@ -77,7 +77,7 @@ class ChunkClock:
 
 
 def measure(plan: FitPlan, clock: ChunkClock) -> float:
-    """The median seconds of one update over the clock's chunks, without validation.
+    """Return the median seconds of one update over the clock's chunks, without validation.
 
     Args:
         plan: Whose clock is `clock`.
@@ -92,7 +92,7 @@ def measure(plan: FitPlan, clock: ChunkClock) -> float:
 
 
 def _median_of_blocks(block: Block, clock: ChunkClock) -> float:
-    """Likewise for blocks, which `fit` adds nothing to; each as long as a chunk, lest a whole block take minutes."""
+    """Return the same for blocks, each as long as a chunk, lest a whole block take minutes."""
     wait_for(block.run(1))
     begin = clock.now()
     wait_for(block.run(1))

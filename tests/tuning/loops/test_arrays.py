@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from search_spaces.data import Data
-from tuning.loops.arrays import as_keras_sees_them
+from tuning.loops import arrays as module
+from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 
 
 def some_data(y=None, **weights):
@@ -54,3 +55,54 @@ def test_class_weights_exclude_sample_weights_and_several_outputs():
         as_keras_sees_them(some_data(sample_weight_train=np.ones(6)), {0: 1.0})
     with pytest.raises(ValueError, match="class_weight needs a single output"):
         as_keras_sees_them(some_data((np.zeros(6), np.zeros(6))), {0: 1.0})
+
+
+SIZE = 2 * (12 * 4 + 6 * 8)
+
+
+@pytest.mark.parametrize(("free", "fits"), [(2 * SIZE, True), (2 * SIZE - 2, False)])
+def test_data_are_placed_in_at_most_half_of_the_free_memory(monkeypatch, free, fits):
+    monkeypatch.setattr(module, "_host_free", lambda: free)
+    placement = DataPlacement(as_keras_sees_them(some_data(), None))
+    assert placement.free_bytes == free
+    assert (placement.fits_on_device, placement.fits_on_host) == (fits, fits)
+
+
+def test_data_that_fit_are_tensors_placed_once_and_the_pipelines_too():
+    placement = DataPlacement(as_keras_sees_them(some_data(), None))
+    assert placement.on_device is placement.on_device
+    assert placement.for_pipeline is placement.on_device.train
+    x, y = placement.on_device.validation
+    assert (x.dtype.name, y.dtype.name, placement.on_device.n_val) == ("float32", "int64", 6)
+
+
+def test_data_that_do_not_fit_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr(module, "_host_free", lambda: 1)
+    arrays = as_keras_sees_them(some_data(), None)
+    assert DataPlacement(arrays).for_pipeline is arrays.train
+
+
+def test_free_memory_is_the_least_that_any_limit_leaves(monkeypatch):
+    for name in ("_cgroup_free", "_address_space_free"):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda: 7)
+            assert module._host_free() == 7
+
+
+def test_the_limit_of_a_cgroup_counts_what_is_used(monkeypatch, tmp_path):
+    for name, number in (("_CGROUP_LIMIT", 100), ("_CGROUP_USED", 30)):
+        path = tmp_path / name
+        path.write_text(f"{number}\n")
+        monkeypatch.setattr(module, name, path)
+    assert module._cgroup_free() == 70
+    (tmp_path / "_CGROUP_LIMIT").write_text("max\n")
+    assert module._cgroup_free() == module._total()
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_text_anywhere_is_known(part):
+    texts, numbers = np.array([["a"]] * 6, object), np.zeros((6, 1))
+    x = (texts, numbers) if part == "train" else (numbers, texts)
+    data = Data(x[0], np.zeros(6), x[1], np.zeros(6))
+    assert DataPlacement(as_keras_sees_them(data, None)).has_text
+    assert not DataPlacement(as_keras_sees_them(some_data(), None)).has_text

@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from training_helpers import Recorder, assert_same_history, dense_model, make_data, trial_of
+from training_helpers import Recorder, assert_same_history, dense_model, make_data, make_trial
 
 from tuning.loops.model_builder import decay_constants, scale_decay_constants
 from tuning.loops.session import TrainingSession
@@ -40,8 +40,8 @@ def test_a_built_optimizer_is_refused():
 
 def train(loop, batch_size, session=None, **changes):
     recorder = Recorder()
-    request = trial_of("t", batch_size, seed=0, epochs=3, loop=loop, **changes)
-    outcome = (session or TrainingSession(dense_model, make_data())).train(request, recorder)
+    trial = make_trial(batch_size, loop=loop, **changes)
+    outcome = (session or TrainingSession(dense_model, make_data())).train(trial, recorder)
     assert outcome.status is Status.COMPLETED, outcome.reason
     return outcome, recorder.history
 

@@ -12,8 +12,8 @@ from tuning.messages import DescribeRequest, ModelDescription
 from tuning.trial import Status, TrialOutcome
 
 
-def describe(build, *, data=None, hyperparameters=None, **options):
-    request = DescribeRequest("d", hyperparameters or {}, **options)
+def describe(build, *, data=None, hyperparameters=None):
+    request = DescribeRequest("d", hyperparameters or {})
     return TrainingSession(build, data or make_data()).describe(request)
 
 
@@ -54,14 +54,10 @@ def test_every_conditional_scope_is_entered_once():
     assert description.optimizer == "SGD"
 
 
-def test_scopes_are_left_alone_on_request():
-    assert set(names(describe(conditional_build, activate_all=False))) == {"kind", "momentum", "learning_rate"}
-
-
 def test_overrides_are_kept():
     hp = keras_tuner.HyperParameters()
     hp.Fixed("kind", "large")
-    description = describe(conditional_build, hyperparameters=hp.get_config(), activate_all=False)
+    description = describe(conditional_build, hyperparameters=hp.get_config())
     assert description.hyperparameters["values"]["kind"] == "large"
     assert "depth" in names(description)
 

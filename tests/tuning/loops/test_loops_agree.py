@@ -12,8 +12,8 @@ from training_helpers import (
     assert_same_history,
     dense_model,
     make_data,
+    make_trial,
     plain_fit_history,
-    trial_of,
 )
 
 from search_spaces.data import Data
@@ -126,13 +126,9 @@ MODELS = {
 }
 
 
-def request(loop, **changes):
-    defaults = {"trial_id": "t", "batch_size": 7, "seed": 3, "epochs": 2, "evaluation_batch_size": 9}
-    return trial_of(**{**defaults, "loop": loop, **changes})
-
-
-def with_loop(asked, loop):
-    return replace(asked, instructions=replace(asked.instructions, loop=loop))
+def asked_for(loop, **changes):
+    defaults = {"batch_size": 7, "seed": 3, "epochs": 2, "evaluation_batch_size": 9}
+    return make_trial(**{**defaults, "loop": loop, **changes})
 
 
 def history(session, asked):
@@ -157,22 +153,23 @@ def assert_agreement(build, data, asked, *, loops=("device", "xla"), **tolerance
     expected = reference(build, asked, data)
     for loop in loops:
         session = TrainingSession(build, data)
-        fresh = history(session, with_loop(asked, loop))
+        trial = replace(asked, instructions=replace(asked.instructions, loop=loop))
+        fresh = history(session, trial)
         assert_same_history(fresh, expected, **{"rtol": 2e-5, "atol": 2e-6, **tolerance})
-        other = history(session, replace(with_loop(asked, loop), seed=asked.seed + 1))
+        other = history(session, replace(trial, seed=trial.seed + 1))
         assert other != fresh
-        assert history(session, with_loop(asked, loop)) == fresh
+        assert history(session, trial) == fresh
 
 
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
 def test_blocks_log_what_plain_fit_logs_also_when_the_program_is_used_again(build):
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if build is mixed_precision else {}
-    assert_agreement(build, make_data(), request("device"), **tolerance)
+    assert_agreement(build, make_data(), asked_for("device"), **tolerance)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 24, 50])
 def test_blocks_train_the_same_updates_at_every_batch_size(batch_size):
-    asked = request("device", batch_size=batch_size, epochs=3)
+    asked = asked_for("device", batch_size=batch_size, epochs=3)
     assert_agreement(dense_model, make_data(), asked, loops=["device"])
 
 
@@ -203,7 +200,7 @@ def test_sample_weights_and_several_inputs_and_outputs_agree():
     both = Data(
         *part(data.x_train, data.y_train), *part(data.x_val, data.y_val), weights(data.n_train), weights(data.n_val)
     )
-    assert_agreement(build, both, request("device"), loops=["device"])
+    assert_agreement(build, both, asked_for("device"), loops=["device"])
 
 
 def dropping():
@@ -211,7 +208,7 @@ def dropping():
 
 
 def test_random_layers_draw_the_same_numbers_without_xla():
-    assert_agreement(dropping, make_data(), request("device"), loops=["device"])
+    assert_agreement(dropping, make_data(), asked_for("device"), loops=["device"])
 
 
 def test_random_layers_agree_in_the_mean_over_seeds_under_xla():
@@ -219,7 +216,7 @@ def test_random_layers_agree_in_the_mean_over_seeds_under_xla():
     session = TrainingSession(dropping, make_data())
     seeds = range(12)
     losses = {
-        loop: np.array([history(session, request(loop, seed=seed))[-1]["loss"] for seed in seeds])
+        loop: np.array([history(session, asked_for(loop, seed=seed))[-1]["loss"] for seed in seeds])
         for loop in ("device", "xla")
     }
     difference = losses["xla"] - losses["device"]

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from training_helpers import N_TRAIN, Recorder, dense_model, make_data, trial_of
+from training_helpers import N_TRAIN, Recorder, dense_model, make_data, make_trial
 
 from tuning.loops.noise_scale_probe import NoiseScaleCallback
 from tuning.loops.session import TrainingSession
@@ -30,7 +30,7 @@ def test_training_is_the_same_with_it():
     def weights(callbacks):
         session = TrainingSession(dense_model, data, callbacks=callbacks)
         recorder = Recorder()
-        outcome = session.train(trial_of("t", 10, seed=3, epochs=3, loop="keras"), recorder)
+        outcome = session.train(make_trial(10, seed=3, epochs=3, loop="keras"), recorder)
         assert outcome.status is Status.COMPLETED, outcome
         return [{name: value for name, value in logs.items() if name != "noise_scale"} for logs in recorder.history]
 
@@ -41,7 +41,7 @@ def test_a_trial_reports_it_as_a_metric():
     data, recorder = make_data(), Recorder()
     callback = NoiseScaleCallback(*data.train, fractions=(0.0,), micro_batch_size=2)
     session = TrainingSession(lambda: dense_model("sgd"), data, callbacks=[callback])
-    session.train(trial_of("t", 10, seed=3, epochs=2, loop="keras"), recorder)
+    session.train(make_trial(10, seed=3, epochs=2, loop="keras"), recorder)
     assert recorder.history[0]["noise_scale"] > 0
     assert "noise_scale" not in recorder.history[1]
 

@@ -33,6 +33,22 @@ def test_each_epoch_of_the_stream_is_a_permutation_of_all_examples():
     assert not np.array_equal(epochs[0], epochs[1])
 
 
+def test_no_epoch_repeats_an_earlier_one():
+    order = ExampleOrder(12, 1, seed=0)
+    assert len({tuple(order.rows(epoch).ravel()) for epoch in range(40)}) == 40
+
+
+def test_seeds_and_epochs_are_not_added_up():
+    """The second epoch of one seed is not the first of the next, so that seeds are independent."""
+    assert not np.array_equal(ExampleOrder(12, 1, seed=0).rows(1), ExampleOrder(12, 1, seed=1).rows(0))
+
+
+def test_a_batch_may_be_the_whole_set_and_is_then_one_update_per_epoch():
+    order = ExampleOrder(10, 10, seed=0)
+    assert (order.least_updates, order.most_updates) == (1, 1)
+    np.testing.assert_array_equal(np.sort(order.rows(3)), [np.arange(10)])
+
+
 def test_leftover_examples_open_the_next_epoch():
     order = ExampleOrder(10, 4, seed=5)
     first_permutation = np.concatenate([order.rows(0).ravel(), order.rows(1).ravel()[:2]])

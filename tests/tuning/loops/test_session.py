@@ -13,8 +13,8 @@ from training_helpers import (
     assert_same_history,
     dense_model,
     make_data,
+    make_trial,
     plain_fit_history,
-    trial_of,
 )
 
 from search_spaces.data import Data
@@ -23,8 +23,8 @@ from tuning.objective import Objective
 from tuning.trial import Goal, Status
 
 
-def request(**changes):
-    return trial_of(**{"trial_id": "t", "batch_size": 8, "seed": 0, "epochs": 3, "loop": "keras", **changes})
+def asked_for(**changes):
+    return make_trial(**{"loop": "keras", **changes})
 
 
 def train(build, asked, *, data=None, stop_after=None, **options):
@@ -35,7 +35,7 @@ def train(build, asked, *, data=None, stop_after=None, **options):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 25, 50])
 def test_keras_loop_logs_what_plain_fit_logs_on_the_same_order(batch_size):
-    asked = request(batch_size=batch_size, evaluation_batch_size=5)
+    asked = asked_for(batch_size=batch_size, evaluation_batch_size=5)
     outcome, recorder = train(dense_model, asked)
     keras.utils.set_random_seed(asked.seed)
     assert outcome.status is Status.COMPLETED
@@ -43,7 +43,7 @@ def test_keras_loop_logs_what_plain_fit_logs_on_the_same_order(batch_size):
 
 
 def test_several_steps_per_execution_train_the_same_updates():
-    asked = request(batch_size=7, epochs=4)
+    asked = asked_for(batch_size=7, epochs=4)
     _, single = train(dense_model, asked)
     outcome, several = train(lambda: dense_model(steps_per_execution=3), asked)
     assert outcome.settings["steps_per_execution"] == 3
@@ -51,7 +51,7 @@ def test_several_steps_per_execution_train_the_same_updates():
 
 
 def test_reports_count_epochs_updates_and_examples():
-    outcome, recorder = train(dense_model, request(batch_size=8))
+    outcome, recorder = train(dense_model, asked_for(batch_size=8))
     assert [epoch.epoch for epoch in recorder.epochs] == [1, 2, 3]
     assert [epoch.updates for epoch in recorder.epochs] == [6, 12, 18]
     assert [epoch.examples_seen for epoch in recorder.epochs] == [48, 96, 144]
@@ -65,7 +65,7 @@ def test_reports_count_epochs_updates_and_examples():
 
 
 def test_the_seed_fixes_the_trial():
-    histories = [train(dense_model, request(seed=seed))[1].history for seed in (1, 1, 2)]
+    histories = [train(dense_model, asked_for(seed=seed))[1].history for seed in (1, 1, 2)]
     assert histories[0] == histories[1]
     assert histories[0] != histories[2]
 
@@ -73,9 +73,9 @@ def test_the_seed_fixes_the_trial():
 def test_sample_weights_and_class_weights_train_alike():
     data = make_data()
     weights = np.where(data.y_train == 0, 3.0, 1.0)
-    _, by_class = train(dense_model, request(), fit_options={"class_weight": {0: 3.0}, "verbose": 1})
-    _, by_sample = train(dense_model, request(), data=make_data(sample_weight_train=weights))
-    _, plain = train(dense_model, request())
+    _, by_class = train(dense_model, asked_for(), fit_options={"class_weight": {0: 3.0}, "verbose": 1})
+    _, by_sample = train(dense_model, asked_for(), data=make_data(sample_weight_train=weights))
+    _, plain = train(dense_model, asked_for())
     assert_same_history(by_class.history, by_sample.history)
     assert by_class.history != plain.history
 
@@ -89,7 +89,7 @@ def test_hyperparameters_batch_size_and_learning_rate_reach_the_build_function()
         seen["learning_rate"] = hp.Float("lr", 1e-4, 1.0, default=1e-3)
         return dense_model(keras.optimizers.SGD(seen["learning_rate"]))
 
-    outcome, _ = train(build, request(epochs=1, learning_rate=0.25, hyperparameters={"units": 16}))
+    outcome, _ = train(build, asked_for(epochs=1, learning_rate=0.25, hyperparameters={"units": 16}))
     assert outcome.status is Status.COMPLETED
     assert seen == {"units": 16, "batch_size": 8, "learning_rate": 0.25}
 
@@ -109,7 +109,7 @@ def test_a_learning_rate_that_the_build_ignores_is_assigned_to_the_optimizer(pol
         keras.config.set_dtype_policy(policy)
         return dense_model()
 
-    outcome, _ = train(build, request(epochs=1, learning_rate=0.125), callbacks=[Watch()])
+    outcome, _ = train(build, asked_for(epochs=1, learning_rate=0.125), callbacks=[Watch()])
     assert outcome.status is Status.COMPLETED, outcome.reason
     assert learning_rates == [(policy, 0.125)]
 
@@ -125,7 +125,7 @@ def test_a_policy_set_in_one_build_does_not_reach_the_next():
 
     session = TrainingSession(build, make_data())
     for mixed in (True, False):
-        session.train(request(epochs=1, hyperparameters={"mixed": mixed}), Recorder())
+        session.train(asked_for(epochs=1, hyperparameters={"mixed": mixed}), Recorder())
     assert policies == ["float32", "float32"]
 
 
@@ -134,8 +134,8 @@ def scheduled_model():
 
 
 def test_a_schedule_is_respected_and_refuses_a_learning_rate():
-    assert train(scheduled_model, request())[0].status is Status.COMPLETED
-    outcome, recorder = train(scheduled_model, request(learning_rate=0.1))
+    assert train(scheduled_model, asked_for())[0].status is Status.COMPLETED
+    outcome, recorder = train(scheduled_model, asked_for(learning_rate=0.1))
     assert outcome.status is Status.FAILED
     assert outcome.reason.startswith("A learning rate can be searched only where the model has none of its own")
     assert recorder.epochs == []
@@ -148,7 +148,7 @@ def linear_model():
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged():
-    outcome, recorder = train(linear_model, request(epochs=60, learning_rate=0.5))
+    outcome, recorder = train(linear_model, asked_for(epochs=60, learning_rate=0.5))
     assert outcome.status is Status.DIVERGED
     assert "loss became" in outcome.reason
     assert 0 < len(recorder.epochs) < 59
@@ -156,7 +156,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged():
 
 
 def test_a_report_that_returns_false_prunes_the_trial():
-    outcome, recorder = train(dense_model, request(epochs=9), stop_after=2)
+    outcome, recorder = train(dense_model, asked_for(epochs=9), stop_after=2)
     assert outcome.status is Status.PRUNED
     assert len(recorder.epochs) == 2
     assert outcome.reason == "Stopped by the search after epoch 2 of 9."
@@ -164,17 +164,17 @@ def test_a_report_that_returns_false_prunes_the_trial():
 
 def test_a_goal_that_is_reached_ends_the_trial_as_completed():
     goal = Goal(Objective("loss", "min"), 1e9)
-    outcome, recorder = train(dense_model, request(epochs=5, goal=goal))
+    outcome, recorder = train(dense_model, asked_for(epochs=5, goal=goal))
     assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 1)
-    outcome, recorder = train(dense_model, request(epochs=5, goal=replace(goal, least_epochs=3)), stop_after=3)
+    outcome, recorder = train(dense_model, asked_for(epochs=5, goal=replace(goal, least_epochs=3)), stop_after=3)
     assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 3)
-    outcome, recorder = train(dense_model, request(epochs=5, goal=Goal(Objective("val_accuracy", "max"), 1.1)))
+    outcome, recorder = train(dense_model, asked_for(epochs=5, goal=Goal(Objective("val_accuracy", "max"), 1.1)))
     assert (outcome.status, len(recorder.epochs)) == (Status.COMPLETED, 5)
 
 
 def test_a_callback_may_stop_the_trial_early():
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
-    outcome, recorder = train(dense_model, request(epochs=9), callbacks=[stop])
+    outcome, recorder = train(dense_model, asked_for(epochs=9), callbacks=[stop])
     assert outcome.status is Status.COMPLETED
     assert outcome.settings["epochs_trained"] == len(recorder.epochs) == 2
 
@@ -191,22 +191,30 @@ def test_callbacks_are_copied_for_each_trial_and_see_correct_epochs_and_logs(tmp
 
     session = TrainingSession(dense_model, make_data(), callbacks=[Log()])
     for _ in range(2):
-        session.train(request(epochs=2), Recorder())
+        session.train(asked_for(epochs=2), Recorder())
     names = ["accuracy", "loss", "val_accuracy", "val_loss"]
     assert json.loads((tmp_path / "seen.json").read_text()) == [[0, names], [1, names]]
 
 
 def test_final_weights_are_saved(tmp_path):
-    path = tmp_path / "weights" / "t.weights.h5"
-    outcome, recorder = train(dense_model, request(keep_weights=True), weights_directory=path.parent)
+    outcome, recorder = train(dense_model, asked_for(trial_id="t7", keep_weights=True), weights_directory=tmp_path)
     assert outcome.status is Status.COMPLETED, outcome.reason
     model = dense_model()
     model.optimizer.build(model.trainable_variables)  # the file holds its state too
-    model.load_weights(path)
+    model.load_weights(tmp_path / "t7.weights.h5")
     data = make_data()
     loss, accuracy = model.evaluate(data.x_val, data.y_val, verbose=0)
     assert loss == pytest.approx(recorder.history[-1]["val_loss"], rel=1e-5)
     assert accuracy == pytest.approx(recorder.history[-1]["val_accuracy"])
+
+
+@pytest.mark.parametrize("keep_weights", [False, True])
+def test_weights_are_saved_only_where_both_are_told(tmp_path, monkeypatch, keep_weights):
+    monkeypatch.chdir(tmp_path)
+    options = {} if keep_weights else {"weights_directory": tmp_path}
+    outcome, _ = train(dense_model, asked_for(epochs=1, keep_weights=keep_weights), **options)
+    assert outcome.status is Status.COMPLETED, outcome.reason
+    assert list(tmp_path.iterdir()) == []
 
 
 def raises():
@@ -232,7 +240,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize(("build", "reason"), UNUSABLE.values(), ids=UNUSABLE)
 def test_an_unusable_build_function_is_a_failed_trial_with_one_line(build, reason):
-    outcome, _ = train(build, request())
+    outcome, _ = train(build, asked_for())
     assert outcome.status is Status.FAILED
     assert reason in outcome.reason
     assert "\n" not in outcome.reason
@@ -240,13 +248,13 @@ def test_an_unusable_build_function_is_a_failed_trial_with_one_line(build, reaso
 
 
 def test_options_that_cannot_be_are_a_failed_trial():
-    outcome, _ = train(dense_model, request(), fit_options={"epochs": 3})
+    outcome, _ = train(dense_model, asked_for(), fit_options={"epochs": 3})
     assert outcome.status is Status.FAILED
     assert "give it to the search itself" in outcome.reason
 
 
 def test_a_batch_size_above_the_data_is_a_failed_trial():
-    outcome, _ = train(dense_model, request(batch_size=51))
+    outcome, _ = train(dense_model, asked_for(batch_size=51))
     assert outcome.status is Status.FAILED
     assert "between 1 and the 50 training examples; got 51" in outcome.reason
 
@@ -255,7 +263,7 @@ def test_lack_of_memory_in_the_build_is_out_of_memory():
     def build():
         raise MemoryError
 
-    outcome, _ = train(build, request())
+    outcome, _ = train(build, asked_for())
     assert outcome.status is Status.OUT_OF_MEMORY
 
 
@@ -265,7 +273,7 @@ def test_an_interrupt_passes():
 
     session = TrainingSession(dense_model, make_data())
     with pytest.raises(KeyboardInterrupt, match=r"^stop$"):
-        session.train(request(), report)
+        session.train(asked_for(), report)
 
 
 def test_inputs_and_outputs_may_be_nested():
@@ -286,7 +294,7 @@ def test_inputs_and_outputs_may_be_nested():
         return {"left": x[:, :3], "right": x[:, 3:]}, {"one": y, "two": y.astype("float64")}
 
     both = Data(*nested(data.x_train, data.y_train), *nested(data.x_val, data.y_val))
-    asked = request(batch_size=7)
+    asked = asked_for(batch_size=7)
     outcome, recorder = train(build, asked, data=both)
     assert outcome.status is Status.COMPLETED, outcome.reason
     keras.utils.set_random_seed(0)

@@ -6,11 +6,11 @@ import weakref
 import keras
 import pytest
 from tensorflow.python.framework import ops
-from training_helpers import CLASSES, FEATURES, dense_model, make_data, trial_of
+from training_helpers import CLASSES, FEATURES, dense_model, make_data, make_trial
 
-from tuning.loops.keras_private import CustomGradients
-from tuning.loops.planner import ProgramCache
+from tuning.loops.program_cache import ProgramCache
 from tuning.loops.session import TrainingSession
+from tuning.loops.tensorflow_private import CustomGradients
 from tuning.trial import Status
 
 
@@ -36,8 +36,8 @@ def test_traced_gradients_are_forgotten_after_each_trial():
     session = TrainingSession(wide_model, make_data())
     before = registered()
     for index, loop in enumerate(("device", "keras", "device")):
-        request = trial_of(str(index), 10, index, 1, hyperparameters={"units": 3 + index}, loop=loop)
-        assert session.train(request, lambda _: True).status is Status.COMPLETED
+        trial = make_trial(10, index, 1, trial_id=str(index), hyperparameters={"units": 3 + index}, loop=loop)
+        assert session.train(trial, lambda _: True).status is Status.COMPLETED
     assert registered() == before
 
 
@@ -75,7 +75,9 @@ def test_programs_still_serve_after_their_gradients_were_forgotten(loop):
     histories = []
     for name in ("a", "b"):
         reports = []
-        outcome = session.train(trial_of(name, 10, 0, 2, loop=loop), lambda r, to=reports: to.append(r) or True)
+        outcome = session.train(
+            make_trial(10, 0, 2, trial_id=name, loop=loop), lambda r, to=reports: to.append(r) or True
+        )
         assert outcome.status is Status.COMPLETED, outcome.reason
         histories.append([report.metrics for report in reports])
     assert histories[0] == histories[1]

@@ -34,29 +34,32 @@ def dense_model(optimizer="adam", **compile_arguments):
     return model
 
 
-def trial_of(trial_id="t", batch_size=8, seed=0, epochs=3, learning_rate=None, *, goal=None, **more):
-    """A trial from plain values; what is not told here are fields of its `Instructions`."""
-    setting = Setting(batch_size, learning_rate, as_pairs(more.pop("hyperparameters", {})))
-    instructions = Instructions(**more)
-    return Trial(setting, seed, budget=Budget(epochs, goal), trial_id=trial_id, instructions=instructions)
+def make_trial(
+    batch_size=8, seed=0, epochs=3, *, trial_id="t", learning_rate=None, hyperparameters=None, goal=None, **instructions
+):
+    """A trial from plain numbers; `loop` and the other instructions by name."""
+    return Trial(
+        Setting(batch_size, learning_rate, as_pairs(hyperparameters or {})),
+        seed,
+        budget=Budget(epochs, goal),
+        trial_id=trial_id,
+        instructions=Instructions(**instructions),
+    )
 
 
-def plain_fit_history(model, data, request):
+def plain_fit_history(model, data, trial):
     """What plain `fit` logs on the same order of examples, in full batches.
 
     One call of `fit` where every epoch has the same number of updates; else one per epoch, which Keras would end by
     finalising the optimizer, so that averaged weights do not belong there.
     """
-    order = ExampleOrder(data.n_train, request.batch_size, request.seed)
-    rows = [order.rows(epoch) for epoch in range(request.budget.epochs)]
-    validation = {
-        "validation_data": data.validation,
-        "validation_batch_size": request.instructions.evaluation_batch_size,
-    }
+    order = ExampleOrder(data.n_train, trial.batch_size, trial.seed)
+    rows = [order.rows(epoch) for epoch in range(trial.budget.epochs)]
+    validation = {"validation_data": data.validation, "validation_batch_size": trial.instructions.evaluation_batch_size}
     if len({len(block) for block in rows}) == 1:
-        steps = {"steps_per_epoch": len(rows[0]), "epochs": request.budget.epochs}
+        steps = {"steps_per_epoch": len(rows[0]), "epochs": trial.budget.epochs}
         logs = model.fit(_batches(np.concatenate(rows), data), shuffle=False, verbose=0, **steps, **validation).history
-        return [{name: values[epoch] for name, values in logs.items()} for epoch in range(request.budget.epochs)]
+        return [{name: values[epoch] for name, values in logs.items()} for epoch in range(trial.budget.epochs)]
     history = []
     for epoch, block in enumerate(rows):
         only = {"initial_epoch": epoch, "epochs": epoch + 1}
