@@ -60,7 +60,9 @@ def trained(trainings: int) -> LoopChoice:
     return found
 
 
-def test_a_choice_is_made_for_all_the_trainings_that_it_serves() -> None:
+def test_a_choice_is_made_for_all_the_trainings_that_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine XLA would now and then take longer than it may, and then nothing is timed.
+    monkeypatch.setattr(XlaForecast, "is_worth_trying", False)
     alone, many = trained(1), trained(LEAST_UPDATES // 10)
     assert (alone.updates, many.updates) == (10, LEAST_UPDATES)
     assert alone.reason == "too few updates to time"
