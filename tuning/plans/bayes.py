@@ -135,7 +135,7 @@ class BayesianPlan:
     def _is_exhausted(self) -> bool:
         """Return whether nothing is left to propose: all tried, or even the smallest size out of memory."""
         if self._untried is None:
-            return any(self._wall.rules_out(Setting(1, None, setting.hyperparameters)) for setting in self._tries)
+            return self._wall.rules_out_all
         return all(self._wall.rules_out(setting) for setting in self._untried)
 
     def _confirm(self, records: Records) -> Decision:

@@ -145,13 +145,22 @@ class MemoryWall:
     def __init__(self) -> None:
         self._fits: Counter[Hyperparameters] = Counter()
         self._lost: defaultdict[Hyperparameters, set[int]] = defaultdict(set)
+        self._without_room: set[Hyperparameters] = set()
 
     def add(self, trial: Trial) -> None:
         """Take in how a trial ended."""
         if trial.status is Status.COMPLETED:
             self._fits[trial.hyperparameters] = max(self._fits[trial.hyperparameters], trial.batch_size)
+            self._without_room.discard(trial.hyperparameters)
         elif trial.status is Status.OUT_OF_MEMORY:
             self._lost[trial.hyperparameters].add(trial.batch_size)
+            if trial.batch_size == 1 and not self._fits[trial.hyperparameters]:
+                self._without_room.add(trial.hyperparameters)
+
+    @property
+    def rules_out_all(self) -> bool:
+        """Whether some hyperparameters have left no memory for a single example."""
+        return bool(self._without_room)
 
     def rules_out(self, setting: Setting) -> bool:
         """Return whether a setting is known not to fit."""

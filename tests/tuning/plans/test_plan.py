@@ -75,3 +75,11 @@ def test_a_death_below_a_size_that_fits_was_not_for_memory() -> None:
 
 def test_other_failures_say_nothing_of_memory() -> None:
     assert not wall_of(at(64, Status.FAILED), at(32, Status.LOST)).rules_out(Setting(128, 0.1))
+
+
+def test_a_single_example_that_does_not_fit_rules_out_everything() -> None:
+    alone = at(1, Status.OUT_OF_MEMORY)
+    assert wall_of(at(2, Status.COMPLETED), at(64, Status.OUT_OF_MEMORY), alone).rules_out_all is False
+    assert wall_of(at(64, Status.OUT_OF_MEMORY)).rules_out_all is False
+    assert wall_of(alone).rules_out_all is True
+    assert wall_of(alone, at(1, Status.COMPLETED)).rules_out_all is False  # something else had filled the memory
