@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tuning.stats.results import CONFIRM, SEARCH
 
 from search_spaces import BatchSize, LearningRate, Setting
 from search_spaces.workload import Workload, load_workload
@@ -31,8 +30,7 @@ from tuning.record.tracker import NullTracker
 from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.starting import running_executor
-from tuning.study.records import TrialRecord
-from tuning.trial import EpochReport, TrialOutcome, TrialRequest
+from tuning.trial import CONFIRM, SEARCH, Budget, EpochReport, Trial, TrialOutcome
 
 BATCH_SIZES = {"digits": (8, 16, 32, 64, 128, 256, 512), "mnist": (16, 32, 64, 128, 256, 512, 1024)}
 MULTIPLES = tuple(float(multiple) for multiple in np.geomspace(0.1, 10, 7))
@@ -41,7 +39,7 @@ SEEDS, TRIALS, FRESH = 3, 20, 500_000
 Means = dict[Setting, list[float]]
 
 
-def scores(records: Sequence[TrialRecord], stage: str) -> Means:
+def scores(records: Sequence[Trial], stage: str) -> Means:
     """The scores of the trials of a stage by setting."""
     found: Means = defaultdict(list)
     for record in records:
@@ -74,8 +72,8 @@ def on_fresh_seeds(executor: Executor, setting: Setting, epochs: int, seeds: int
     """The final accuracies of a setting on seeds that no search has used."""
     found = []
     for seed in range(seeds):
-        request = TrialRequest(f"fresh-{seed}", setting.batch_size, FRESH + seed, epochs, setting.learning_rate)
-        executor.submit(request, executor.devices[0])
+        trial = Trial(setting, FRESH + seed, budget=Budget(epochs), trial_id=f"fresh-{seed}")
+        executor.submit(trial, executor.devices()[0].name)
         last: EpochReport | None = None
         ended = False
         while not ended:

@@ -65,7 +65,7 @@ def measure_report(uri: str, path: Path) -> int:
     with told("report drawn"):
         page = render_report(evidence)
     path.write_text(page, encoding="utf-8")
-    print(f"{len(evidence.results)} trials, {path.stat().st_size / 1000:,.0f} kB (at most {LARGEST_BYTES / 1000:,.0f})")
+    print(f"{len(evidence.trials)} trials, {path.stat().st_size / 1000:,.0f} kB (at most {LARGEST_BYTES / 1000:,.0f})")
     return path.stat().st_size
 
 

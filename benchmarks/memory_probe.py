@@ -7,10 +7,9 @@ within 1 % of each other are known to fit and not to fit. Run: `python benchmark
 from __future__ import annotations
 
 import argparse
-import tempfile
+import contextlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from tuning.messages import DescribeRequest, MemoryProbe, MemoryProbeRequest, Mo
 from tuning.run.executor import WorkerSetup
 from tuning.run.local import LocalExecutor
 from tuning.run.memory_limit import MemoryLimit
-from tuning.worker import write_data
 
 _RESOLUTION = 1.01
 _CLASSES = 10
@@ -88,26 +86,21 @@ def main() -> None:
 def _measure(name: str, *, with_truth: bool) -> None:
     build, shape, n_train, limit_gib = MODELS[name]
     limit = MemoryLimit(int(limit_gib * 2**30), "--memory-limit")
-    with tempfile.TemporaryDirectory() as scratch:
-        write_data(_data(shape, n_train), Path(scratch) / "data")
-        setup = WorkerSetup(build, Path(scratch) / "data", Path(scratch) / "logs", memory_limit_bytes=limit.bytes)
-        executor = LocalExecutor(setup, ("cpu:0",))
-        try:
-            begin = time.monotonic()
-            margin = margin_for(limit, has_batch_normalization=False, loop="keras")
-            described = ask(executor, DescribeRequest("describe", {}))
-            assert isinstance(described, ModelDescription)
-            found = probe_memory(
-                executor,
-                limit,
-                n_train=n_train,
-                margin=margin,
-                bytes_per_example=described.tensor_bytes_per_example,
-            )
-            seconds = time.monotonic() - begin
-            truth = _bisect(executor, found.largest_batch_size, n_train) if with_truth else 0
-        finally:
-            executor.shutdown()
+    setup = WorkerSetup(build, _data(shape, n_train), memory_limit_bytes=limit.bytes, holds_memory=True)
+    with contextlib.closing(LocalExecutor(setup, ("cpu:0",))) as executor:
+        begin = time.monotonic()
+        margin = margin_for(limit, has_batch_normalization=False, loop="keras")
+        described = ask(executor, DescribeRequest("describe", {}))
+        assert isinstance(described, ModelDescription)
+        found = probe_memory(
+            executor,
+            limit,
+            n_train=n_train,
+            margin=margin,
+            bytes_per_example=described.tensor_bytes_per_example,
+        )
+        seconds = time.monotonic() - begin
+        truth = _bisect(executor, found.largest_batch_size, n_train) if with_truth else 0
     for probe in found.probes:
         print(f"    {probe.batch_size:6d} {probe.peak_bytes or 0:14,d} {'fits' if probe.fits else probe.reason[:90]}")
     error = found.largest_batch_size / truth - 1 if truth else float("nan")
@@ -138,7 +131,7 @@ def _bisect(executor: LocalExecutor, start: int, n_train: int) -> int:
 
 
 def _trains(executor: LocalExecutor, batch_size: int) -> bool:
-    executor.shutdown()
+    executor.renew(executor.devices()[0].name)  # nothing of earlier trainings is left in its memory
     answer = ask(executor, MemoryProbeRequest(f"truth-{batch_size}", batch_size))
     return isinstance(answer, MemoryProbe)
 

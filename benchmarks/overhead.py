@@ -14,36 +14,43 @@ import tempfile
 import time
 from pathlib import Path
 
-import keras_tuner
-from tuning.study.oracle import OptunaOracle
-from tuning.study.plans import GridPlan
-from tuning.study.samplers import quiet_optuna
+import optuna
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
 from tuning.messages import Event, Request
+from tuning.objective import Objective
+from tuning.plans.halving import Halving
+from tuning.plans.plan import GridPlan
 from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.run.executor import Device
+from tuning.run.memory_limit import MemoryLimit
 from tuning.search.loop import SearchLoop
 from tuning.show.progress import SearchProgress
-from tuning.study.storage import journal_of, open_study
-from tuning.trial import EpochReport, Status, TrialOutcome, TrialRequest
+from tuning.study.storage import create_study, journal_of
+from tuning.study.study import Study
+from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
 
+OBJECTIVE = Objective("val_accuracy", "max")
 METRICS = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
 
 
 class InstantExecutor:
     """Answers every trial at once, with the reports that a real one would send."""
 
-    devices = ("cpu:0",)
-
     def __init__(self) -> None:
+        memory = MemoryLimit(8 * 2**30, "imagined")
+        self._device = Device("cpu:0", "instant", "here", is_gpu=False, cores=1, threads=1, memory=memory)
         self._waiting: list[Event] = []
 
-    def submit(self, request: Request, device: str) -> None:
-        assert isinstance(request, TrialRequest)
-        assert device in self.devices
+    def devices(self) -> tuple[Device, ...]:
+        return (self._device,)
+
+    def submit(self, request: Trial | Request, device: str) -> None:
+        assert isinstance(request, Trial)
+        assert device == self._device.name
         self._waiting = [
             EpochReport(request.trial_id, epoch, 1000 * epoch, 10 * epoch, METRICS, 0.1 * epoch)
-            for epoch in range(1, request.epochs + 1)
+            for epoch in range(1, request.budget.epochs + 1)
         ]
         self._waiting.append(TrialOutcome(request.trial_id, Status.COMPLETED, seconds=1.0, loop="keras"))
 
@@ -55,27 +62,47 @@ class InstantExecutor:
     def stop(self, trial_id: str) -> None:
         del trial_id
 
-    def shutdown(self) -> None:
+    def renew(self, device: str) -> None:
+        del device
+
+    def close(self) -> None:
         self._waiting = []
 
 
+class NoAssistant:
+    """Leaves trials as they are; a grid asks for no measurement."""
+
+    def instruct(self, trial: Trial) -> Trial:
+        return trial
+
+    def measure(self, wish: object) -> None:
+        raise AssertionError(wish)
+
+    def trial_ended(self, trial: Trial) -> None:
+        del trial
+
+
 def seconds_of_search(directory: Path, trials: int, epochs: int) -> float:
-    """Wall time of a search of `trials` trials with `epochs` epochs each, stores opened beforehand."""
+    """Return the wall time of a search of `trials` trials with `epochs` epochs each, stores opened beforehand."""
     space = SearchSpace(BatchSize.of(*range(1, trials + 1)), LearningRate(), model_rate=0.001)
-    oracle, tracker = OptunaOracle(), MlflowTracker(f"sqlite:///{directory / 'mlflow.db'}")
-    oracle.objective = keras_tuner.Objective("val_accuracy", "max")
-    oracle.open(open_study(journal_of(directory), f"e{epochs}", maximize=True, settings={}), GridPlan(space, 1))
-    tracker.start_study(f"e{epochs}", {"objective": "val_accuracy", "mode": "max"})
-    with SearchProgress(trials, (), objective="val_accuracy", maximize=True, epochs=epochs, quiet=True) as display:
+    storage, study = journal_of(directory), Study(f"e{epochs}")
+    create_study(storage, study.name, objective=OBJECTIVE, settings={})
+    study.open(storage, OBJECTIVE)
+    tracker = MlflowTracker(f"sqlite:///{directory / 'mlflow.db'}")
+    tracker.start_study(study.name, {"objective": "val_accuracy", "mode": "max"})
+    with SearchProgress(trials, (), objective=OBJECTIVE, quiet=True) as display:
         loop = SearchLoop(
-            oracle,
+            study,
+            GridPlan(space, 1, budget=Budget(epochs)),
             InstantExecutor(),
             tracker,
             display,
-            request_of=lambda record: TrialRequest(record.trial_id, record.setting.batch_size, 0, epochs),
+            assistant=NoAssistant(),
+            halving=Halving(OBJECTIVE, n_train=1000, stops=False),
         )
         began = time.perf_counter()
         loop.run()
+        tracker.close()
         return time.perf_counter() - began
 
 
@@ -84,7 +111,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
-    quiet_optuna()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as directory:
         short = seconds_of_search(Path(directory), arguments.trials, 1) / arguments.trials
         long = seconds_of_search(Path(directory), arguments.trials, arguments.epochs) / arguments.trials

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import keras_tuner
@@ -14,14 +15,14 @@ import optuna
 from keras_tuner.src.tuners.bayesian import BayesianOptimizationOracle
 from optuna.trial import TrialState
 from search_problems import BATCH_SIZE, LEARNING_RATE, Cell, Problem
-from tuning.study.plans import BayesianPlan, Pause
-from tuning.study.samplers import make_sampler
 
 from search_spaces import BatchSize, SearchSpace, Setting
 from search_spaces.learning_rate import LearningRate
+from tuning.objective import Objective
+from tuning.plans.gp_sampler import GaussianProcessSampler
+from tuning.plans.samplers import Proposals
 from tuning.study.encoding import Encoding
-from tuning.study.records import CLOSING, TrialRecord, closing, read_record
-from tuning.trial import Status, TrialOutcome
+from tuning.trial import Budget, Status, Trial, TrialOutcome
 
 
 class Searcher(Protocol):
@@ -128,42 +129,30 @@ class OptunaSearch(Luckiest):
 
 
 class OurSearch:
-    """This project's sampler on a study as `bayes` makes it; it recommends what it expects to be best."""
+    """This project's proposals as `bayes` makes them; it recommends what it expects to be best."""
 
     def __init__(self, problem: Problem, seed: int, trials: int) -> None:
         self._values = problem.values
-        space = _space_of(problem)
-        encoding = Encoding(space, search_rates=True)
-        self._sampler: Any = make_sampler(
-            "gp", encoding, budget=trials, maximize=True, seed=seed, largest_fitting=lambda: None
-        )
-        self._study = optuna.create_study(direction="maximize", sampler=self._sampler)
-        self._plan = BayesianPlan(space, max_trials=trials, seeds=1, maximize=True)
-        self._records: list[TrialRecord] = []
+        objective = Objective("accuracy", "max")
+        encoding = Encoding(_space_of(problem), search_rates=True)
+        sampler = GaussianProcessSampler(encoding, budget=trials, objective=objective, seed=seed)
+        self._proposals = Proposals(sampler, encoding, objective)
+        self._n_asked = 0
 
     def ask(self) -> Cell:
-        trial = self._plan.next(self._study, self._records, "trial")
-        assert not isinstance(trial, Pause)
-        self._trial = trial
-        return self._cell(self._record().setting)
+        self._trial = Trial(self._proposals.propose(), budget=Budget(1), trial_id=f"{self._n_asked:04d}")
+        self._n_asked += 1
+        self._proposals.follow(self._trial)
+        return self._cell(self._trial.setting)
 
     def tell(self, cell: Cell, accuracy: float | None, seconds: float) -> None:
         status = Status.COMPLETED if accuracy is not None else Status.OUT_OF_MEMORY
-        outcome = TrialOutcome("trial", status, seconds=seconds or None)
-        self._trial.set_user_attr(CLOSING, closing(outcome, (), accuracy))
-        self._study.tell(
-            self._trial, accuracy, state=TrialState.COMPLETE if accuracy is not None else TrialState.PRUNED
-        )
-        self._records.append(self._record())
+        outcome = TrialOutcome(self._trial.trial_id, status, seconds=seconds or None)
+        self._proposals.follow(replace(self._trial, outcome=outcome, score=accuracy))
 
     def best(self) -> Cell | None:
-        expected = self._sampler.expected(self._study)
+        expected = self._proposals.expected()
         return self._cell(max(expected, key=lambda setting: expected[setting])) if expected else None
-
-    def _record(self) -> TrialRecord:
-        record = read_record(self._study.get_trials(deepcopy=False)[self._trial.number])
-        assert record is not None
-        return record
 
     def _cell(self, setting: Setting) -> Cell:
         chosen = {

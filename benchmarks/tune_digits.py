@@ -21,6 +21,7 @@ import tempfile
 import time
 from typing import Any
 
+from search_spaces import Setting
 from search_spaces.workload import load_workload
 from tuning.machine.asking import ask
 from tuning.messages import Throughput, ThroughputRequest
@@ -29,7 +30,7 @@ from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.starting import running_executor
 from tuning.stats.target import crossing
-from tuning.trial import EpochReport, Goal, Status, TrialOutcome, TrialRequest
+from tuning.trial import Budget, EpochReport, Goal, Instructions, Status, Trial, TrialOutcome
 
 ROUNDS, EPOCHS, FRESH = 3, 60, 500_000
 
@@ -84,9 +85,15 @@ def truth(executor: Executor, answer: dict[str, Any], seeds: int) -> dict[int, t
 def train(executor: Executor, row: dict[str, Any], target: float, seed: int) -> float | None:
     """Examples to the target; None if it was not reached."""
     trial_id = f"{row['batch_size']}-{seed}"
-    goal = Goal(Objective("val_accuracy", "max"), target)
-    request = TrialRequest(trial_id, row["batch_size"], seed, EPOCHS, row["learning_rate"], loop="device", goal=goal)
-    executor.submit(request, executor.devices[0])
+    objective = Objective("val_accuracy", "max")
+    trial = Trial(
+        Setting(row["batch_size"], row["learning_rate"]),
+        seed,
+        budget=Budget(EPOCHS, Goal(objective, target)),
+        trial_id=trial_id,
+        instructions=Instructions(loop="device"),
+    )
+    executor.submit(trial, executor.devices()[0].name)
     epochs: list[EpochReport] = []
     while True:
         for event in executor.events(1.0):
@@ -96,7 +103,7 @@ def train(executor: Executor, row: dict[str, Any], target: float, seed: int) -> 
                 if event.status is not Status.COMPLETED:
                     return None
                 curve = [epoch.metrics["val_accuracy"] for epoch in epochs]
-                found = crossing([epoch.examples_seen for epoch in epochs], curve, target, maximize=True)
+                found = crossing([epoch.examples_seen for epoch in epochs], curve, target, objective=objective)
                 return found.examples if found and found.reached else None
 
 
