@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 with a recommendation, 1 if no trial completed or there is nothing to pick from, 2 for bad input,
-        130 when interrupted.
+        0 with a recommendation, 1 if no trial completed, there is nothing to pick from or no device can work, 2 for bad
+        input, 130 when interrupted.
     """
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(asked.run(asked))
     except ValueError as error:
         return _refuse(error)
+    except RuntimeError as error:
+        return _stop(error, arguments)
     except KeyboardInterrupt:
         print(f"\nInterrupted. Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
         return INTERRUPTED
@@ -37,6 +39,16 @@ def _refuse(error: ValueError) -> int:
 
     print(f"batch-size: {' '.join(str(error).split())}", file=sys.stderr)
     return NOTHING if isinstance(error, NothingToRecommend) else BAD_INPUT
+
+
+def _stop(error: RuntimeError, arguments: Sequence[str] | None) -> int:
+    from tuning.run.executor import DeviceError
+
+    if not isinstance(error, DeviceError):
+        raise error
+    told = " ".join(str(error).split())
+    print(f"batch-size: {told} Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
+    return NOTHING
 
 
 def _again(arguments: Sequence[str] | None) -> str:
