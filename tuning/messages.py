@@ -115,7 +115,7 @@ class ThroughputRequest:
         trial_id: Names the request.
         batch_size: Examples per optimizer update, at least 1.
         loop: "auto", "keras", "device" or "xla".
-        epochs: Of the training that "auto" chooses its loop for.
+        epochs: The epochs of the training that "auto" chooses its loop for.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
         chunks: How many to time.
@@ -160,7 +160,7 @@ class NoiseScaleRequest:
 
     Args:
         trial_id: Names the request.
-        batch_size: Of the training along which it is measured.
+        batch_size: The batch size of the training along which it is measured.
         updates: Of that training, at least 1.
         fractions: Of that training, ascending from 0 to 1, at which the weights are frozen and measured.
         examples: n, drawn without replacement for each measurement; all of them where there are fewer.

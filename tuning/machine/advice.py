@@ -29,7 +29,7 @@ class TrainingAdvice:
         jit_compile: Whether XLA compiled it.
         examples_per_second: Steady training throughput of that loop.
         plain_fit_examples_per_second: The same of plain `model.fit`, compiled as the build function compiles.
-        threads: Of the CPU, for both; None for a thread per core.
+        threads: The threads of the CPU, for both; None for a thread per core.
     """
 
     batch_size: int

@@ -14,7 +14,7 @@ from tuning.run.executor import Executor
 from tuning.trial import HyperparameterValue, Measurement, TrialOutcome
 
 BATCH_SIZE = 32
-"""Of the training along which it is measured: Keras's own, at which the model's learning rate is taken to be right."""
+"""The batch size of the training along which noise is measured: Keras's own, which a model's rate likely suits."""
 
 GUESSED_NOISE_SCALE = 256.0
 """What stands for a noise scale that could not be measured."""

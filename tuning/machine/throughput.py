@@ -150,7 +150,7 @@ def probe_throughput(
         executor: Whose first device measures; its others must be idle.
         sizes: Ascending.
         loop: The loop that trials train with; "keras" measures a single series.
-        epochs: Of the training that "auto" chooses its loop for.
+        epochs: The epochs of the training that "auto" chooses its loop for.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
     """

@@ -63,7 +63,7 @@ class ExperienceReader:
     """Reads a study again and again; a trial that has ended is read once.
 
     Args:
-        coordinates: Of the study's trials.
+        coordinates: The coordinates of the study's trials.
         objective: The metric that decides.
     """
 
@@ -130,7 +130,7 @@ class Coordinates:
     measured from the rule's ridge, as a searched one is already in the encoding.
 
     Args:
-        encoding: Of the space that is searched.
+        encoding: The encoding of the space that is searched.
     """
 
     def __init__(self, encoding: Encoding) -> None:

@@ -34,10 +34,10 @@ class GaussianProcessSampler(BaseSampler):
     batch size that fit. Trials are read as `records` writes them.
 
     Args:
-        encoding: Of the space that is searched.
+        encoding: The encoding of the space that is searched.
         budget: How many trials are to be proposed; the start design takes a part of them.
         objective: The metric that decides.
-        seed: Of the design and of the candidates.
+        seed: The seed of the design and of the candidates.
         largest_fitting: The largest batch size that a probe found to fit; None where nobody measured.
         start_batch_size: One to try early, such as a forecast; the nearest one of the space is. None for none.
 

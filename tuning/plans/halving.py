@@ -63,9 +63,9 @@ def is_behind(curve: Course, peers: Iterable[Course], rung: float) -> bool:
     so the first is never stopped, and later ones are held against all before them.
 
     Args:
-        curve: Of a trial that has come to the rung.
-        peers: Of the other trials of its batch size with its seed, broken ones left out.
-        rung: In examples.
+        curve: The curve of a trial that has come to the rung.
+        peers: The other trials of its batch size with its seed, broken ones left out.
+        rung: The rung, in examples.
 
     Source: Jamieson and Talwalkar, Non-stochastic Best Arm Identification (2016), for the halving; Li et al., A System
         for Massively Parallel Hyperparameter Tuning (2020), for deciding as trials come.

@@ -42,7 +42,7 @@ class Proposer:
 
     Args:
         space: What may be proposed.
-        seed: Of the candidates that are looked at.
+        seed: The seed of the candidates that are looked at.
     """
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -200,7 +200,7 @@ class StartDesign:
         batch_axis: Which axis is the batch size.
         budget: How many trials there will be; the middle and the hypercube take a third of them at most, and one more
             than there are axes, but three at least.
-        seed: Of the hypercube.
+        seed: The seed of the hypercube.
         favourite: Level of a batch size to try early; None for none.
     """
 

@@ -15,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from tuning.objective import Objective
 
 FORMAT = "2"
-"""Of the record; a study of another one cannot be continued."""
+"""The format of the record; a study of another one cannot be continued."""
 _SETTINGS, _FORMAT = "settings", "format"
 
 

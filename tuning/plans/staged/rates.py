@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 STEP = 3.0
 LADDER = (1.0, 3.0, 1 / 3, 9.0, 1 / 9)
-"""Of the reference batch size, about which nothing is known; the centre first."""
+"""The multiples tried at the reference batch size, about which nothing is known; the centre first."""
 WINDOW = (1.0, 3.0, 1 / 3)
-"""Of every other one, around the centre that the rule gives it."""
+"""The multiples tried at every other batch size, around the centre that the rule gives it."""
 MOST_EXTENSIONS = 4
 _SAME = 0.1
 
