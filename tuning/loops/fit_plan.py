@@ -15,7 +15,7 @@ from tuning.messages import MemoryProbeRequest, NoiseScaleRequest, ThroughputReq
 from tuning.trial import Budget, HyperparameterValue, Instructions, Trial
 
 if TYPE_CHECKING:
-    from tuning.loops.keras_loop import EpochPipeline
+    from tuning.loops.pipeline import EpochPipeline
 
 _PLACEHOLDER = 0
 

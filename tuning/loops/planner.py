@@ -14,11 +14,11 @@ from tuning.loops.arrays import DataPlacement, TrainingArrays
 from tuning.loops.blocks import UnsupportedModelError
 from tuning.loops.clock import Clock
 from tuning.loops.fit_plan import FitPlan
-from tuning.loops.keras_loop import EpochPipeline
 from tuning.loops.loop import Loop, Material
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop, plain_choice_after_timeout
 from tuning.loops.model_builder import ModelBuilder
 from tuning.loops.order import ExampleOrder
+from tuning.loops.pipeline import EpochPipeline
 from tuning.loops.program import Program
 from tuning.loops.program_cache import ProgramCache
 from tuning.loops.registry import AUTO, KERAS, TIMED, find_loop

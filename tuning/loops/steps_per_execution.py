@@ -9,7 +9,8 @@ import keras
 
 from tuning.loops.clock import wait_for
 from tuning.loops.fit_plan import own_function
-from tuning.loops.keras_loop import EpochPipeline, is_distributed
+from tuning.loops.keras_loop import is_distributed
+from tuning.loops.pipeline import EpochPipeline
 
 
 def may_take_several(model: keras.Model) -> bool:

@@ -11,7 +11,7 @@ import keras
 
 from tuning.loops.clock import wait_for
 from tuning.loops.fit_plan import Block, FitPlan
-from tuning.loops.keras_loop import EpochPipeline
+from tuning.loops.pipeline import EpochPipeline
 
 _ENDLESS = 10**9
 _WARM_UP_EXECUTIONS = 3  # tracing, compiling, and the first steps of allocators and pipelines

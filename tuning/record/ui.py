@@ -54,9 +54,9 @@ def serve(
         print(_address(uri, experiment), flush=True)
         return 0
     with _as_ctrl_c(signal.SIGTERM), _server(uri, host, _open_port(host, port)) as (process, address):
-        print(_address(address, experiment), flush=True)
-        print("MLflow's UI is open there until Ctrl-C.", file=sys.stderr, flush=True)
-        try:
+        try:  # Ctrl-C may come as soon as the address is there
+            print(_address(address, experiment), flush=True)
+            print("MLflow's UI is open there until Ctrl-C.", file=sys.stderr, flush=True)
             process.wait()
         except KeyboardInterrupt:
             return 0

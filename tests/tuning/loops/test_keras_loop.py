@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 from training_helpers import Recorder, assert_same_history, dense_model, make_data, make_trial
 
-from tuning.loops import keras_loop
+from tuning.loops import pipeline as pipelines
 from tuning.loops.arrays import DataPlacement
 from tuning.loops.clock import TrainingClock
-from tuning.loops.keras_loop import EpochPipeline, ExactSteps, is_distributed
+from tuning.loops.keras_loop import ExactSteps, is_distributed
 from tuning.loops.order import ExampleOrder
+from tuning.loops.pipeline import EpochPipeline
 from tuning.loops.session import TrainingSession
 from tuning.loops.steps_per_execution import best_steps_per_execution, may_take_several
 from tuning.trial import Status
@@ -63,7 +64,7 @@ def test_data_too_large_for_the_host_train_and_validate_alike_without_being_plac
 
 
 def test_the_batches_of_a_validation_end_with_the_remainder():
-    dataset = keras_loop._evaluation_dataset((np.arange(7.0), np.arange(7)), 7, 3)
+    dataset = pipelines.evaluation_dataset((np.arange(7.0), np.arange(7)), 7, 3)
     assert [y.tolist() for _, y in dataset.as_numpy_iterator()] == [[0, 1, 2], [3, 4, 5], [6]]
 
 
