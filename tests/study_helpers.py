@@ -27,9 +27,9 @@ def add(records: Records, trial: Trial) -> Trial:
     return named
 
 
-def ended(trial: Trial, status: Status = Status.COMPLETED, score: float | None = 0.5, **measured: object) -> Trial:
+def ended(trial: Trial, status: Status = Status.COMPLETED, score: float | None = 0.5, **measured: Any) -> Trial:
     """The trial as it is once it has ended; only a completed one has a score."""
-    outcome = TrialOutcome(trial.trial_id, status, **measured)  # type: ignore[arg-type]
+    outcome = TrialOutcome(trial.trial_id, status, **measured)
     return replace(trial, outcome=outcome, score=score if status is Status.COMPLETED else None)
 
 

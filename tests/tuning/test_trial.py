@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -76,6 +77,6 @@ def test_gradients_are_counted_by_micro_batches() -> None:
         (lambda: Instructions(threads=0), "threads must be at least 1; got 0"),
     ],
 )
-def test_impossible_trials_are_refused(make, message) -> None:  # type: ignore[no-untyped-def]
+def test_impossible_trials_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

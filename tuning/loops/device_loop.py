@@ -24,7 +24,7 @@ class DeviceLoop:
     name = "device"
     jit_compile = False
 
-    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002  (a Loop's)
         """Return why blocks cannot be what `fit` does for this model and data; empty where they can."""
         if model.run_eagerly:
             return "it is compiled with run_eagerly=True"

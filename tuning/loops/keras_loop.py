@@ -22,7 +22,7 @@ class KerasLoop:
 
     name = KERAS
 
-    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002  (a Loop's)
         """Return no reason, for any model and data."""
         return ""
 

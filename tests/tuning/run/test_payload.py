@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import subprocess
 import sys
 from fractions import Fraction
@@ -58,7 +59,7 @@ def test_what_python_itself_brings_is_imported_there() -> None:
 def test_loose_modules_travel_by_value_and_the_callbacks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loose_model.py").write_text("def build(n):\n    return n + 1\ndef callback():\n    return 'called'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    import loose_model  # type: ignore[import-not-found]
+    loose_model = importlib.import_module("loose_model")
 
     setup = WorkerSetup(functools.partial(loose_model.build), DATA, callbacks=[loose_model.callback])
     assert opened(setup, ROOT) == "3 called {}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -28,12 +29,12 @@ def opened(directory: Path, kind: str = "cpu") -> Study:
     return study
 
 
-def run(study: Study, status: Status = Status.COMPLETED, *scores: float, **measured: object) -> Trial:
+def run(study: Study, status: Status = Status.COMPLETED, *scores: float, **measured: Any) -> Trial:
     trial = study.start(PLANNED, PlainEncoder())
     for epoch, score in enumerate(scores, start=1):
         metrics = {"val_accuracy": score}
         study.report(EpochReport(trial.trial_id, epoch, 100 * epoch, epoch, metrics, 0.1))
-    return study.finish(TrialOutcome(trial.trial_id, status, **measured))  # type: ignore[arg-type]
+    return study.finish(TrialOutcome(trial.trial_id, status, **measured))
 
 
 def optuna_states(directory: Path) -> list[str]:

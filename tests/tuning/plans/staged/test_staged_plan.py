@@ -253,7 +253,9 @@ def test_two_devices_never_run_a_trial_twice_and_wait_where_they_must() -> None:
 def test_a_plan_waits_while_what_comes_next_depends_on_trials_that_run() -> None:
     staged, records = plan(), records_of(machine=MACHINE)
     for _ in range(5):
-        add(records, decide(staged, records))  # type: ignore[arg-type]
+        trial = decide(staged, records)
+        assert isinstance(trial, Trial)
+        add(records, trial)
     assert staged.next(records) is Pause.WAIT
 
 
