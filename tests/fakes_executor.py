@@ -55,6 +55,7 @@ class OtherMachineExecutor:
         found = self._inner.events(timeout_s)
         for path in self._weights.iterdir():
             if self._home is not None:
+                self._home.mkdir(parents=True, exist_ok=True)
                 (self._home / path.name).write_bytes(path.read_bytes())
             path.unlink()
         return found

@@ -11,10 +11,13 @@ import keras_tuner
 import numpy as np
 import pytest
 from fakes import RecordingTracker, ScriptedExecutor
+from fakes_executor import OTHER_MACHINE, OtherMachineExecutor
 
 import tuning
 from search_spaces import BatchSize, Data, LearningRate, load_workload
 from tuning.messages import Throughput
+from tuning.run.executor import WorkerSetup
+from tuning.run.facts import this_process
 from tuning.search.options import SearchArguments
 
 SCRIPT = """
@@ -88,6 +91,36 @@ def test_a_grid_of_one_process_ends_in_an_answer(tmp_path: Path, tracker: Record
     assert tracker.recommendation["recommended_batch_size"] == tuner.recommend().batch_size
     assert tuner.oracle.objective.name == "val_loss"
     assert len(list((tmp_path / "small_model-grid" / "weights").iterdir())) == 5
+
+
+def test_a_search_on_another_machine_is_one_on_this_but_for_its_facts(tmp_path: Path) -> None:
+    far, home, data = tmp_path / "far", tmp_path / "home", small_data()
+    far.mkdir()
+    sizes, seeds = BatchSize.of(8, 32), 2
+    scores, machines, own = [], [], this_process()
+    for name in ("elsewhere", "here"):
+        tracker = RecordingTracker()
+        tuner = tuning.GridSearch(
+            small_model,
+            batch_size=sizes,
+            seeds=seeds,
+            directory=home,
+            project_name=name,
+            tracker=tracker,
+            in_process=True,
+            loop="keras",
+        )
+        weights = home.resolve() / name / "weights"
+        setup = WorkerSetup(small_model, data, weights_directory=weights)
+        executor = OtherMachineExecutor(setup, far) if name == "elsewhere" else None
+        tuner.search(data.x_train, data.y_train, validation_data=(data.x_val, data.y_val), epochs=2, executor=executor)
+        machines.append(tracker.settings["versions"].splitlines()[0])
+        scores.append({(trial.batch_size, trial.seed): trial.score for trial in tuner.oracle.records})
+        assert tuner.get_best_models()[0].predict(data.x_val[:2], verbose=0).shape == (2, 1)
+        assert not any(path.suffix == ".h5" for path in far.rglob("*"))
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 4
+    assert machines == [f"machine {OTHER_MACHINE.kind}, 64 cores", f"machine {own.kind}, {own.cores} cores"]
 
 
 def test_every_batch_size_starts_from_the_same_weights(tmp_path: Path, tracker: RecordingTracker) -> None:

@@ -117,8 +117,8 @@ def _matches(trial: Trial, recommendation: Recommendation) -> bool:
 
 
 def _fewer_than_all(threads: HyperparameterValue, devices: Sequence[Device]) -> int | None:
-    """Return the threads that trained, where the machine has more cores than that."""
-    cores = devices[0].cores if devices else 0
+    """Return the threads that trained, where a machine has more cores than that."""
+    cores = max((device.cores for device in devices), default=0)
     return threads if isinstance(threads, int) and threads < cores else None
 
 

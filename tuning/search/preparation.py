@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tuning.machine.asking import ask
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.run.data_files import fingerprint
-from tuning.run.executor import Executor
+from tuning.run.executor import Device, Executor
 from tuning.search.options import SearchArguments
 from tuning.trial import TrialOutcome
 
@@ -173,21 +172,21 @@ _PACKAGES = ("batch-size-tuner", "tensorflow", "keras", "keras-tuner", "optuna",
 _COMMANDS = ("batch-size", "cli.py")
 
 
-def provenance() -> dict[str, str]:
-    """The command and the versions, as settings of a study: text without any path of this machine's programs.
+def provenance(devices: Iterable[Device]) -> dict[str, str]:
+    """Return the command and the versions, as settings of a study: text without any path of this machine's programs.
 
     `command` is empty where the search was started from a notebook or a script of the user's; `versions` has a line
-    for each of the machine, Python and the packages that decide what is computed.
+    for each kind of device, as the workers there tell it, for Python and for the packages that decide what is computed.
     """
     name = Path(sys.argv[0]).name
     return {
         "command": f"batch-size {shlex.join(sys.argv[1:])}" if name in _COMMANDS else "",
-        "versions": "\n".join(_versions()),
+        "versions": "\n".join(_versions(devices)),
     }
 
 
-def _versions() -> list[str]:
-    found = [f"machine {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
+def _versions(devices: Iterable[Device]) -> list[str]:
+    found = list(dict.fromkeys(f"machine {device.kind}, {device.cores} cores" for device in devices))
     found.append(f"python {platform.python_version()}")
     for package in _PACKAGES:
         try:

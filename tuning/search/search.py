@@ -162,7 +162,7 @@ class Search:
             self._tracker.fresh(name)
         check_settings(storage, name, settings)
         notes = base_notes(setup.model, self._options, self._study.records, n_devices=len(executor.devices()))
-        shown = {**settings, "notes": "\n".join(notes), **provenance()}
+        shown = {**settings, "notes": "\n".join(notes), **provenance(executor.devices())}
         self._tracker.start_study(name, shown)
         create_study(storage, name, objective=setup.objective, settings=settings)
         self._study.open(storage, setup.objective, device_kind=first_device(executor).kind)
