@@ -82,11 +82,10 @@ def next_probe(
         smallest = min(probe.batch_size for probe in tried)
         return Next(max(1, smallest // _LEAP), fresh=True) if smallest > 1 else None
     top, lost = max(fits), _smallest_lost(tried)
-    ceiling = n_train if lost is None else lost - 1
-    if top >= ceiling:
-        return None
     if lost is not None:
         return _between(fits, lost, limit_bytes, margin)
+    if top >= n_train:
+        return None
     if len(fits) == 1:
         sure = (limit_bytes - fits[top]) / (_WORKSPACES * bytes_per_example) if bytes_per_example else 0.0
         leap = min(max(_LEAP * top, int(sure * _SURE_SHARE)), max(n_train // 4, top + 1))

@@ -8,6 +8,7 @@ import pytest
 from fakes import ScriptedExecutor
 
 from tuning.machine.memory import ENFORCED_MARGIN, MemoryFindings, margin_for, probe_memory
+from tuning.machine.memory_ladder import Tried, line_through, next_probe
 from tuning.messages import MemoryProbe, MemoryProbeRequest
 from tuning.run.memory_limit import EXIT_CODE, MemoryLimit
 from tuning.trial import Status, TrialOutcome
@@ -200,3 +201,17 @@ def test_the_json_has_what_scripts_read() -> None:
     assert told["limit_source"] == "--memory-limit"
     assert told["verified"] is True
     assert {"batch_size", "fits", "peak_bytes"} <= told["probes"][0].keys()
+
+
+def test_a_failure_below_a_size_that_fits_does_not_end_the_ladder() -> None:
+    tried = [Tried(8, fits=False), Tried(64, fits=True, peak_bytes=900 * MIB)]
+    coming = next_probe(tried, limit_bytes=3 * GIB, n_train=10**6, margin=0.02)
+    assert coming is not None
+    assert coming.batch_size > 64
+
+
+def test_the_line_leaves_out_sizes_that_the_runtime_s_own_buffers_hide() -> None:
+    peaks = {1: 960, 8: 960, 64: 964, 256: 1156, 512: 1412, 1024: 1924}  # 900 MiB and one for each example
+    line = line_through([Tried(size, fits=True, peak_bytes=peak * MIB) for size, peak in peaks.items()])
+    assert line is not None
+    assert line.bytes(2048) == pytest.approx((900 + 2048) * MIB, rel=1e-9)

@@ -134,3 +134,11 @@ def test_with_accumulation_what_does_not_fit_is_trained_in_the_largest_parts_tha
         executor.submit(Trial(Setting(size, None), 0, trial_id=trial_id), "cpu:0")
         await_end(executor, trial_id)
     assert [trial.instructions.micro_batch_size for trial in inner.requests] == [None, 256, 200, 1]
+
+
+def test_the_peak_of_a_batch_in_parts_is_predicted_as_that_of_a_part() -> None:
+    executor = CappedExecutor(ScriptedExecutor(lambda _: [0.5]), FINDINGS, accumulate=True)
+    executor.submit(Trial(Setting(1024, None), 0, trial_id="parts"), "cpu:0")
+    outcome = await_end(executor, "parts")[-1]
+    assert isinstance(outcome, TrialOutcome)
+    assert outcome.measurements[PREDICTED] == pytest.approx((800 + 3 * 256) * MIB)

@@ -36,3 +36,7 @@ def test_a_failure_below_a_size_that_trained_the_same_model_was_not_for_memory()
 
 def test_without_evidence_everything_is_allowed() -> None:
     assert allows(evidence([], []), 10**6, WIDE)
+
+
+def test_a_model_that_trained_at_the_very_size_is_evidence_too() -> None:
+    assert allows(evidence([(64, WIDE)], [(64, NARROW)]), 64, [0.2])

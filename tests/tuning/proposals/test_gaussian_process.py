@@ -57,7 +57,7 @@ def test_believing_leaves_the_means_and_lessens_the_variance() -> None:
     pending = np.full((1, 3), 0.5)
     before, after = process.posterior(pending), process.believing(pending).posterior(pending)
     assert after[0] == pytest.approx(before[0], abs=1e-6)
-    assert after[1][0] < before[1][0]
+    assert after[1][0] < 1e-3 * before[1][0]  # believed without noise, so that nothing is left to learn there
     assert process.believing(np.empty((0, 3))) is process
 
 

@@ -21,3 +21,8 @@ def test_how_bad_a_failure_is_does_not_matter() -> None:
 
 def test_equal_values_stay_equal() -> None:
     assert warp(np.full(5, 0.3)).tolist() == [0.0] * 5
+
+
+def test_values_at_the_median_keep_their_distance_from_better_ones() -> None:
+    warped = warp(np.array([1.0, 1.0, 1.0, 2.0, 3.0]))
+    assert warped[3] - warped[0] == pytest.approx(warped[4] - warped[3])

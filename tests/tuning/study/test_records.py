@@ -53,7 +53,9 @@ def test_an_interrupted_trial_runs_again_until_somebody_has_run_it() -> None:
 
 
 def test_losses_are_counted_by_training() -> None:
-    records = records_of([ended(TRIAL, Status.LOST)] * 2 + [ended(OTHER, Status.LOST)])
+    records = records_of(
+        [ended(TRIAL, Status.LOST)] * 2 + [ended(OTHER, Status.LOST), ended(TRIAL, Status.INTERRUPTED)]
+    )
     assert records.losses(TRIAL) == 2
     assert records.losses(OTHER) == 1
     assert MOST_LOSSES == 3

@@ -165,3 +165,20 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
         StudyLock(tmp_path / "study")
     lock.close()
     StudyLock(tmp_path / "study").close()
+
+
+def test_a_score_that_is_no_number_is_no_value_for_optuna(tmp_path: Path) -> None:
+    run(opened(tmp_path), Status.COMPLETED, float("nan"))
+    assert optuna_states(tmp_path) == ["FAIL"]
+
+
+def test_only_a_trial_that_completed_has_a_score(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    assert run(study, Status.COMPLETED, 0.5, 0.6).score == 0.6
+    assert run(study, Status.PRUNED, 0.5, 0.6).score is None
+
+
+def test_measuring_one_kind_of_device_forgets_no_other(tmp_path: Path) -> None:
+    opened(tmp_path, "cpu").measured(Machine(seconds_to_start=1.5))
+    opened(tmp_path, "gpu").measured(Machine(seconds_to_start=2.5))
+    assert opened(tmp_path, "cpu").records.machine.seconds_to_start == 1.5
