@@ -211,7 +211,16 @@ def test_a_failure_below_a_size_that_fits_does_not_end_the_ladder() -> None:
 
 
 def test_the_line_leaves_out_sizes_that_the_runtime_s_own_buffers_hide() -> None:
-    peaks = {1: 960, 8: 960, 64: 964, 256: 1156, 512: 1412, 1024: 1924}  # 900 MiB and one for each example
+    peaks = {1: 970, 8: 970, 64: 970, 256: 1156, 512: 1412, 1024: 1924}  # 900 MiB and one for each example
     line = line_through([Tried(size, fits=True, peak_bytes=peak * MIB) for size, peak in peaks.items()])
     assert line is not None
     assert line.bytes(2048) == pytest.approx((900 + 2048) * MIB, rel=1e-9)
+
+
+def test_the_whole_training_set_is_tried_once() -> None:
+    tried = [Tried(8, fits=True, peak_bytes=900 * MIB), Tried(100, fits=True, peak_bytes=910 * MIB)]
+    assert next_probe(tried, limit_bytes=3 * GIB, n_train=100, margin=0.02) is None
+    assert next_probe(tried[:1], limit_bytes=3 * GIB, n_train=8, margin=0.02) is None
+    coming = next_probe(tried, limit_bytes=3 * GIB, n_train=1000, margin=0.02)
+    assert coming is not None
+    assert coming.batch_size > 100

@@ -125,3 +125,21 @@ def test_an_interrupted_proposal_is_not_counted_twice() -> None:
     records.put(ended(add(records, again)))
     run_out(staged, records=records)
     assert len([trial for trial in records if trial.is_settled]) == 2
+
+
+def test_what_was_interrupted_is_new_again_until_it_runs_again() -> None:
+    asked: list[Callable[[Setting], bool]] = []
+
+    def sampler(encoding: Encoding, is_acceptable: Callable[[Setting], bool]) -> optuna.samplers.BaseSampler:
+        asked.append(is_acceptable)
+        return by_chance(encoding, is_acceptable)
+
+    staged, records = plan(space(8, 32, 128), sampler=sampler), records_of()
+    planned = staged.next(records)
+    assert isinstance(planned, Trial)
+    running = add(records, planned)
+    staged.next(records)
+    assert not asked[0](planned.setting)
+    records.put(ended(running, Status.INTERRUPTED))
+    staged.next(records)
+    assert asked[0](planned.setting)

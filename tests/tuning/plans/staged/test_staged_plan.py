@@ -10,6 +10,7 @@ import pytest
 from simulation import (
     EPOCHS,
     MACHINE,
+    N_TRAIN,
     TIMINGS,
     Trainer,
     decide,
@@ -21,6 +22,7 @@ from simulation import (
     settings_of,
     sizes_in,
     space,
+    state_of,
     timed,
 )
 from study_helpers import add, ended, records_of
@@ -34,7 +36,7 @@ from tuning.plans.plan import MeasureNoise, Pause, TimeUpdates
 from tuning.plans.staged.plan import StagedPlan
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.recommendation import recommend
-from tuning.trial import Status, Trial
+from tuning.trial import Status, Trial, finished_trial
 
 
 def test_a_study_goes_through_the_stages_in_order() -> None:
@@ -269,3 +271,48 @@ def test_the_total_is_honest_at_every_moment() -> None:
     assert all(total >= number for number, total in enumerate(totals, start=1))
     assert totals[-1] == len(records)
     assert math.isclose(totals[9], len(records), rel_tol=0.35)
+
+
+def test_the_search_begins_near_the_forecast() -> None:
+    first = [setting.batch_size for setting in settings_of(run_out(plan(), Trainer()), "search")[:5]]
+    assert first == [128, 256, 32, 512, 16]  # the forecast is 100, and 64 is the reference
+
+
+def test_sizes_that_missed_the_target_in_the_search_are_not_confirmed_beside_those_that_reached_it() -> None:
+    slow_beyond_a_few = Trainer(critical=8.0)
+    records = run_out(
+        plan(seeds=2), slow_beyond_a_few, records_of(machine=dataclasses.replace(MACHINE, noise=noise(1000.0)))
+    )
+    target = reference_in(records).target
+    reached = {
+        trial.batch_size for trial in records if trial.stage != "confirm" and trial.score and trial.score >= target
+    }
+    searched = {setting.batch_size for setting in settings_of(records, "search")}
+    assert {256, 512, 1024} <= searched - reached
+    assert {setting.batch_size for setting in settings_of(records, "confirm")} == {32, 64, 128} <= reached
+
+
+def test_further_seeds_are_for_those_that_may_still_be_the_best() -> None:
+    records = run_out(plan(seeds=3), Trainer(noise=1.0))
+    sizes = [setting.batch_size for setting in settings_of(records, "confirm")]
+    seeds = {size: sizes.count(size) for size in set(sizes)}
+    assert seeds == {16: 3, 32: 5, 64: 5, 128: 5, 256: 5, 512: 3}
+
+
+def test_with_a_target_of_the_user_the_reference_rate_is_the_one_that_got_there_first() -> None:
+    records = run_out(plan(target=0.9), Trainer(best_rate=1.1e-3))
+    tried = [trial for trial in records if trial.stage == "reference" and trial.score and trial.score >= 0.9]
+    first = min(tried, key=lambda trial: trial.examples_seen)
+    luckiest = max(tried, key=lambda trial: trial.score or 0.0)
+    assert first.learning_rate != luckiest.learning_rate
+    assert reference_in(records, target=0.9).learning_rate == first.learning_rate
+
+
+@pytest.mark.parametrize("best", [5e-4, 1e-3, 2e-3])
+def test_a_size_that_never_reached_the_target_is_judged_by_its_final_scores(best: float) -> None:
+    trials = [
+        finished_trial(256, 0, score, learning_rate=rate, curve=[(N_TRAIN * EPOCHS, score)])
+        for rate in (5e-4, 1e-3, 2e-3)
+        for score in [0.8 if rate == best else 0.3]
+    ]
+    assert state_of(records_of(trials, MACHINE)).best(0.95, "search")[256].learning_rate == best
