@@ -14,11 +14,18 @@ import time
 from dataclasses import replace
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.loops.registry import KERAS
+from tuning.machine.machine import Machine
+from tuning.machine.noise import GradientNoise
+from tuning.machine.throughput import CHOSEN, Measured, ThroughputFindings
+from tuning.messages import NoiseScalePoint, Throughput
 from tuning.objective import Objective
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.halving import Halving
 from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.samplers import make_sampler
+from tuning.plans.staged.plan import StagedPlan
+from tuning.plans.staged.state import StudyGoal
 from tuning.study.records import Records
 from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
 
@@ -48,6 +55,25 @@ def bayes(n_planned: int) -> Plan:
     )
 
 
+def tune(n_planned: int) -> Plan:
+    """Return a staged plan that searches so many batch sizes, each at one learning rate."""
+    space = SearchSpace(
+        BatchSize.of(*range(1, n_planned + 1)), LearningRate.choices(0.001), optimizer="Adam", model_rate=0.001
+    )
+    return StagedPlan(space, StudyGoal(OBJECTIVE, EPOCHS, N_TRAIN), all_sizes=True)
+
+
+def known_machine() -> Machine:
+    """Return a machine on which everything has been measured that a staged plan asks for."""
+    rows = tuple(
+        Measured(series, Throughput("t", size, KERAS, 1e-3 + 1e-5 * size))
+        for series in (KERAS, CHOSEN)
+        for size in (1, 4, 16, 64, 256, 1024)
+    )
+    noise = GradientNoise((NoiseScalePoint(0, 100.0, 90.0, 110.0, 1.0, 1.0),))
+    return Machine(memory_is_known=True, throughput=ThroughputFindings(rows, {}), noise=noise)
+
+
 def settle(records: Records, planned: Trial, number: int) -> Trial:
     """Put a trial into the records that has been trained to its end."""
     trial_id = f"{number:05d}"
@@ -63,7 +89,7 @@ def settle(records: Records, planned: Trial, number: int) -> Trial:
 
 def milliseconds_per_decision(plan: Plan, n_settled: int) -> float:
     """Return the median time of a decision once so many trials are settled."""
-    halving, records = Halving(OBJECTIVE, n_train=N_TRAIN), Records()
+    halving, records = Halving(OBJECTIVE, n_train=N_TRAIN), Records(machine=known_machine())
     times: list[float] = []
     for number in range(n_settled + DECISIONS):
         begin = time.perf_counter()
@@ -83,7 +109,7 @@ def main() -> None:
     parser.add_argument("--many", type=int, default=10_000)
     asked = parser.parse_args()
     print(f"plan    ms at {asked.few:,}   ms at {asked.many:,}   ratio (goal: at most 2)")
-    for name, make_plan in (("grid", grid), ("bayes", bayes)):
+    for name, make_plan in (("grid", grid), ("bayes", bayes), ("tune", tune)):
         n_planned = asked.many + 2 * DECISIONS  # the same for both, since a larger space costs more at any time
         few, many = (milliseconds_per_decision(make_plan(n_planned), n) for n in (asked.few, asked.many))
         print(f"{name:6s}{few:12.3f}{many:15.3f}{many / few:8.2f}", flush=True)
