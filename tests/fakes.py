@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tuning.measurement import Measurement
 from tuning.messages import DescribeRequest, Event, ModelDescription, Request
 from tuning.run.executor import Device
 from tuning.run.memory_limit import MemoryLimit
-from tuning.trial import EpochReport, Measurement, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 Script = Callable[[Trial], TrialOutcome | list[float]]
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "tuning.objective",
     "tuning.trial",
+    "tuning.measurement",
     "tuning.messages",
     "tuning.stats",
     "tuning.loops",

@@ -1,4 +1,4 @@
-"""Trial: one training, from plan to pick; and Measurement: something measured apart from a trial.
+"""Trial: one training, from plan to pick; what it is told to do, and what it tells.
 
 A *trial* is one training: one setting (batch size, learning rate, the model's other hyperparameters) with one seed.
 Everything here is frozen, small and picklable, crosses processes as it is, and imports nothing of TensorFlow.
@@ -83,7 +83,7 @@ class Instructions:
     """How a worker is to train a trial: the part that no plan decides and no answer judges.
 
     Args:
-        loop: "auto", or the name of a loop (`tuning.loops.LOOPS`).
+        loop: "auto", or the name of a loop (`tuning.loops.registry.LOOPS`).
         evaluation_batch_size: Examples per validation step, the same for every trial of a study.
         keep_weights: Whether the final weights are to be kept; the engine that runs the trial knows where.
         micro_batch_size: Examples per gradient where a batch is too large for memory; divides the batch size, whose
@@ -338,22 +338,3 @@ def finished_trial(
         outcome=TrialOutcome(trial_id, status, **measured),
         score=score,
     )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Something measured apart from a trial: what fits, seconds per update, CPU threads, the gradient's noise scale.
-
-    Args:
-        name: What was measured, such as "memory", "updates", "threads" or "noise"; one run of the record each.
-        params: How and where, such as the batch size, the loop or the device.
-        values: Single numbers by name.
-        series: Name, value and step of what was measured repeatedly; the step is a batch size, or examples seen.
-        reason: Why it could not be measured; empty if it was.
-    """
-
-    name: str
-    params: Mapping[str, HyperparameterValue] = field(default_factory=dict)
-    values: Mapping[str, float] = field(default_factory=dict)
-    series: tuple[tuple[str, float, int], ...] = ()
-    reason: str = ""

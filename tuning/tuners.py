@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -12,6 +13,7 @@ import optuna
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
+from tuning.loops.registry import AUTO, KERAS
 from tuning.machine.machine import Machine
 from tuning.oracle import StudyOracle
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
@@ -94,7 +96,8 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         self._method = self.method()
         self._answers: list[Answer] = []
         self._overwrite = overwrite
-        name = project_name or f"{_name_of(hypermodel)}-{self._method.kind}"
+        built_by = getattr(hypermodel, "__name__", type(hypermodel).__name__)
+        name = project_name or f"{built_by}-{self._method.kind}"
         super().__init__(
             StudyOracle(Study(name), hyperparameters=hyperparameters, tune_new_entries=tune_new_entries),
             _accepting_hp(hypermodel),
@@ -271,10 +274,9 @@ class BayesianOptimization(BatchSizeTuner):
             setup.space,
             budget=BayesianBudget(proposals, self.seeds, Budget(setup.arguments.epochs)),
             objective=setup.objective,
-            make_sampler=lambda encoding, is_acceptable: make_sampler(
+            make_sampler=functools.partial(
+                make_sampler,
                 self.sampler,
-                encoding,
-                is_acceptable,
                 budget=proposals,
                 objective=setup.objective,
                 seed=self.sampler_seed,
@@ -291,17 +293,14 @@ class StagedSearch(BatchSizeTuner):
     The machine is timed; learning rates are tuned at a reference batch size, which sets the target; the gradient's
     noise scale there forecasts where to look; batch sizes on both sides of the forecast each seek their own learning
     rate; and each is confirmed on fresh seeds, a close race on more of them. See `StagedPlan`.
-
     Hyperparameters of the model's own are held at their defaults.
 
     Args:
-        hypermodel: As all arguments that are not listed, see `BatchSizeTuner`.
-        objective: See there.
         batch_size: Sizes to choose from; a list is tried whole. None for powers of two up to 4096 that leave at least 8
             updates in an epoch.
         seeds: Fresh seeds of each batch size.
-        first_seed: The seed of the search; the fresh seeds are those after it.
-        rest: See there.
+        first_seed: The seed of the search; the fresh seeds are those after it. All other arguments are those of
+            `BatchSizeTuner`.
 
     Raises:
         TypeError: If an option is unknown, or `max_trials` is given: the stages decide how many there are.
@@ -339,11 +338,9 @@ class StagedSearch(BatchSizeTuner):
             rule=self.options.rule,
             tolerance=self.options.tolerance,
         )
-        loop = self.options.loop
-        timed = "plain model.fit" if loop in ("auto", "keras") else f"the {loop!r} loop"
-        return StagedPlan(
-            setup.space, goal, all_sizes=bool(self.batch_size and self.batch_size.sizes), timed_loop=timed
-        )
+        timed = "plain model.fit" if self.options.loop in (AUTO, KERAS) else f"the {self.options.loop!r} loop"
+        all_sizes = bool(self.batch_size and self.batch_size.sizes)
+        return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)
 
 
 def _accepting_hp(hypermodel: Any) -> Any:
@@ -351,7 +348,3 @@ def _accepting_hp(hypermodel: Any) -> Any:
     if hasattr(hypermodel, "build") or not callable(hypermodel) or inspect.signature(hypermodel).parameters:
         return hypermodel
     return lambda _hp: hypermodel()
-
-
-def _name_of(hypermodel: Any) -> str:
-    return str(getattr(hypermodel, "__name__", type(hypermodel).__name__))

@@ -9,11 +9,12 @@ from typing import Any
 from search_spaces.data import Data, leaves
 from tuning.machine.asking import ask_again, first_device
 from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
+from tuning.measurement import Measurement
 from tuning.messages import MemoryProbe, MemoryProbeRequest, ModelDescription
 from tuning.run.executor import Executor
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.lines import LARGEST_MEMORY_RESIDUAL, MemoryLine
-from tuning.trial import HyperparameterValue, Measurement, Status, TrialOutcome
+from tuning.trial import HyperparameterValue, Status, TrialOutcome
 
 ENFORCED_MARGIN = 0.005
 MARGIN = 0.10

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.machine.asking import ask_again
+from tuning.measurement import Measurement
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.run.executor import Executor
-from tuning.trial import HyperparameterValue, Measurement, TrialOutcome
+from tuning.trial import HyperparameterValue, TrialOutcome
 
 BATCH_SIZE = 32
 """The batch size of the training along which noise is measured: Keras's own, which a model's rate likely suits."""

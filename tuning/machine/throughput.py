@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.machine.asking import ask_again
+from tuning.measurement import Measurement
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.run.executor import Executor
 from tuning.stats.lines import ThroughputLine, fit_throughput, knee
-from tuning.trial import HyperparameterValue, Measurement, TrialOutcome
+from tuning.trial import HyperparameterValue, TrialOutcome
 
 KERAS, CHOSEN = "keras", "chosen"
 CHUNKS = 5

@@ -11,8 +11,9 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
+from tuning.measurement import Measurement
 from tuning.record.mlflow_private import NOTE as NOTE
-from tuning.trial import EpochReport, Hyperparameters, HyperparameterValue, Measurement, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Hyperparameters, HyperparameterValue, Status, Trial, TrialOutcome
 
 TRIAL_ID = "batch_size.trial_id"
 STATUS = "batch_size.status"

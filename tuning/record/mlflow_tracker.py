@@ -12,6 +12,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
+from tuning.measurement import Measurement
 from tuning.record import experiments, layout
 from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits, view_tag
 from tuning.record.outbox import Outbox, Write
@@ -28,7 +29,7 @@ from tuning.record.store import (
     sqlite_path,
 )
 from tuning.record.tracker import Files
-from tuning.trial import EpochReport, Measurement, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs the driver about 6 ms, however many it holds
 _FULL = 500  # metrics; MLflow takes at most 1000 in a batch

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from tuning.measurement import Measurement
 from tuning.record import experiments, layout
 from tuning.record.store import answers, connect, resolve_tracking_uri
 from tuning.record.tracker import Files
-from tuning.trial import Measurement, Status, TrialOutcome
+from tuning.trial import Status, TrialOutcome
 
 _FULL = 500  # metrics in a batch; MLflow takes at most 1000
 

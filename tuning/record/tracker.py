@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from tuning.trial import EpochReport, Measurement, Trial, TrialOutcome
+from tuning.measurement import Measurement
+from tuning.trial import EpochReport, Trial, TrialOutcome
 
 Files = Mapping[str, bytes | str]
 

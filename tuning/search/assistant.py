@@ -14,13 +14,14 @@ from tuning.machine.measuring import with_noise, with_timings, with_timings_agai
 from tuning.machine.noise import GradientNoise
 from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import ThroughputFindings
+from tuning.measurement import Measurement
 from tuning.objective import Objective
 from tuning.plans.plan import MeasureNoise, Plan, Wish
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.preparation import Setup
 from tuning.study.study import Study
-from tuning.trial import Hyperparameters, Instructions, Measurement, Trial
+from tuning.trial import Hyperparameters, Instructions, Trial
 
 
 class SearchAssistant:

@@ -7,8 +7,9 @@ import random
 from collections.abc import Sequence
 
 from search_spaces.space import Setting
+from tuning.measurement import Measurement
 from tuning.record.tracker import Tracker
-from tuning.trial import SEARCH, Budget, EpochReport, Measurement, Status, Trial, TrialOutcome
+from tuning.trial import SEARCH, Budget, EpochReport, Status, Trial, TrialOutcome
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512)
 SEEDS = (0, 1, 2)

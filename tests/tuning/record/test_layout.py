@@ -5,8 +5,9 @@ import math
 import pytest
 from tracker_helpers import planned
 
+from tuning.measurement import Measurement
 from tuning.record import layout
-from tuning.trial import EpochReport, HyperparameterValue, Measurement, Status, TrialOutcome
+from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
 
 
 def report(epoch: int, examples: int, seconds: float) -> EpochReport:

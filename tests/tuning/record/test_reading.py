@@ -8,12 +8,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from tracker_helpers import planned
 
+from tuning.measurement import Measurement
 from tuning.objective import Objective
 from tuning.record import experiments
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.reading import latest_study, read_foreign, read_study
 from tuning.record.store import TrackingError
-from tuning.trial import EpochReport, HyperparameterValue, Measurement, Status, TrialOutcome, finished_trial
+from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome, finished_trial
 
 SETTINGS = {"objective": "val_accuracy", "mode": "max", "seeds": "3"}
 
