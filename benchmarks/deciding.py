@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
-from tuning.loops.registry import KERAS
+from tuning.loops.loop import KERAS
 from tuning.machine.machine import Machine
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, Measured, ThroughputFindings
@@ -26,7 +26,7 @@ from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.samplers import make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
-from tuning.study.records import Records
+from tuning.study.study import Records
 from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
 
 OBJECTIVE = Objective("val_accuracy", "max")

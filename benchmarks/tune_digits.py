@@ -23,12 +23,11 @@ from typing import Any
 
 from search_spaces import Setting
 from search_spaces.workload import load_workload
-from tuning.machine.asking import ask
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.objective import Objective
-from tuning.run.executor import Executor
+from tuning.run.executor import Executor, ask
 from tuning.search.options import SearchArguments, SearchOptions
-from tuning.search.starting import running_executor
+from tuning.search.preparation import running_executor
 from tuning.stats.target import crossing
 from tuning.trial import Budget, EpochReport, Goal, Instructions, Status, Trial, TrialOutcome
 

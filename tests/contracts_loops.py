@@ -6,7 +6,7 @@ import pytest
 
 from search_spaces.data import Data
 from search_spaces.space import Setting
-from tuning.loops.registry import find_loop
+from tuning.loops.loop import find_loop
 from tuning.loops.session import TrainingSession
 from tuning.trial import Budget, Instructions, Status, Trial
 

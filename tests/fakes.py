@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tuning.measurement import Measurement
-from tuning.messages import DescribeRequest, Event, ModelDescription, Request
+from tuning.messages import DescribeRequest, Event, Measurement, ModelDescription, Request
 from tuning.run.executor import Device
 from tuning.run.memory_limit import MemoryLimit
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome

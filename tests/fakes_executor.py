@@ -9,10 +9,9 @@ from fakes import device
 
 from tuning.loops.session import TrainingSession
 from tuning.messages import Event, Request
-from tuning.run.data_files import read_data, write_data
 from tuning.run.executor import Device, InlineExecutor, WorkerSetup
 from tuning.run.memory_limit import MemoryLimit
-from tuning.run.payload import pickle_setup
+from tuning.run.wire import pickle_setup, read_data, write_data
 from tuning.trial import Trial
 
 OTHER_MACHINE = device(

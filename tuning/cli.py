@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from tuning.commands import answering, browsing, probe, search
+from tuning.commands import answering, probe, search
 from tuning.commands.options import BAD_INPUT, Parser
 
 NOTHING, INTERRUPTED = 1, 130
@@ -68,8 +68,8 @@ def _parser() -> Parser:
         probe.add,
         answering.add_pick,
         answering.add_report,
-        browsing.add_ui,
-        browsing.add_workloads,
+        answering.add_ui,
+        answering.add_workloads,
     ):
         add(commands)
     return parser

@@ -1,4 +1,4 @@
-"""What a worker is asked to measure apart from any trial, and what it answers; and all that passes between the two.
+"""What passes between a driver and its workers: questions apart from any trial, answers, and what was measured.
 
 As in `trial`, everything is frozen, small and picklable, and imports nothing of TensorFlow.
 """
@@ -220,3 +220,22 @@ class NoiseScales:
 Request = DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
 WorkerAnswer = ModelDescription | MemoryProbe | Throughput | NoiseScales
 Event = EpochReport | TrialOutcome | WorkerAnswer
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Something measured apart from a trial: what fits, seconds per update, CPU threads, the gradient's noise scale.
+
+    Args:
+        name: What was measured, such as "memory", "updates", "threads" or "noise"; one run of the record each.
+        params: How and where, such as the batch size, the loop or the device.
+        values: Single numbers by name.
+        series: Name, value and step of what was measured repeatedly; the step is a batch size, or examples seen.
+        reason: Why it could not be measured; empty if it was.
+    """
+
+    name: str
+    params: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+    series: tuple[tuple[str, float, int], ...] = ()
+    reason: str = ""

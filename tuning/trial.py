@@ -83,7 +83,7 @@ class Instructions:
     """How a worker is to train a trial: the part that no plan decides and no answer judges.
 
     Args:
-        loop: "auto", or the name of a loop (`tuning.loops.registry.LOOPS`).
+        loop: "auto", or the name of a loop (`tuning.loops.loop.LOOPS`).
         evaluation_batch_size: Examples per validation step, the same for every trial of a study.
         keep_weights: Whether the final weights are to be kept; the engine that runs the trial knows where.
         micro_batch_size: Examples per gradient where a batch is too large for memory; divides the batch size, whose

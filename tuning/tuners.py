@@ -13,7 +13,7 @@ import optuna
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
-from tuning.loops.registry import AUTO, KERAS
+from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
 from tuning.oracle import StudyOracle
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
@@ -27,9 +27,8 @@ from tuning.run.executor import Executor
 from tuning.search.answering import recommend_from_study
 from tuning.search.assistant import weights_file
 from tuning.search.options import SearchArguments, SearchOptions, read_options, read_search_arguments
-from tuning.search.preparation import Setup
+from tuning.search.preparation import Setup, running_executor
 from tuning.search.search import Method, Search, Wishes
-from tuning.search.starting import running_executor
 from tuning.show.answer import Answer
 from tuning.stats.forecast import candidate_sizes
 from tuning.stats.recommendation import Recommendation
@@ -187,10 +186,8 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         """
         path = weights_file(self._weights, trial.trial_id)
         if not path.exists():
-            raise ValueError(
-                f"Only the weights of the best {self.options.keep_models} trials are kept; trial {trial.trial_id} is "
-                "not among them. Raise keep_models, or train its hyperparameters again."
-            )
+            kept = f"Only the weights of the best {self.options.keep_models} trials are kept; trial {trial.trial_id}"
+            raise ValueError(f"{kept} is not among them. Raise keep_models, or train its hyperparameters again.")
         model = self.hypermodel.build(trial.hyperparameters.copy())
         if not model.built:
             model.build(tuple(self.oracle.study.recall("input_shape")))

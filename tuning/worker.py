@@ -18,12 +18,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tuning.messages import DescribeRequest, Request
-from tuning.run.data_files import read_data
 from tuning.run.executor import Device, DeviceError
 from tuning.run.facts import cpu_device, gpu_device
 from tuning.run.memory_limit import watch_memory
 from tuning.run.python_private import connection_of, die_with_parent, run_exit_functions
-from tuning.run.wire import STOP, Hello, Refusal
+from tuning.run.wire import STOP, Hello, Refusal, read_data
 from tuning.trial import EpochReport, Trial
 
 

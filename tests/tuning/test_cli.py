@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from tuning.cli import main
-from tuning.commands import browsing
+from tuning.commands import answering
 from tuning.run.executor import DeviceError
 
 
@@ -21,7 +21,7 @@ def raising(error: Exception) -> object:
 def test_devices_that_cannot_work_are_told_in_one_line_with_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(browsing, "workloads", raising(DeviceError("A search needs a device;\n  every one has gone.")))
+    monkeypatch.setattr(answering, "workloads", raising(DeviceError("A search needs a device;\n  every one has gone.")))
     assert main(["workloads"]) == 1
     told = capsys.readouterr().err
     assert told == (
@@ -31,6 +31,6 @@ def test_devices_that_cannot_work_are_told_in_one_line_with_how_to_go_on(
 
 
 def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browsing, "workloads", raising(RuntimeError("a mistake of ours")))
+    monkeypatch.setattr(answering, "workloads", raising(RuntimeError("a mistake of ours")))
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         main(["workloads"])

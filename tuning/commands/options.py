@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import Workload, load_workload
-from tuning.loops.registry import LOOP_CHOICES
+from tuning.loops.loop import LOOP_CHOICES
 from tuning.run.memory_limit import parse_bytes
 from tuning.search.options import SearchOptions
-from tuning.stats.rules import RULES as PICK_RULES
+from tuning.stats.decision import RULES as PICK_RULES
 
 BAD_INPUT = 2
 

@@ -17,7 +17,7 @@ from tuning.commands.options import (
     read_workload,
     silent_start,
 )
-from tuning.loops.registry import LOOP_CHOICES
+from tuning.loops.loop import LOOP_CHOICES
 
 
 def add(commands: Any) -> None:

@@ -18,7 +18,7 @@ from tuning.commands.options import (
 )
 from tuning.plans import SAMPLERS
 from tuning.search.options import SearchArguments
-from tuning.search.starting import running_executor
+from tuning.search.preparation import running_executor
 
 STUDIES = "batch_size_studies"
 

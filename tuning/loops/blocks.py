@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search_spaces.data import Arrays
-from tuning.loops.clock import wait_for
+from tuning.loops.callbacks import wait_for
 
 _UPDATES_PER_BLOCK = 1024  # one call of fit costs about 1 ms (measured), an update of the smallest model about 0.05 ms
 

@@ -8,13 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tuning.loops.arrays import DataPlacement
+from tuning.loops.arrays import DataPlacement, ExampleOrder
 from tuning.loops.blocks import TrainBlock, block_shape
-from tuning.loops.clock import Clock
+from tuning.loops.callbacks import Clock
 from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
 from tuning.loops.keras_loop import is_distributed
 from tuning.loops.loop import Material
-from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program
 
 
@@ -110,3 +109,16 @@ class BlockSteps:
         rows, length = self._order.rows(epoch), self._block.length
         parts = [rows[i * length : (i + 1) * length] for i in range(self._blocks)]
         return [(self._block.padded(part), len(part)) for part in parts]
+
+
+class XlaLoop(DeviceLoop):
+    """Trains blocks that XLA compiles; random layers draw other numbers there."""
+
+    name = "xla"
+    jit_compile = True
+
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:
+        """Return why blocks cannot be compiled for this model and data; empty where they can."""
+        if data.has_text:
+            return "text can be given neither to XLA nor to a GPU"
+        return super().can_train(model, data, callbacks)

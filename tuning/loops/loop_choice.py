@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from tuning.loops.arrays import ExampleOrder
 from tuning.loops.blocks import LEAST_UPDATES, TrainBlock, block_shape, seconds_per_update
-from tuning.loops.clock import wait_for
-from tuning.loops.order import ExampleOrder
+from tuning.loops.callbacks import wait_for
+from tuning.loops.loop import TIMED
 from tuning.loops.program import Program
-from tuning.loops.registry import TIMED
 
 _SHARE_OF_TRIAL = 0.03  # what a failed attempt may cost of the trial's predicted time; timing the blocks takes 0.02
 _LEAST_RATIO = 0.25  # the best that XLA is hoped to do to a step's time, before anything was measured

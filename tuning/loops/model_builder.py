@@ -99,8 +99,7 @@ class ModelBuilder:
         model = self.build(hp, trial.seed)
         if trial.learning_rate is not None and declared_learning_rate(hp) is None:
             set_learning_rate(model, trial.learning_rate)
-        betas_at = trial.instructions.betas_at
-        if betas_at is not None:
+        if (betas_at := trial.instructions.betas_at) is not None:
             scale_decay_constants(unwrapped_optimizer(model), trial.batch_size / betas_at)
         if trial.accumulation_steps > 1:
             accumulate_gradients(model, trial.accumulation_steps)

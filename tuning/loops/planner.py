@@ -10,20 +10,16 @@ from typing import Any
 
 import keras
 
-from tuning.loops.arrays import DataPlacement, TrainingArrays
+from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays
 from tuning.loops.blocks import UnsupportedModelError
-from tuning.loops.clock import Clock
-from tuning.loops.fit_plan import FitPlan
-from tuning.loops.loop import Loop, Material
+from tuning.loops.callbacks import Clock
+from tuning.loops.fit_plan import EpochPipeline, FitPlan
+from tuning.loops.keras_loop import best_steps_per_execution, may_take_several
+from tuning.loops.loop import AUTO, KERAS, TIMED, Loop, Material, find_loop
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop, plain_choice_after_timeout
 from tuning.loops.model_builder import ModelBuilder
-from tuning.loops.order import ExampleOrder
-from tuning.loops.pipeline import EpochPipeline
-from tuning.loops.program import Program
-from tuning.loops.program_cache import ProgramCache
-from tuning.loops.registry import AUTO, KERAS, TIMED, find_loop
+from tuning.loops.program import Program, ProgramCache
 from tuning.loops.signature import model_signature
-from tuning.loops.steps_per_execution import best_steps_per_execution, may_take_several
 from tuning.trial import Trial
 
 
@@ -76,9 +72,8 @@ class Planner:
         name = trial.instructions.loop
         if name == AUTO:
             return self._plan_by_choice(trial, order, clock)
-        loop = find_loop(name)
         try:
-            return self._plan_with(loop, self._material(trial), order, clock)
+            return self._plan_with(find_loop(name), self._material(trial), order, clock)
         except UnsupportedModelError as error:
             raise ValueError(f"The {name} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}.") from error
 

@@ -12,19 +12,16 @@ from typing import Any
 import keras
 
 from search_spaces.data import Data
-from tuning.loops.arrays import TrainingArrays, as_keras_sees_them, read_fit_options
-from tuning.loops.callbacks import EpochReporter, copies_for_trial, hooks_batches
-from tuning.loops.clock import TrainingClock
+from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them, read_fit_options
+from tuning.loops.callbacks import EpochReporter, TrainingClock, copies_for_trial, hooks_batches
 from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan, training_to_measure
 from tuning.loops.model_builder import ModelBuilder, ModelError, decay_constants, unwrapped_optimizer
 from tuning.loops.noise_scale_probe import probe_noise_scale
-from tuning.loops.order import ExampleOrder
-from tuning.loops.peak_memory import MemoryMeter, intra_op_threads, probe_memory
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
-from tuning.loops.throughput import ChunkClock, input_seconds, measure
+from tuning.loops.throughput import ChunkClock, MemoryMeter, input_seconds, intra_op_threads, measure, probe_memory
 from tuning.messages import (
     DescribeRequest,
     MemoryProbe,

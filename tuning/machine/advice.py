@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuning.machine.asking import ask
 from tuning.machine.throughput import KERAS
 from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Device, Executor
+from tuning.run.executor import Device, Executor, ask
 from tuning.stats.recommendation import Recommendation
 from tuning.trial import HyperparameterValue, Status, Trial
 

@@ -10,7 +10,7 @@ from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
 from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import CHOSEN, ThroughputFindings
-from tuning.stats.timings import Timings
+from tuning.stats.target import Timings
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from search_spaces.data import Data, leaves
-from tuning.machine.asking import ask_again, first_device
 from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
-from tuning.measurement import Measurement
-from tuning.messages import MemoryProbe, MemoryProbeRequest, ModelDescription
-from tuning.run.executor import Executor
+from tuning.messages import Measurement, MemoryProbe, MemoryProbeRequest, ModelDescription
+from tuning.run.executor import Executor, ask_again, first_device
 from tuning.run.memory_limit import MemoryLimit
-from tuning.stats.lines import LARGEST_MEMORY_RESIDUAL, MemoryLine
+from tuning.stats.forecast import LARGEST_MEMORY_RESIDUAL, MemoryLine
 from tuning.trial import HyperparameterValue, Status, TrialOutcome
 
 ENFORCED_MARGIN = 0.005
@@ -70,23 +68,16 @@ class MemoryFindings:
     @property
     def measurement(self) -> Measurement:
         """What the record shows of it."""
-        line = self.line
-        fitted = {} if line is None else {"memory_intercept_bytes": line.intercept_bytes}
-        if line is not None:
-            fitted["memory_bytes_per_example"] = line.bytes_per_example
+        values = {"largest_batch_size": float(self.largest_batch_size), "memory_limit_bytes": float(self.limit.bytes)}
+        if (line := self.line) is not None:
+            values["memory_intercept_bytes"] = line.intercept_bytes
+            values["memory_bytes_per_example"] = line.bytes_per_example
+        peaks = [(probe.batch_size, probe.peak_bytes) for probe in self.probes]
         return Measurement(
             "memory",
             params={"loop": self.loop, "memory_limit_source": self.limit.source, "memory_margin": self.margin},
-            values={
-                "largest_batch_size": float(self.largest_batch_size),
-                "memory_limit_bytes": float(self.limit.bytes),
-                **fitted,
-            },
-            series=tuple(
-                ("peak_memory_bytes", float(probe.peak_bytes), probe.batch_size)
-                for probe in self.probes
-                if probe.peak_bytes
-            ),
+            values=values,
+            series=tuple(("peak_memory_bytes", float(peak), size) for size, peak in peaks if peak),
         )
 
     def to_record(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuning.stats.lines import MemoryLine, fit_memory
+from tuning.stats.forecast import MemoryLine, fit_memory
 from tuning.trial import Status
 
 MOST_PROBES = 7

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuning.machine.asking import ask_again
-from tuning.measurement import Measurement
-from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
-from tuning.run.executor import Executor
+from tuning.messages import Measurement, NoiseScalePoint, NoiseScaleRequest, NoiseScales
+from tuning.run.executor import Executor, ask_again
 from tuning.trial import HyperparameterValue, TrialOutcome
 
 BATCH_SIZE = 32

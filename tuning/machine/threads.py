@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tuning.machine.asking import ask
-from tuning.measurement import Measurement
-from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Device, Executor
+from tuning.messages import Measurement, Throughput, ThroughputRequest
+from tuning.run.executor import Device, Executor, ask
 
 _LEAST_GAIN = 0.1  # what one thread must save of an update's seconds; less is noise
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuning.machine.asking import ask_again
-from tuning.measurement import Measurement
-from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Executor
-from tuning.stats.lines import ThroughputLine, fit_throughput, knee
+from tuning.messages import Measurement, Throughput, ThroughputRequest
+from tuning.run.executor import Executor, ask_again
+from tuning.stats.forecast import ThroughputLine, fit_throughput, knee
 from tuning.trial import HyperparameterValue, TrialOutcome
 
 KERAS, CHOSEN = "keras", "chosen"

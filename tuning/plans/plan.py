@@ -10,8 +10,7 @@ from typing import Protocol
 
 from search_spaces.space import SearchSpace, Setting
 from tuning.study.encoding import Encoding
-from tuning.study.records import Records
-from tuning.study.study import Encoder
+from tuning.study.study import Encoder, Records
 from tuning.trial import Budget, Hyperparameters, HyperparameterValue, Status, Trial
 
 

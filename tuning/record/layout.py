@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record.mlflow_private import NOTE as NOTE
 from tuning.trial import EpochReport, Hyperparameters, HyperparameterValue, Status, Trial, TrialOutcome
 

@@ -12,7 +12,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record import experiments, layout
 from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits, view_tag
 from tuning.record.outbox import Outbox, Write

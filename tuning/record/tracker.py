@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
 Files = Mapping[str, bytes | str]

@@ -1,16 +1,114 @@
-"""Executor: the face behind which trials run, small enough for another engine to fit; and one without processes."""
+"""Executor: the face behind which trials run on devices, small enough for another engine; and one without processes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import itertools
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from search_spaces.data import Data
-from tuning.messages import DescribeRequest, Event, Request
-from tuning.run.memory_limit import MemoryLimit
-from tuning.trial import EpochReport, Trial
+from tuning.messages import DescribeRequest, Event, Request, WorkerAnswer
+from tuning.run.memory_limit import EXIT_CODE, MemoryLimit
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+"""The variables that set the CPU threads of NumPy and TensorFlow; each is read once, when they are imported."""
+
+_NVIDIA_SMI_TIMEOUT_S = 20.0  # a sound driver answers within 3 s even cold; a wedged one blocks it for ever
+
+
+def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the GPUs that a worker may be given, as `CUDA_VISIBLE_DEVICES` names them.
+
+    A `CUDA_VISIBLE_DEVICES` that is already set is respected as CUDA reads it: what follows an entry that names no
+    GPU, such as -1, is hidden.
+    """
+    listed = environment.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return tuple(line for line in ask_nvidia_smi("--query-gpu=index") if line.isdigit())
+    names = (name.strip() for name in listed.split(","))
+    return tuple(itertools.takewhile(lambda name: name and not name.startswith("-"), names))
+
+
+def device_names(workers: int | None, gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of this machine's devices: one for each GPU, or shares of the CPU where there is none.
+
+    Args:
+        workers: How many to use; None for every GPU, or one CPU worker, whose timings no neighbour disturbs.
+        gpus: The GPUs that may be used, from `visible_gpus`.
+
+    Raises:
+        ValueError: If there are fewer GPUs than workers.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1; got {workers}.")
+    if not gpus:
+        return tuple(f"cpu:{number}" for number in range(workers or 1))
+    if workers is not None and workers > len(gpus):
+        rule = f"workers must not exceed the {len(gpus)} visible GPUs, one each; got {workers}."
+        raise ValueError(f"{rule} Lower it, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to use the CPU.")
+    return tuple(f"gpu:{name}" for name in gpus[:workers])
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use, which containers and schedulers restrict."""
+    if hasattr(os, "sched_getaffinity"):  # Linux has it, macOS and Windows have not
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def share_of_threads(n_devices: int) -> int:
+    """Return the CPU threads of each of so many workers on this machine's CPU: an equal share of the usable cores."""
+    return max(1, usable_cores() // n_devices)
+
+
+def worker_environment(device: str, threads: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the variables that place a worker on its device; they must be set before TensorFlow is imported.
+
+    Args:
+        device: A device's name, from `device_names`.
+        threads: The CPU threads of a worker on the CPU; those of one on a GPU are left to TensorFlow.
+        environment: The driver's variables.
+    """
+    kind, _, name = device.partition(":")
+    if kind != "gpu":
+        return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    placed = {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    if "CUDA_VISIBLE_DEVICES" not in environment:
+        placed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's numbers, where CUDA's own order is by speed
+    return placed
+
+
+def ask_nvidia_smi(*query: str) -> tuple[str, ...]:
+    """Return the lines that `nvidia-smi` answers to a query, none if it is missing, fails or does not answer."""
+    command = ["nvidia-smi", *query, "--format=csv,noheader,nounits"]
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+        )
+    except OSError:
+        return ()
+    try:
+        answer, _ = process.communicate(timeout=_NVIDIA_SMI_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        _abandon(process)
+        return ()
+    return tuple(line.strip() for line in answer.splitlines()) if process.returncode == 0 else ()
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill a process without waiting long: one that a wedged driver holds in the kernel cannot even be killed."""
+    process.kill()
+    if process.stdout is not None:
+        process.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1.0)
 
 
 class DeviceError(RuntimeError):
@@ -173,3 +271,62 @@ class InlineExecutor:
         if device not in {known.name for known in self.devices()}:
             usable = "none (closed)" if self._is_closed else self._device.name
             raise ValueError(f"The device must be one of {usable}; got {device!r}.")
+
+
+PATIENCE_S = 300.0
+_POLL_S = 1.0
+
+
+def first_device(
+    executor: Executor, *, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.monotonic
+) -> Device:
+    """Return the first device of an executor, which is waited for while the workers start.
+
+    Raises:
+        DeviceError: If there is still none after `patience_s`.
+    """
+    deadline = now() + patience_s
+    while not executor.devices():
+        if now() >= deadline:
+            raise DeviceError(f"At least one device must come up within {patience_s:g} s; got none. Look at its log.")
+        executor.events(timeout_s=_POLL_S)
+    return executor.devices()[0]
+
+
+def ask(
+    executor: Executor,
+    request: Request,
+    *,
+    patience_s: float = PATIENCE_S,
+    now: Callable[[], float] = time.monotonic,
+) -> WorkerAnswer | TrialOutcome:
+    """Return the answer to a request, or an outcome that says why there is none.
+
+    Near its limit an allocator may retry for minutes instead of failing; after `patience_s` the worker is replaced and
+    the outcome is a failure.
+
+    Args:
+        executor: Its first device must be idle.
+        request: The question.
+        patience_s: How long to wait.
+        now: The clock, in seconds.
+    """
+    device = first_device(executor, patience_s=patience_s, now=now).name
+    executor.submit(request, device)
+    deadline = now() + patience_s
+    while now() < deadline:
+        for event in executor.events(timeout_s=_POLL_S):
+            if event.trial_id == request.trial_id and not isinstance(event, EpochReport):
+                return event
+    executor.renew(device)
+    return TrialOutcome(request.trial_id, Status.FAILED, reason=f"It did not end within {patience_s:g} s.")
+
+
+def ask_again(executor: Executor, request: Request) -> WorkerAnswer | TrialOutcome:
+    """Return the answer as `ask` does, but ask once more, of a new worker, where the worker was killed.
+
+    A kill says little: who runs out of memory does so again, and what someone or something else killed does not count.
+    """
+    answer = ask(executor, request)
+    killed = isinstance(answer, TrialOutcome) and answer.exit_code not in (None, EXIT_CODE)
+    return ask(executor, request) if killed else answer

@@ -8,8 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from tuning.run.devices import THREAD_VARIABLES, ask_nvidia_smi, usable_cores
-from tuning.run.executor import Device, DeviceError
+from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, ask_nvidia_smi, usable_cores
 from tuning.run.memory_limit import MemoryLimit, find_memory_limit
 
 

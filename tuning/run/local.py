@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuning.messages import Event, Request, ThroughputRequest
-from tuning.run.data_files import write_data
-from tuning.run.devices import share_of_threads
-from tuning.run.executor import Device, DeviceError, WorkerSetup
-from tuning.run.payload import pickle_setup
+from tuning.run.executor import Device, DeviceError, WorkerSetup, share_of_threads
 from tuning.run.process import WorkerProcess
-from tuning.run.wire import Hello, Refusal
+from tuning.run.wire import Hello, Refusal, pickle_setup, write_data
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _IDLE_REQUESTS = 10

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import pickle
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import numpy as np
+
+from search_spaces.data import Data, leaves, map_arrays
+from search_spaces.workload import FILE_MODULE_PREFIX
+from tuning.run.executor import WorkerSetup
 
 STOP = "stop"
 """The first half of `(STOP, trial_id)`, which asks a worker to stop a trial at its next epoch."""
@@ -43,3 +55,72 @@ class Refusal:
     """
 
     reason: str
+
+
+_STRUCTURE = "structure.pickle"
+
+
+def write_data(data: Data, directory: Path) -> None:
+    """Write every array to `directory` as `.npy`, and how they nest beside them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    names = (f"{number}.npy" for number in range(10**9))
+
+    def write(array: np.ndarray[Any, Any]) -> str:
+        name = next(names)
+        np.save(directory / name, array, allow_pickle=False)
+        return name
+
+    structure = {part: map_arrays(write, arrays) for part, arrays in data.parts().items()}
+    (directory / _STRUCTURE).write_bytes(pickle.dumps(structure))
+
+
+def read_data(directory: Path) -> Data:
+    """Return the data that `write_data` wrote, as read-only memory maps."""
+    structure = pickle.loads((directory / _STRUCTURE).read_bytes())
+
+    def read(name: str) -> np.ndarray[Any, Any]:
+        loaded: np.ndarray[Any, Any] = np.load(directory / name, mmap_mode="r")
+        return loaded
+
+    return Data(**{part: map_arrays(read, names) for part, names in structure.items()})
+
+
+def fingerprint(data: Data) -> str:
+    """Return a short hash of shapes, dtypes and values, which tells whether a study continues on the same data."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part, arrays in data.parts().items():
+        for leaf in leaves(arrays):
+            digest.update(f"{part}{leaf.shape}{leaf.dtype}".encode())
+            digest.update(np.ascontiguousarray(leaf).data.cast("B") if leaf.size else b"")
+    return digest.hexdigest()
+
+
+def pickle_setup(setup: WorkerSetup) -> bytes:
+    """Return the pickled `(hypermodel, callbacks, fit_options)` of a setup.
+
+    What lives in the user's script, notebook or loose file, which a worker cannot import or would import under another
+    name, travels by value. Packages are imported there.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith(FILE_MODULE_PREFIX):
+            cloudpickle.register_pickle_by_value(module)
+    for part in (setup.hypermodel, *setup.callbacks):
+        _register_by_value(part)
+    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), dict(setup.fit_options)))
+    return payload
+
+
+def _register_by_value(part: Any) -> None:
+    """Mark the loose top-level module of a part, such as one beside a notebook, to travel by value."""
+    while isinstance(part, functools.partial):
+        part = part.func
+    name = part.__module__ if hasattr(part, "__qualname__") else type(part).__module__
+    path = getattr(sys.modules.get(name), "__file__", None)
+    if path and _is_loose(name, Path(path)):
+        cloudpickle.register_pickle_by_value(sys.modules[name])
+
+
+def _is_loose(name: str, path: Path) -> bool:
+    """Return whether a module is neither part of a package nor installed with this Python."""
+    own = name == "__main__" or name in sys.stdlib_module_names  # cloudpickle sees to the first by itself
+    return not own and "." not in name and not path.is_relative_to(sys.prefix)

@@ -22,8 +22,7 @@ from tuning.show.evidence import evidence_of_search
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
-from tuning.study.records import Records
-from tuning.study.study import Study
+from tuning.study.study import Records, Study
 from tuning.trial import Trial
 
 _JUDGED_BY = "judged_by"

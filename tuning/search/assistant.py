@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tuning.loops.registry import AUTO
+from tuning.loops.loop import AUTO
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import with_noise, with_timings, with_timings_again
 from tuning.machine.noise import GradientNoise
 from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import ThroughputFindings
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.objective import Objective
 from tuning.plans.plan import MeasureNoise, Plan, Wish
 from tuning.record.tracker import Tracker

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tuning.machine.asking import PATIENCE_S
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Decision, Pause, Plan, Wish
 from tuning.record.tracker import Tracker
-from tuning.run.executor import DeviceError, Executor
+from tuning.run.executor import PATIENCE_S, DeviceError, Executor
 from tuning.study.study import Study
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 

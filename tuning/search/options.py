@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from search_spaces.data import Data, leaves, map_arrays
-from tuning.loops.registry import LOOP_CHOICES
-from tuning.stats.rules import check_rule
+from tuning.loops.loop import LOOP_CHOICES
+from tuning.stats.decision import check_rule
 
 
 @dataclass(frozen=True)

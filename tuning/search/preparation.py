@@ -1,4 +1,4 @@
-"""Before a search: learn what the build function builds, and settle objective, space and settings from it."""
+"""Before a search: the workers start, one tells what is built; objective, space and settings follow from that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from typing import Any
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, resolve_learning_rate
-from tuning.machine.asking import ask
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
-from tuning.run.data_files import fingerprint
-from tuning.run.executor import Device, Executor
-from tuning.search.options import SearchArguments
+from tuning.run.executor import Device, Executor, InlineExecutor, WorkerSetup, ask, device_names, visible_gpus
+from tuning.run.facts import this_process
+from tuning.run.local import LocalExecutor
+from tuning.run.wire import fingerprint
+from tuning.search.options import SearchArguments, SearchOptions
 from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
@@ -194,3 +196,54 @@ def _versions(devices: Iterable[Device]) -> list[str]:
         except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a variant such as tensorflow-cpu
             continue
     return found
+
+
+@contextmanager
+def running_executor(
+    hypermodel: Any,
+    arguments: SearchArguments,
+    options: SearchOptions,
+    weights_directory: Path | None = None,
+    *,
+    holds_memory: bool = False,
+) -> Iterator[Executor]:
+    """Yield workers on this machine's devices, or this very process if the options say so; they end on leaving.
+
+    Args:
+        hypermodel: A build function or a `keras_tuner.HyperModel`.
+        arguments: The data, the callbacks, and further arguments of `fit`.
+        options: How the search runs.
+        weights_directory: Where the final weights of trials that keep them are put.
+        holds_memory: Whether workers are ended where they exceed the memory that they tell, also where nobody asked
+            for a limit; for probing how far one can go.
+
+    Raises:
+        ValueError: If there are fewer devices than workers asked for.
+    """
+    setup = WorkerSetup(
+        hypermodel,
+        data=arguments.data,
+        callbacks=arguments.callbacks,
+        fit_options=dict(arguments.fit_options),
+        memory_limit_bytes=options.memory_limit_bytes,
+        threads=options.threads,
+        weights_directory=weights_directory,
+        holds_memory=holds_memory,
+    )
+    with closing(_start(setup, options)) as executor:
+        yield executor
+
+
+def _start(setup: WorkerSetup, options: SearchOptions) -> Executor:
+    if not options.in_process:
+        return LocalExecutor(setup, device_names(options.workers, visible_gpus()))
+    from tuning.loops.session import TrainingSession
+
+    session = TrainingSession(
+        setup.hypermodel,
+        setup.data,
+        callbacks=setup.callbacks,
+        fit_options=setup.fit_options,
+        weights_directory=setup.weights_directory,
+    )
+    return InlineExecutor(session, this_process())

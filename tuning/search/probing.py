@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from search_spaces.workload import Workload
-from tuning.loops.registry import AUTO, KERAS
-from tuning.machine.asking import ask_again, first_device
+from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import series_of_user
 from tuning.machine.memory import margin_for, probe_memory
@@ -15,9 +14,9 @@ from tuning.machine.noise import BATCH_SIZE, probe_noise
 from tuning.machine.throughput import KERAS as KERAS_SERIES
 from tuning.machine.throughput import probe_throughput, sizes_to_time
 from tuning.messages import DescribeRequest, ModelDescription
-from tuning.run.executor import Executor
+from tuning.run.executor import Executor, ask_again, first_device
 from tuning.search.options import SearchArguments, SearchOptions
-from tuning.search.starting import running_executor
+from tuning.search.preparation import running_executor
 from tuning.show.probe_page import Probe
 from tuning.trial import TrialOutcome
 

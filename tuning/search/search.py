@@ -10,15 +10,13 @@ from typing import Any, Protocol
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import KERAS_BATCH_SIZE, LearningRate
-from tuning.machine.asking import first_device
-from tuning.machine.capped import CappedExecutor
 from tuning.machine.machine import Machine
-from tuning.machine.measuring import with_memory, with_threads
+from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
 from tuning.messages import ModelDescription
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Plan
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor
+from tuning.run.executor import Executor, first_device
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.loop import Deadline, SearchLoop, relog
@@ -153,10 +151,8 @@ class Search:
     def _open_study(self, setup: Setup, executor: Executor, *, fresh: bool) -> dict[str, str]:
         """Open the study, or refuse one of other settings, and return the settings that people are shown."""
         name, storage = self._study.name, journal_of(self._directory, self._options.storage)
-        settings = {**settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)}
-        if (betas_at := self._betas_at(setup)) is not None:
-            settings["decay_constants"] = f"right at batch size {betas_at}, half-lives constant in examples"
-        settings |= self._method.settings
+        settings = settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)
+        settings = {**settings, **self._decay_constants(setup), **self._method.settings}
         if fresh:
             set_aside(storage, name)
             self._tracker.fresh(name)
@@ -274,6 +270,13 @@ class Search:
     def _trainings_per_size(self, plan: Plan, setup: Setup) -> int:
         """Return how many trainings the plan has for each batch size, on average, as far as can be said now."""
         return max(1, round(plan.total(self._study.records) / len(setup.space.batch_size.values())))
+
+    def _decay_constants(self, setup: Setup) -> dict[str, str]:
+        """Return the setting that says how the optimizer's decay constants follow the batch size, if they do."""
+        size = self._betas_at(setup)
+        return (
+            {} if size is None else {"decay_constants": f"right at batch size {size}, half-lives constant in examples"}
+        )
 
     def _betas_at(self, setup: Setup) -> int | None:
         """Return the batch size at which the optimizer's decay constants are right; None to leave them alone."""

@@ -14,8 +14,7 @@ from rich.table import Table
 from tuning.machine.advice import TrainingAdvice
 from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.reading import StudyRecord
-from tuning.show.canvas import image_tag, sketch
-from tuning.show.html import heading, paragraphs, table, warnings
+from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, warnings
 from tuning.show.score_figures import draw_quality, draw_trade_off
 from tuning.stats.recommendation import COLUMNS, Recommendation, cells, recommend
 from tuning.stats.trade_offs import TradeOffs
@@ -158,16 +157,15 @@ def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:
     """
     first, *rest = found.reasons
     verdicts = [row.verdict for row in found.table]
-    return "".join(
-        [
-            heading(first),
-            paragraphs([" ".join([*rest, *more])]),
-            warnings(found.caveats),
-            table(COLUMNS, [cells(row) for row in found.table], strong=verdicts.index("recommended")),
-            _quality(found),
-            _trade_off(found),
-        ]
-    )
+    parts = [
+        heading(first),
+        paragraphs([" ".join([*rest, *more])]),
+        warnings(found.caveats),
+        table(COLUMNS, [cells(row) for row in found.table], strong=verdicts.index("recommended")),
+        _quality(found),
+        _trade_off(found),
+    ]
+    return "".join(parts)
 
 
 def _quality(found: Recommendation) -> str:

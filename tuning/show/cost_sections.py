@@ -7,13 +7,13 @@ from collections.abc import Collection
 
 import numpy as np
 
+from tuning.show.canvas import Section, left_out
 from tuning.show.cost_figures import draw_cost, draw_updates
 from tuning.show.evidence import Analysis, Evidence, Reached
-from tuning.show.html import Section, left_out
 from tuning.stats.comparison import compare
 from tuning.stats.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs
 from tuning.stats.findings import Explanation
-from tuning.stats.lines import LEAST_TIMED_SIZES, ThroughputLine
+from tuning.stats.forecast import LEAST_TIMED_SIZES, ThroughputLine
 from tuning.stats.reasons import listing, number
 from tuning.stats.scaling_law import ScalingLaw, seconds_to_target
 

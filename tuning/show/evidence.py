@@ -10,8 +10,8 @@ from typing import Any
 
 from tuning.machine.advice import TrainingAdvice
 from tuning.objective import Objective
-from tuning.record.measurements import Measurements, read_measurements
 from tuning.record.reading import StudyRecord, latest_study, read_study
+from tuning.record.runs import Measurements, read_measurements
 from tuning.record.store import TrackingError
 from tuning.show.answer import Answer, judged_by, recommend_from, rule_in_force
 from tuning.stats.arms import Arm, group_into_arms
@@ -84,11 +84,11 @@ def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
         NothingToRecommend: If no trial completed.
     """
     rule = rule_in_force(record, rule)
-    answer = recommend_from(record, rule)
     measurements = read_measurements(record.tracking_uri, record.experiment_id)
-    advice = _advice(measurements.recommendation.get("training"), answer.recommendation.batch_size)
+    answer = recommend_from(record, rule)
+    training = measurements.recommendation.get("training")
     return Evidence(
-        dataclasses.replace(answer, advice=advice),
+        dataclasses.replace(answer, advice=_advice(training, answer.recommendation.batch_size)),
         record.trials,
         record.objective,
         rule.get("target"),

@@ -11,10 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tuning.record.layout import THROUGHPUT
-from tuning.show.canvas import inline_svg, sketch
+from tuning.show.canvas import Section, inline_svg, sketch
 from tuning.show.cost_sections import cost_section, updates_section
 from tuning.show.evidence import Evidence, analyse
-from tuning.show.html import Section
 from tuning.show.sections import (
     curves_section,
     memory_section,

@@ -15,12 +15,11 @@ from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, KERAS, ThroughputFindings
-from tuning.measurement import Measurement
-from tuning.show.html import heading, paragraphs, warnings
-from tuning.show.html import table as html_table
-from tuning.show.machine_figures import draw_memory, draw_noise, draw_throughput
-from tuning.stats.forecast import best_forecast, candidate_sizes, sizes_to_search
-from tuning.stats.lines import LARGEST_TIME_RESIDUAL
+from tuning.messages import Measurement
+from tuning.show.canvas import heading, paragraphs, warnings
+from tuning.show.canvas import table as html_table
+from tuning.show.cost_figures import draw_memory, draw_noise, draw_throughput
+from tuning.stats.forecast import LARGEST_TIME_RESIDUAL, best_forecast, candidate_sizes, sizes_to_search
 
 _COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
 

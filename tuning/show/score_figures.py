@@ -104,8 +104,7 @@ def draw_curves(axes: Any, curves: Mapping[int, Sequence[ScoreCurve]], *, object
         seen, values = _together(curves[size])
         axes.plot(seen, [statistics.fmean(found) for found in values], color=colour, label=str(size))
         if len(curves[size]) > 1:
-            lows, highs = [min(found) for found in values], [max(found) for found in values]
-            axes.fill_between(seen, lows, highs, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(seen, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15, linewidth=0)
     axes.set_ylabel(objective)
     examples_axis(axes)
     axes.margins(x=0.02)

@@ -6,11 +6,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping
 
+from tuning.show.canvas import Section, left_out
+from tuning.show.cost_figures import Point, draw_memory, draw_noise, draw_throughput
 from tuning.show.evidence import Analysis, Evidence
-from tuning.show.html import Section, left_out
-from tuning.show.machine_figures import Point, draw_memory, draw_noise, draw_throughput
 from tuning.show.score_figures import draw_curves, draw_quality, draw_rates, draw_trade_off
-from tuning.stats.lines import fit_memory, knee
+from tuning.stats.forecast import fit_memory, knee
 from tuning.trial import Status
 
 

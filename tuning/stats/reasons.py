@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from tuning.stats import costs as cost_kinds
 from tuning.stats.arms import Arm
 from tuning.stats.costs import Costs
+from tuning.stats.decision import QUALITY
 from tuning.stats.findings import Findings
-from tuning.stats.rules import QUALITY
 from tuning.trial import Status
 
 _MOST_SEEDS = 100
@@ -63,10 +63,8 @@ def _why(findings: Findings) -> str:
         return f"{told}, and no other comes close enough for cost to count ({spent})."
     best = judged.best
     against = f", against {cost_in_words(costs, best)} with {best}, the best mean" if best != size else ""
-    return (
-        f"It is the cheapest of {listing(decision.eligible)}, which come close enough to the best mean "
-        f"{findings.objective.name}: {spent}{against}."
-    )
+    told = f"It is the cheapest of {listing(decision.eligible)}, which come close enough to the best mean"
+    return f"{told} {findings.objective.name}: {spent}{against}."
 
 
 def _why_soonest(findings: Findings, spent: str) -> str:

@@ -14,10 +14,9 @@ from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.caveats import caveats_of
 from tuning.stats.comparison import Comparison
 from tuning.stats.costs import arm_costs
-from tuning.stats.decision import decide, verdict_of
+from tuning.stats.decision import FASTEST, check_rule, decide, verdict_of
 from tuning.stats.findings import Explanation, Findings, explain
 from tuning.stats.reasons import reasons_of
-from tuning.stats.rules import FASTEST, check_rule
 from tuning.trial import Hyperparameters, Status, Trial
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from tuning.stats.lines import ThroughputLine
+from tuning.stats.forecast import ThroughputLine
 
 Array = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Encoding: a search space as Optuna sees it, and settings there and back.
+"""Encoding: a search space as Optuna sees it, settings there and back, and a trial as JSON.
 
 Batch sizes become ranks on their ordinal axis, and a searched learning rate becomes `log10(rate / centre)` around the
 rule's rate for its batch size, so that the ridge of good rates runs parallel to the axes.
@@ -6,6 +6,7 @@ rule's rate for its batch size, so that the ridge of good rates runs parallel to
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from optuna.distributions import (
 )
 
 from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, Value, as_pairs, is_active, values_of
+from tuning.objective import Objective
+from tuning.trial import Budget, EpochReport, Goal, Status, Trial, TrialOutcome
 
 BATCH_SIZE_RANK = "batch_size_rank"
 LEARNING_RATE_OFFSET = "learning_rate_offset"
@@ -211,3 +214,86 @@ def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
     if isinstance(distribution, IntDistribution):
         return range(distribution.low, distribution.high + 1, distribution.step)
     return None
+
+
+OPENING, CLOSING = "trial", "result"
+"""User attributes of an Optuna trial. One write each: a write to a journal costs about a millisecond."""
+
+
+def opening_of(trial: Trial) -> dict[str, Any]:
+    """Return what is written of a trial before it starts."""
+    setting = {**dataclasses.asdict(trial.setting), "hyperparameters": dict(trial.hyperparameters)}
+    return {
+        "trial_id": trial.trial_id,
+        "setting": setting,
+        "seed": trial.seed,
+        "stage": trial.stage,
+        "budget": dataclasses.asdict(trial.budget),
+    }
+
+
+def closing_of(trial: Trial) -> dict[str, Any]:
+    """Return what is added when it has ended; numbers that JSON does not know travel as words."""
+    assert trial.outcome is not None
+    return {
+        "outcome": _plain(dataclasses.asdict(trial.outcome)),
+        "epochs": [_plain(dataclasses.asdict(report)) for report in trial.reports],
+        "score": _plain(trial.score),
+    }
+
+
+def read_trial(attributes: Mapping[str, Any], *, has_ended: bool) -> Trial | None:
+    """Return the trial that an Optuna trial's user attributes hold; None where they hold none.
+
+    Args:
+        attributes: The user attributes.
+        has_ended: Whether Optuna says that it has; without an outcome the driver then died before the trial did.
+    """
+    opened, closed = attributes.get(OPENING), attributes.get(CLOSING, {})
+    if opened is None:
+        return None
+    outcome = _read_outcome(closed)
+    if outcome is None and has_ended:
+        outcome = TrialOutcome(opened["trial_id"], Status.INTERRUPTED, reason="the driver ended before the trial")
+    setting = opened["setting"]
+    return Trial(
+        Setting(setting["batch_size"], setting["learning_rate"], as_pairs(setting["hyperparameters"])),
+        opened["seed"],
+        opened["stage"],
+        _read_budget(opened["budget"]),
+        opened["trial_id"],
+        reports=tuple(EpochReport(**_numbers(report)) for report in closed.get("epochs", ())),
+        outcome=outcome,
+        score=_numbers(closed.get("score")),
+    )
+
+
+def _read_budget(values: Mapping[str, Any]) -> Budget:
+    goal = values["goal"]
+    if goal is None:
+        return Budget(values["epochs"])
+    return Budget(values["epochs"], Goal(Objective(**goal["objective"]), goal["value"], goal["least_epochs"]))
+
+
+def _read_outcome(closed: Mapping[str, Any]) -> TrialOutcome | None:
+    if not closed:
+        return None
+    values = _numbers(closed["outcome"])
+    return TrialOutcome(**{**values, "status": Status(values["status"])})
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no infinity; they travel as words."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.keys() == {"float"}:
+            return float(value["float"])
+        return {key: _numbers(inner) for key, inner in value.items()}
+    return value

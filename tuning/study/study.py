@@ -1,8 +1,9 @@
-"""Study: the durable record of one search's trials and measurements, on an Optuna storage."""
+"""Study: the durable record of a search on an Optuna storage; and Records, the index of what it knows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -13,9 +14,124 @@ from optuna.trial import TrialState, create_trial
 from search_spaces.space import Setting
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
-from tuning.study.records import MOST_LOSSES, Records
-from tuning.study.trial_json import CLOSING, OPENING, closing_of, opening_of, read_trial
+from tuning.study.encoding import CLOSING, OPENING, closing_of, opening_of, read_trial
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
+
+MOST_LOSSES = 3
+"""A trial that was lost runs again so often; one that is lost once more has failed."""
+
+Key = tuple[Setting, int, str]
+
+
+class Records:
+    """Holds what a study knows, so that no decision has to walk through everything that is settled.
+
+    Trials enter and change by `put`, which keeps the indices; readers that keep an index of their own, such as plans,
+    follow `changes`.
+
+    Args:
+        trials: Trials in the order of their start.
+        machine: What was measured of the machine before.
+    """
+
+    def __init__(self, trials: Iterable[Trial] = (), machine: Machine | None = None) -> None:
+        self.machine = machine or Machine()
+        self._trials: dict[str, Trial] = {}
+        self._changes: list[str] = []
+        self._settled: Counter[Key] = Counter()
+        self._to_rerun: dict[str, Trial] = {}
+        self._losses: Counter[Key] = Counter()
+        self._counts: Counter[Status | None] = Counter()
+        self._n_scored = 0
+        for trial in trials:
+            self.put(trial)
+
+    def put(self, trial: Trial) -> None:
+        """Take in a trial that has started, or what has become of it."""
+        before = self._trials.get(trial.trial_id)
+        if before is not None:
+            self._count(before, -1)
+        self._trials[trial.trial_id] = trial
+        self._count(trial, 1)
+        self._changes.append(trial.trial_id)
+        if trial.is_settled:
+            self._to_rerun.pop(trial.trial_id, None)
+        else:
+            self._to_rerun[trial.trial_id] = trial
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self._trials.values())
+
+    def __getitem__(self, trial_id: str) -> Trial:
+        return self._trials[trial_id]
+
+    def __contains__(self, trial_id: str) -> bool:
+        return trial_id in self._trials
+
+    @property
+    def n_settled(self) -> int:
+        """The number of trials that run or have ended for good."""
+        return self._settled.total()
+
+    @property
+    def n_running(self) -> int:
+        """The number of trials that have not ended."""
+        return self._counts[None]
+
+    @property
+    def n_scored(self) -> int:
+        """The number of trials that have a score."""
+        return self._n_scored
+
+    @property
+    def n_changes(self) -> int:
+        """The number of changes so far; where `changes` goes on from."""
+        return len(self._changes)
+
+    def changes(self, since: int) -> Sequence[Trial]:
+        """Return the trials that have started, reported or ended since so many changes, as they are now."""
+        return [self._trials[trial_id] for trial_id in dict.fromkeys(self._changes[since:])]
+
+    def has(self, trial: Trial) -> bool:
+        """Return whether the same training runs or has ended for good."""
+        return self._settled[trial.key] > 0
+
+    def losses(self, trial: Trial) -> int:
+        """Return how often the same training was lost."""
+        return self._losses[trial.key]
+
+    def interrupted_to_rerun(self) -> Trial | None:
+        """Return the first interrupted or lost trial that nobody has run again; None if there is none."""
+        for trial_id, trial in list(self._to_rerun.items()):
+            if not self.has(trial):
+                return trial
+            del self._to_rerun[trial_id]
+        return None
+
+    def _count(self, trial: Trial, by: int) -> None:
+        self._counts[trial.status] += by
+        self._n_scored += by * (trial.score is not None)
+        if trial.is_settled:
+            self._settled[trial.key] += by
+        if trial.status is Status.LOST:
+            self._losses[trial.key] += by
+
+
+class ChangeReader:
+    """Reads what has changed in some records since the last time, for whoever keeps an index of its own."""
+
+    def __init__(self) -> None:
+        self._n_read = 0
+
+    def new(self, records: Records) -> Sequence[Trial]:
+        """Return the trials that have started, reported or ended since the last call, as they are now."""
+        changed = records.changes(self._n_read)
+        self._n_read = records.n_changes
+        return changed
+
 
 _MACHINE = "machine"
 
@@ -141,13 +257,8 @@ class Study:
             reason = f"It was lost {MOST_LOSSES + 1} times; the last time: {outcome.reason}"
             outcome = replace(outcome, status=Status.FAILED, reason=reason)
         ended = replace(trial, outcome=outcome, score=self._score(trial, outcome))
-        opened = self._open
-        optuna_id = opened.optuna_ids[trial.trial_id]
-        opened.storage.set_trial_user_attr(optuna_id, CLOSING, closing_of(ended))
-        if outcome.status is Status.PRUNED:
-            for examples, value in zip(*ended.curve(opened.objective.name), strict=True):
-                opened.storage.set_trial_intermediate_value(optuna_id, examples, value)
-        self._tell(optuna_id, ended)
+        self._open.storage.set_trial_user_attr(self._open.optuna_ids[trial.trial_id], CLOSING, closing_of(ended))
+        self._tell(ended)
         self.records.put(ended)
         return ended
 
@@ -185,15 +296,20 @@ class Study:
         if trial is None:
             self._open.storage.set_trial_state_values(optuna_id, TrialState.FAIL)
         else:
-            self._tell(optuna_id, trial)
+            self._tell(trial)
 
-    def _tell(self, optuna_id: int, trial: Trial) -> None:
+    def _tell(self, trial: Trial) -> None:
+        """Tell Optuna how a trial ended, and of a stopped one the curve that it had reached."""
         assert trial.status is not None
+        storage, optuna_id = self._open.storage, self._open.optuna_ids[trial.trial_id]
+        if trial.status is Status.PRUNED:
+            for examples, value in zip(*trial.curve(self._open.objective.name), strict=True):
+                storage.set_trial_intermediate_value(optuna_id, examples, value)
         state = _OPTUNA_STATE.get(trial.status, TrialState.FAIL)
         if state is TrialState.COMPLETE and not trial.scored:
             state = TrialState.FAIL  # Optuna refuses NaN as a value
         values = [trial.score] if state is TrialState.COMPLETE and trial.score is not None else None
-        self._open.storage.set_trial_state_values(optuna_id, state, values)
+        storage.set_trial_state_values(optuna_id, state, values)
 
 
 class _Opened:

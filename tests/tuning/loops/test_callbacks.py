@@ -8,8 +8,8 @@ import keras
 import pytest
 from training_helpers import make_trial
 
+from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import EpochReporter, copies_for_trial, hooks_batches
-from tuning.loops.order import ExampleOrder
 from tuning.objective import Objective
 from tuning.trial import Goal, Status
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuning.loops.clock import TrainingClock
+from tuning.loops.callbacks import TrainingClock
 
 
 class FakeTime:

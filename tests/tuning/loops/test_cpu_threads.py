@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tuning.loops.peak_memory import intra_op_threads
+from tuning.loops.throughput import intra_op_threads
 
 
 def test_the_threads_are_what_the_environment_says_or_every_core(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,10 @@ import pytest
 from training_helpers import dense_model, make_data, make_trial
 
 from tuning.loops import blocks
-from tuning.loops.arrays import DataPlacement, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
 from tuning.loops.blocks import block_shape, seconds_per_update
-from tuning.loops.device_loop import BlockSteps, DeviceLoop
-from tuning.loops.order import ExampleOrder
+from tuning.loops.device_loop import BlockSteps, DeviceLoop, XlaLoop
 from tuning.loops.session import TrainingSession
-from tuning.loops.xla_loop import XlaLoop
 from tuning.trial import Status
 
 

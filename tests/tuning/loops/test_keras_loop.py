@@ -7,14 +7,12 @@ import pytest
 import tensorflow as tf
 from training_helpers import Recorder, assert_same_history, dense_model, make_data, make_trial
 
-from tuning.loops import pipeline as pipelines
-from tuning.loops.arrays import DataPlacement
-from tuning.loops.clock import TrainingClock
-from tuning.loops.keras_loop import ExactSteps, is_distributed
-from tuning.loops.order import ExampleOrder
-from tuning.loops.pipeline import EpochPipeline
+from tuning.loops import fit_plan
+from tuning.loops.arrays import DataPlacement, ExampleOrder
+from tuning.loops.callbacks import TrainingClock
+from tuning.loops.fit_plan import EpochPipeline
+from tuning.loops.keras_loop import ExactSteps, best_steps_per_execution, is_distributed, may_take_several
 from tuning.loops.session import TrainingSession
-from tuning.loops.steps_per_execution import best_steps_per_execution, may_take_several
 from tuning.trial import Status
 
 
@@ -64,7 +62,7 @@ def test_data_too_large_for_the_host_train_and_validate_alike_without_being_plac
 
 
 def test_the_batches_of_a_validation_end_with_the_remainder():
-    dataset = pipelines.evaluation_dataset((np.arange(7.0), np.arange(7)), 7, 3)
+    dataset = fit_plan.evaluation_dataset((np.arange(7.0), np.arange(7)), 7, 3)
     assert [y.tolist() for _, y in dataset.as_numpy_iterator()] == [[0, 1, 2], [3, 4, 5], [6]]
 
 

@@ -5,9 +5,9 @@ import pytest
 from contracts_loops import LoopContract
 from training_helpers import dense_model, make_data, make_trial
 
-from tuning.loops import registry
+from tuning.loops import loop as loops
 from tuning.loops.fit_plan import FitPlan, install, own_function, placeholder_data
-from tuning.loops.registry import AUTO, KERAS, LOOP_CHOICES, LOOPS, TIMED, find_loop
+from tuning.loops.loop import AUTO, KERAS, LOOP_CHOICES, LOOPS, TIMED, find_loop
 from tuning.loops.session import TrainingSession
 from tuning.trial import Status
 
@@ -65,7 +65,7 @@ class TestFourthLoop(LoopContract):
 
     @pytest.fixture(autouse=True)
     def register(self, monkeypatch):
-        monkeypatch.setitem(registry.CLASSES, self.name, f"{__name__}:RowByRow")
+        monkeypatch.setitem(loops.CLASSES, self.name, f"{__name__}:RowByRow")
 
     def test_what_it_refuses_is_a_failed_trial_with_its_reason(self):
         session = TrainingSession(lambda: dense_model(run_eagerly=True), make_data())
@@ -77,7 +77,7 @@ class TestFourthLoop(LoopContract):
 
 
 def test_a_loop_may_refuse_the_callbacks_of_the_user(monkeypatch):
-    monkeypatch.setitem(registry.CLASSES, "row by row", f"{__name__}:RowByRow")
+    monkeypatch.setitem(loops.CLASSES, "row by row", f"{__name__}:RowByRow")
     session = TrainingSession(dense_model, make_data(), callbacks=[keras.callbacks.LambdaCallback()])
     outcome = session.train(make_trial(loop="row by row"), lambda _: True)
     assert outcome.status is Status.FAILED

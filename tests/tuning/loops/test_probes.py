@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from training_helpers import N_TRAIN, dense_model, make_data
 
-from tuning.loops.order import ExampleOrder
-from tuning.loops.pipeline import EpochPipeline
+from tuning.loops.arrays import ExampleOrder
+from tuning.loops.fit_plan import EpochPipeline
 from tuning.loops.session import TrainingSession
 from tuning.loops.throughput import input_seconds
 from tuning.messages import MemoryProbe, MemoryProbeRequest, Throughput, ThroughputRequest

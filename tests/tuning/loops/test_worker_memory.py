@@ -8,7 +8,7 @@ import pytest
 from tensorflow.python.framework import ops
 from training_helpers import CLASSES, FEATURES, dense_model, make_data, make_trial
 
-from tuning.loops.program_cache import ProgramCache
+from tuning.loops.program import ProgramCache
 from tuning.loops.session import TrainingSession
 from tuning.loops.tensorflow_private import CustomGradients
 from tuning.trial import Status

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from fakes import ScriptedExecutor
 
-from tuning.machine.asking import ask, ask_again, first_device
 from tuning.messages import Event, MemoryProbe, MemoryProbeRequest
-from tuning.run.executor import DeviceError
+from tuning.run.executor import DeviceError, ask, ask_again, first_device
 from tuning.trial import Status, TrialOutcome
 
 

@@ -14,7 +14,7 @@ from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import Measured, ThroughputFindings
 from tuning.messages import NoiseScalePoint, Throughput
 from tuning.run.memory_limit import MemoryLimit
-from tuning.stats.timings import Timings
+from tuning.stats.target import Timings
 from tuning.trial import Status
 
 

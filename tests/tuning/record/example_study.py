@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 
 from search_spaces.space import Setting
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record.tracker import Tracker
 from tuning.trial import SEARCH, Budget, EpochReport, Status, Trial, TrialOutcome
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from tracker_helpers import planned
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record import layout
 from tuning.trial import EpochReport, HyperparameterValue, Status, TrialOutcome
 

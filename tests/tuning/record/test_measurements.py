@@ -7,13 +7,12 @@ from pathlib import Path
 from mlflow import MlflowClient
 from tracker_helpers import planned, runs, started
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record import layout
 from tuning.record.experiments import is_ours
-from tuning.record.measurements import read_measurements
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.reading import read_study
-from tuning.record.runs import log_measurement
+from tuning.record.runs import log_measurement, read_measurements
 from tuning.trial import EpochReport, Status, TrialOutcome
 
 MEMORY = Measurement(

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError, RetryError
 from tracker_helpers import planned
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record import mlflow_private
 from tuning.record.mlflow_private import VIEW_TAG, view_url
 from tuning.record.mlflow_tracker import MlflowTracker

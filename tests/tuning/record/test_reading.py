@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from tracker_helpers import planned
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.objective import Objective
 from tuning.record import experiments
 from tuning.record.mlflow_tracker import MlflowTracker

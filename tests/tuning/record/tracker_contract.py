@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tracker_helpers import SETTINGS, log_trial, planned
 
-from tuning.measurement import Measurement
+from tuning.messages import Measurement
 from tuning.record.tracker import Tracker
 from tuning.trial import EpochReport, Status, TrialOutcome
 

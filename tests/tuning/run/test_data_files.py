@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from search_spaces import Data
-from tuning.run.data_files import fingerprint, read_data, write_data
+from tuning.run.wire import fingerprint, read_data, write_data
 
 
 def nested(value: float = 0.0) -> Data:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.run.deaths import count_kills, may_have_killed, outcome_of_death
 from tuning.run.memory_limit import EXIT_CODE
+from tuning.run.process import count_kills, may_have_killed, outcome_of_death
 from tuning.trial import Status
 
 

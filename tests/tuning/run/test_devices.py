@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tuning.run import devices
-from tuning.run.devices import device_names, share_of_threads, usable_cores, visible_gpus, worker_environment
+from tuning.run import executor
+from tuning.run.executor import device_names, share_of_threads, usable_cores, visible_gpus, worker_environment
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_driver_s_tool_lists_the_gpus(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_tool_that_answers_nonsense_or_hangs_lists_no_gpu(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_NVIDIA_SMI_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(executor, "_NVIDIA_SMI_TIMEOUT_S", 0.5)
     put_nvidia_smi(script, tmp_path, monkeypatch)
     assert visible_gpus({}) == ()
 

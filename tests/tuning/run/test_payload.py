@@ -13,7 +13,7 @@ import pytest
 
 from search_spaces import Data, load_workload
 from tuning.run.executor import WorkerSetup
-from tuning.run.payload import pickle_setup
+from tuning.run.wire import pickle_setup
 
 ROOT = Path(__file__).parents[3]
 DATA = Data([0.0], [0], [0.0], [0])

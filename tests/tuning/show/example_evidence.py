@@ -9,7 +9,7 @@ from typing import Any
 from tuning.machine.advice import TrainingAdvice
 from tuning.messages import NoiseScalePoint
 from tuning.objective import Objective
-from tuning.record.measurements import Measurements
+from tuning.record.runs import Measurements
 from tuning.show.answer import Answer
 from tuning.show.evidence import Evidence
 from tuning.stats.recommendation import recommend

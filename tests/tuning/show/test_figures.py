@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tuning.show.canvas import sketch
-from tuning.show.cost_figures import draw_cost, draw_updates
-from tuning.show.machine_figures import draw_memory, draw_noise, draw_throughput
+from tuning.show.cost_figures import draw_cost, draw_memory, draw_noise, draw_throughput, draw_updates
 from tuning.show.score_figures import draw_curves, draw_quality, draw_rates, draw_trade_off
 
 

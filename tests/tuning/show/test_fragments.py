@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 
-from tuning.show.html import heading, paragraphs, table, warnings
+from tuning.show.canvas import heading, paragraphs, table, warnings
 
 
 def test_a_table_is_sound_escaped_and_stresses_one_row() -> None:

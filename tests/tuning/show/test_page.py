@@ -9,7 +9,7 @@ import pytest
 from example_evidence import evidence, trials
 
 from tuning.objective import Objective
-from tuning.record.measurements import Measurements
+from tuning.record.runs import Measurements
 from tuning.show.page import render_report, sections_of
 from tuning.trial import Status, Trial, finished_trial
 

@@ -8,11 +8,10 @@ import pytest
 from example_evidence import ACCURACY, SIZES, evidence, trials
 
 from tuning.objective import Objective
-from tuning.record.measurements import Measurements
-from tuning.show.canvas import sketch
+from tuning.record.runs import Measurements
+from tuning.show.canvas import Section, sketch
 from tuning.show.cost_sections import cost_section, updates_section
 from tuning.show.evidence import analyse, common_score
-from tuning.show.html import Section
 from tuning.show.sections import memory_section, quality_section, rates_section, throughput_section
 from tuning.stats.arms import group_into_arms
 from tuning.trial import Status, Trial, finished_trial

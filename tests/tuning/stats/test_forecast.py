@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuning.stats.forecast import best_forecast, candidate_sizes, reference_size, sizes_to_search
-from tuning.stats.lines import ThroughputLine
-from tuning.stats.timings import Timings
+from tuning.stats.forecast import ThroughputLine, best_forecast, candidate_sizes, reference_size, sizes_to_search
+from tuning.stats.target import Timings
 
 TIMINGS = Timings({size: 1e-3 + 1e-5 * size for size in (1, 4, 16, 64, 256, 1024)})
 UNEVEN = Timings({8: 1.0, 32: 1.0, 128: 4.0, 512: 4.0})

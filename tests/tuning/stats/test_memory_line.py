@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tuning.stats.lines import fit_memory
+from tuning.stats.forecast import fit_memory
 
 MIB = 2**20
 

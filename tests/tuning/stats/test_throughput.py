@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tuning.stats.lines import fit_throughput, knee
+from tuning.stats.forecast import fit_throughput, knee
 
 
 def test_exact_line_is_recovered():

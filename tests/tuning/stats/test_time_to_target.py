@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tuning.stats.lines import ThroughputLine
+from tuning.stats.forecast import ThroughputLine
 from tuning.stats.scaling_law import fit_scaling_law, seconds_to_target, time_optimum
 
 LAW = fit_scaling_law({size: 100 * (1 + 256 / size) for size in (16, 64, 256, 1024, 4096)})

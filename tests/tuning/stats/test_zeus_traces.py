@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuning.stats.lines import fit_throughput
+from tuning.stats.forecast import fit_throughput
 from tuning.stats.scaling_law import fit_scaling_law, time_optimum
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from study_helpers import add, ended, records_of
 
 from search_spaces.space import Setting
-from tuning.study.records import MOST_LOSSES, ChangeReader
+from tuning.study.study import MOST_LOSSES, ChangeReader
 from tuning.trial import Status, Trial
 
 TRIAL = Trial(Setting(8, 0.1), 0)

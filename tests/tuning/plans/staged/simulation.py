@@ -18,11 +18,10 @@ from tuning.objective import Objective
 from tuning.plans.plan import Decision, MeasureNoise, Pause, TimeUpdates
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.reference import Reference
-from tuning.plans.staged.reference_stage import reference_of
-from tuning.plans.staged.search_stage import searched_sizes
+from tuning.plans.staged.stages import reference_of, searched_sizes
 from tuning.plans.staged.state import StagedState, StudyGoal
-from tuning.stats.timings import Timings
-from tuning.study.records import Records
+from tuning.stats.target import Timings
+from tuning.study.study import Records
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 N_TRAIN, EPOCHS = 1000, 10

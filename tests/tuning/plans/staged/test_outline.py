@@ -7,7 +7,7 @@ from study_helpers import records_of
 
 from tuning.machine.noise import GradientNoise
 from tuning.messages import NoiseScalePoint
-from tuning.plans.staged.outline import Outline, tell_noise, tell_plan, tell_search
+from tuning.plans.staged.plan import Outline, tell_noise, tell_plan, tell_search
 from tuning.plans.staged.reference import Reference
 
 GOAL = goal(epochs=5)

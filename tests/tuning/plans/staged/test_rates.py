@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuning.plans.staged.rates import LADDER, MOST_EXTENSIONS, WINDOW, around, followed, missing, outward
+from tuning.plans.staged.state import LADDER, MOST_EXTENSIONS, WINDOW, around, followed, missing, outward
 
 
 def follow(batch_size: int, *, rule: str = "auto", optimizer: str = "Adam") -> float:
