@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage
@@ -37,6 +37,7 @@ class Records:
     def __init__(self, trials: Iterable[Trial] = (), machine: Machine | None = None) -> None:
         self.machine = machine or Machine()
         self._trials: dict[str, Trial] = {}
+        self._counted: dict[str, _Counted] = {}
         self._changes: list[str] = []
         self._settled: Counter[Key] = Counter()
         self._to_rerun: dict[str, Trial] = {}
@@ -48,13 +49,14 @@ class Records:
 
     def put(self, trial: Trial) -> None:
         """Take in a trial that has started, or what has become of it."""
-        before = self._trials.get(trial.trial_id)
-        if before is not None:
+        if (before := self._counted.get(trial.trial_id)) is not None:
             self._count(before, -1)
+        counted = _Counted(trial.key, trial.status, trial.is_settled, trial.score is not None)
         self._trials[trial.trial_id] = trial
-        self._count(trial, 1)
+        self._counted[trial.trial_id] = counted
+        self._count(counted, 1)
         self._changes.append(trial.trial_id)
-        if trial.is_settled:
+        if counted.is_settled:
             self._to_rerun.pop(trial.trial_id, None)
         else:
             self._to_rerun[trial.trial_id] = trial
@@ -111,13 +113,22 @@ class Records:
             del self._to_rerun[trial_id]
         return None
 
-    def _count(self, trial: Trial, by: int) -> None:
-        self._counts[trial.status] += by
-        self._n_scored += by * (trial.score is not None)
-        if trial.is_settled:
-            self._settled[trial.key] += by
-        if trial.status is Status.LOST:
-            self._losses[trial.key] += by
+    def _count(self, counted: _Counted, by: int) -> None:
+        self._counts[counted.status] += by
+        self._n_scored += by * counted.has_score
+        if counted.is_settled:
+            self._settled[counted.key] += by
+        if counted.status is Status.LOST:
+            self._losses[counted.key] += by
+
+
+class _Counted(NamedTuple):
+    """What a trial counts as, so that it can be counted again when it has changed."""
+
+    key: Key
+    status: Status | None
+    is_settled: bool
+    has_score: bool
 
 
 class ChangeReader:
@@ -257,8 +268,9 @@ class Study:
             reason = f"It was lost {MOST_LOSSES + 1} times; the last time: {outcome.reason}"
             outcome = replace(outcome, status=Status.FAILED, reason=reason)
         ended = replace(trial, outcome=outcome, score=self._score(trial, outcome))
-        self._open.storage.set_trial_user_attr(self._open.optuna_ids[trial.trial_id], CLOSING, closing_of(ended))
-        self._tell(ended)
+        optuna_id = self._open.optuna_ids[trial.trial_id]
+        self._open.storage.set_trial_user_attr(optuna_id, CLOSING, closing_of(ended))
+        self._tell(optuna_id, ended)
         self.records.put(ended)
         return ended
 
@@ -296,12 +308,12 @@ class Study:
         if trial is None:
             self._open.storage.set_trial_state_values(optuna_id, TrialState.FAIL)
         else:
-            self._tell(trial)
+            self._tell(optuna_id, trial)
 
-    def _tell(self, trial: Trial) -> None:
+    def _tell(self, optuna_id: int, trial: Trial) -> None:
         """Tell Optuna how a trial ended, and of a stopped one the curve that it had reached."""
         assert trial.status is not None
-        storage, optuna_id = self._open.storage, self._open.optuna_ids[trial.trial_id]
+        storage = self._open.storage
         if trial.status is Status.PRUNED:
             for examples, value in zip(*trial.curve(self._open.objective.name), strict=True):
                 storage.set_trial_intermediate_value(optuna_id, examples, value)
