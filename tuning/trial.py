@@ -150,6 +150,8 @@ class TrialOutcome:
         measurements: Further numbers, logged once as metrics.
         settings: Further values, logged as parameters.
         exit_code: How its worker died, -n for signal n; None if it lived.
+        weights_epoch: The epoch, from 1, whose weights the model ended with, where `EarlyStopping` restored them; None
+            for the last one.
     """
 
     trial_id: str
@@ -164,6 +166,7 @@ class TrialOutcome:
     measurements: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     exit_code: int | None = None
+    weights_epoch: int | None = None
 
 
 @dataclass(frozen=True)

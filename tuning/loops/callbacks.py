@@ -1,18 +1,15 @@
-"""The user's Keras callbacks, copied afresh for every trial; and our own, a clock and the epochs' reporter."""
+"""What watches a training: a clock, the list of its callbacks, and the reporter of its epochs."""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from tuning.loops.arrays import ExampleOrder
 from tuning.trial import EpochReport, Status, Trial
 
 
@@ -24,6 +21,9 @@ class Clock(Protocol):
 
     def run(self, execution: Callable[[], Any], updates: int) -> Any:
         """Run one execution of the train function, which does `updates` optimizer updates, and return its logs."""
+
+    def next_batch(self, batch: int, logs: Any) -> bool:
+        """Told between two executions in one step of `fit`, as `TrialCallbacks` is; return whether to go on."""
 
     def end_epoch(self, logs: Any) -> None:
         """Told at the end of an epoch's training, with the last logs."""
@@ -38,11 +38,19 @@ class TrainingClock:
     Args:
         counts_gaps: Whether the time between two executions of an epoch belongs to the training, as Keras's own
             bookkeeping does; False where callbacks of the user run there.
+        watching: The callbacks, which are told of every batch that `fit` does not tell of; None where nobody watches.
         now: The clock, in seconds.
     """
 
-    def __init__(self, *, counts_gaps: bool, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        *,
+        counts_gaps: bool,
+        watching: TrialCallbacks | None = None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._counts_gaps = counts_gaps
+        self._watching = watching
         self._compiled = False
         self._now = now
         self._first = self._second = self._steady = (0, 0.0)
@@ -63,6 +71,10 @@ class TrainingClock:
         self._executions += 1
         self._add(updates, self._last_end - begin)
         return logs
+
+    def next_batch(self, batch: int, logs: Any) -> bool:
+        """Tell the callbacks of a batch that `fit` does not tell of; return False if one of them ends the training."""
+        return self._watching is None or self._watching.next_batch(batch, logs)
 
     def end_epoch(self, logs: Any) -> None:
         """Wait until the device has finished what made these logs; the waiting belongs to the training."""
@@ -88,6 +100,11 @@ class TrainingClock:
         return 0.0 if compiling is None else total - compiling
 
     @property
+    def updates(self) -> int:
+        """The updates so far, of whole batches or of micro-batches."""
+        return self._first[0] + self._second[0] + self._steady[0]
+
+    @property
     def seconds_per_update(self) -> float | None:
         """The steady seconds of one optimizer update; None if there were too few executions."""
         parts = [self._steady, self._second, self._first if self._compiled else (0, 0.0)]
@@ -105,48 +122,84 @@ def wait_for(logs: Any) -> None:
         np.asarray(value)
 
 
-_BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+class TrialCallbacks(keras.callbacks.CallbackList):
+    """The callbacks of one training, each told of every update, also where one step of `fit` does two.
 
+    Keras wants the same number of steps in every epoch, while the updates of an epoch vary by one. `fit` takes a list
+    of this kind as it is, and tells it one batch per step; whoever does a further update in a step calls `next_batch`.
 
-def copies_for_trial(callbacks: Sequence[keras.callbacks.Callback], trial_id: str) -> list[keras.callbacks.Callback]:
-    """Return deep copies, as KerasTuner makes them, so that no trial sees another's state.
-
-    A `TensorBoard` callback writes below a directory of the trial's own.
-
-    Raises:
-        ValueError: If one cannot be copied, or would load another trial's weights.
+    Args:
+        callbacks: Those of the user, copied.
     """
-    copies = [_copied(callback) for callback in callbacks]
-    for callback in copies:
-        if isinstance(callback, keras.callbacks.BackupAndRestore):
-            raise ValueError(
-                "BackupAndRestore would load one trial's weights into the next; got one among the callbacks. "
-                "Leave it out: a search resumes by itself."
-            )
-        if isinstance(callback, keras.callbacks.TensorBoard):
-            callback.log_dir = str(Path(callback.log_dir) / trial_id)
-    return copies
 
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        super().__init__(list(callbacks), add_history=True)
+        self._ahead = 0
 
-def hooks_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
-    """Return whether any of them runs between two training steps."""
-    base = keras.callbacks.Callback
-    return any(
-        getattr(type(callback), hook) is not getattr(base, hook) for callback in callbacks for hook in _BATCH_HOOKS
-    )
+    def attach(self, model: keras.Model, trial: Trial, reporter: keras.callbacks.Callback, *, steps: int) -> None:
+        """Give every callback its model and its `params`: those of `fit`, and `trial_id`, `batch_size` and `seed`.
 
+        Args:
+            model: What is trained.
+            trial: Its trial.
+            reporter: Comes last, so that it sees what the others have put into the logs.
+            steps: The steps of an epoch as `fit` counts them.
+        """
+        self.callbacks.append(reporter)
+        self.set_model(model)
+        told = {"verbose": 0, "epochs": trial.budget.epochs, "steps": steps}
+        self.set_params({**told, "trial_id": trial.trial_id, "batch_size": trial.batch_size, "seed": trial.seed})
 
-def _copied(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:
-    try:
-        return copy.deepcopy(callback)
-    except Exception as error:
-        raise ValueError(
-            f"Callbacks must be deep-copyable, since every trial gets its own; {type(callback).__name__} is not "
-            f"({error}). Hold open files, locks and clients outside, and open them in on_train_begin."
-        ) from error
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._ahead = 0
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(batch + self._ahead, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(batch + self._ahead, logs)
+
+    def next_batch(self, batch: int, logs: Any) -> bool:
+        """Tell the end of an update and the beginning of the next one, within one step of `fit`.
+
+        Args:
+            batch: The step's last batch as `fit` counts.
+            logs: Those of the update that has ended.
+
+        Returns:
+            False if a callback has stopped the training, so that there is to be no next one.
+        """
+        self.on_train_batch_end(batch, logs)
+        if self.model.stop_training:
+            return False
+        self._ahead += 1
+        self.on_train_batch_begin(batch)
+        return True
 
 
 _LOSSES = ("loss", "val_loss")
+_MOST_COMPONENTS = 100
+
+
+def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return an epoch's logs as numbers: of an array its mean under its own name, and each component, `f1_score_0`.
+
+    Args:
+        logs: Numbers, or arrays of any shape, as `keras.metrics.F1Score()` logs one for every class. Of an array with
+            more than 100 components the mean alone is kept, and what is no number is left out.
+    """
+    found: dict[str, float] = {}
+    for name, value in logs.items():
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            continue
+        if array.size:
+            found[name] = float(array.mean())
+        if array.ndim and 1 <= array.size <= _MOST_COMPONENTS:
+            found |= {f"{name}_{i}": float(component) for i, component in enumerate(array.ravel())}
+    return found
 
 
 class EpochReporter(keras.callbacks.Callback):
@@ -157,21 +210,18 @@ class EpochReporter(keras.callbacks.Callback):
 
     Args:
         trial: What is trained.
-        order: Tells the gradients of each epoch.
-        clock: Tells the training seconds.
+        clock: Tells the training seconds and the gradients so far.
         report: Told every epoch; returns False to stop the trial.
     """
 
     def __init__(
         self,
         trial: Trial,
-        order: ExampleOrder,
         clock: TrainingClock,
         report: Callable[[EpochReport], bool],
     ) -> None:
         super().__init__()
         self._trial = trial
-        self._order = order
         self._clock = clock
         self._report = report
         self.status = Status.COMPLETED
@@ -181,7 +231,7 @@ class EpochReporter(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.epochs = epoch + 1
-        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        metrics = scalars(logs or {})
         lost = [name for name in _LOSSES if not math.isfinite(metrics.get(name, 0.0))]
         if lost:
             self._stop(Status.DIVERGED, f"{lost[0]} became {metrics[lost[0]]} in epoch {self.epochs}.")
@@ -195,7 +245,7 @@ class EpochReporter(keras.callbacks.Callback):
             )
 
     def _epoch_report(self, metrics: Mapping[str, float]) -> EpochReport:
-        updates = self._order.updates_after(self.epochs) // self._trial.accumulation_steps
+        updates = self._clock.updates // self._trial.accumulation_steps
         return EpochReport(
             trial_id=self._trial.trial_id,
             epoch=self.epochs,

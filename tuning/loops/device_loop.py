@@ -15,6 +15,7 @@ from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
 from tuning.loops.keras_loop import is_distributed
 from tuning.loops.loop import Material
 from tuning.loops.program import Program
+from tuning.loops.user_callbacks import acting_on_batches
 
 
 class DeviceLoop:
@@ -23,8 +24,10 @@ class DeviceLoop:
     name = "device"
     jit_compile = False
 
-    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:  # noqa: ARG002  (a Loop's)
-        """Return why blocks cannot be what `fit` does for this model and data; empty where they can."""
+    def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:
+        """Return why blocks cannot be what `fit` does for this model, data and callbacks; empty where they can."""
+        if acting := acting_on_batches(callbacks):
+            return f"{acting[0]} acts on every batch, and a block has many"
         if model.run_eagerly:
             return "it is compiled with run_eagerly=True"
         if is_distributed(model):

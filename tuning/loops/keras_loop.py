@@ -123,7 +123,7 @@ class ExactSteps:
         logs = self._execute(updates)
         self._step += 1
         if self._step == self._steps:
-            while self._done < updates:
+            while self._done < updates and self._clock.next_batch(self.fit_steps - 1, logs):
                 logs = self._execute(updates)
             self._clock.end_epoch(logs)
             self._epoch, self._step = self._epoch + 1, 0

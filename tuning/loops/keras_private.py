@@ -50,6 +50,11 @@ def takes_training(model: keras.Model) -> bool:
     return bool(known) if known is not None else "training" in inspect.signature(model.call).parameters
 
 
+def traces_batches(callback: keras.callbacks.TensorBoard) -> bool:
+    """Return whether a `TensorBoard` callback profiles some batches; true where the private attribute is missing."""
+    return bool(getattr(callback, "_should_trace", True))
+
+
 def compile_arguments(model: keras.Model) -> Mapping[str, Any]:
     """Return the objects that `compile` was given; `get_compile_config` names functions only, not what they close over.
 

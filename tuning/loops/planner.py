@@ -20,6 +20,7 @@ from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_lo
 from tuning.loops.model_builder import ModelBuilder
 from tuning.loops.program import Program, ProgramCache
 from tuning.loops.signature import model_signature
+from tuning.loops.user_callbacks import acting_on_batches
 from tuning.trial import Trial
 
 
@@ -157,7 +158,7 @@ class Planner:
         """Plan `fit`, with the updates per call chosen by timing."""
         begin = time.perf_counter()
         material, seconds = self._material(trial), dict[int, float]()
-        if may_take_several(material.model):
+        if may_take_several(material.model) and not acting_on_batches(self._callbacks):
             pipeline = EpochPipeline(self._data.for_pipeline, order)
             updates = order.updates_after(trial.budget.epochs)
             steps, seconds = best_steps_per_execution(lambda: self._builder.build_for(trial), pipeline, updates)

@@ -13,7 +13,7 @@ import keras
 
 from search_spaces.data import Data
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them, read_fit_options
-from tuning.loops.callbacks import EpochReporter, TrainingClock, copies_for_trial, hooks_batches
+from tuning.loops.callbacks import EpochReporter, TrainingClock, TrialCallbacks
 from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan, training_to_measure
@@ -22,6 +22,7 @@ from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
 from tuning.loops.throughput import ChunkClock, MemoryMeter, input_seconds, intra_op_threads, measure, probe_memory
+from tuning.loops.user_callbacks import acting_on_batches, copies_for_trial, restored_epoch
 from tuning.messages import (
     DescribeRequest,
     MemoryProbe,
@@ -135,11 +136,13 @@ class TrainingSession:
         order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
         callbacks = copies_for_trial(self._callbacks, trial.trial_id)
         memory = MemoryMeter()
-        clock = TrainingClock(counts_gaps=not hooks_batches(callbacks))
+        watching = TrialCallbacks(callbacks)
+        clock = TrainingClock(counts_gaps=not acting_on_batches(callbacks), watching=watching)
         plan = planner.plan(trial, order, clock)
-        reporter = EpochReporter(trial, order, clock, report)
-        plan.model.fit(**plan.arguments, epochs=trial.budget.epochs, callbacks=[*callbacks, reporter], verbose=0)
-        outcome = _outcome(trial, plan, clock, reporter, memory.peak_bytes())
+        reporter = EpochReporter(trial, clock, report)
+        watching.attach(plan.model, trial, reporter, steps=plan.arguments["steps_per_epoch"])
+        plan.model.fit(**plan.arguments, epochs=trial.budget.epochs, callbacks=watching, verbose=0)
+        outcome = _outcome(trial, plan, clock, reporter, memory.peak_bytes(), restored_epoch(callbacks))
         if trial.instructions.keep_weights and self._weights_directory is not None:
             self._weights_directory.mkdir(parents=True, exist_ok=True)
             _save_weights(plan.model, self._weights_directory / f"{trial.trial_id}.weights.h5")
@@ -164,7 +167,12 @@ class TrainingSession:
 
 
 def _outcome(
-    trial: Trial, plan: FitPlan, clock: TrainingClock, reporter: EpochReporter, peak_memory_bytes: int
+    trial: Trial,
+    plan: FitPlan,
+    clock: TrainingClock,
+    reporter: EpochReporter,
+    peak_memory_bytes: int,
+    weights_epoch: int | None = None,
 ) -> TrialOutcome:
     per_step = clock.seconds_per_update  # of one gradient
     micro = trial.instructions.micro_batch_size
@@ -178,8 +186,10 @@ def _outcome(
         peak_memory_bytes=peak_memory_bytes,
         loop=plan.loop,
         measurements=plan.measurements,
+        weights_epoch=weights_epoch,
         settings={
             **plan.settings,
+            **({} if weights_epoch is None else {"weights_epoch": weights_epoch}),
             **(decay_constants(unwrapped_optimizer(plan.model)) if trial.instructions.betas_at else {}),
             "epochs_trained": reporter.epochs,
             "intra_op_threads": intra_op_threads(),

@@ -146,10 +146,12 @@ def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
     # What was logged twice at one step counts as it was logged last.
     curve = {point.step: point.value for point in sorted(history, key=lambda point: (point.step, point.timestamp))}
     memory = metrics.get("peak_memory_bytes")
+    kept = int(params["weights_epoch"]) if "weights_epoch" in params else None
+    score = metrics.get(metric) if kept is None else [*curve.values()][kept - 1]
     return finished_trial(
         int(params["batch_size"]),
         int(params.get("seed", 0)),
-        metrics.get(metric) if status is Status.COMPLETED else None,
+        score if status is Status.COMPLETED else None,
         status=status,
         learning_rate=number_in(params.get("learning_rate")),
         hyperparameters=dict(layout.hyperparameters_of(params, tags)),
@@ -161,6 +163,7 @@ def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
         seconds=metrics.get("seconds"),
         examples_per_second=metrics.get("examples_per_second"),
         peak_memory_bytes=None if memory is None else int(memory),
+        weights_epoch=kept,
     )
 
 

@@ -30,6 +30,7 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
         _optimism(findings),
         _not_confirmed(findings),
         _stopped_early(findings),
+        _restored(findings),
         _not_reached(findings),
         _unidentified(findings),
         _exact_test(findings),
@@ -124,6 +125,18 @@ def _stopped_early(findings: Findings) -> str:
     return (
         f"Some seeds of {listing(pruned)} were stopped early because they were behind, so that the mean shown is over "
         "the better ones; such batch sizes are not picked."
+    )
+
+
+def _restored(findings: Findings) -> str:
+    outcomes = [trial.outcome for arm in findings.arms for trial in arm.trials]
+    epochs = {outcome.weights_epoch for outcome in outcomes if outcome is not None and outcome.weights_epoch}
+    if not epochs:
+        return ""
+    span = f"epoch {min(epochs)}" if len(epochs) == 1 else f"epochs {min(epochs)} to {max(epochs)}"
+    return (
+        f"EarlyStopping kept the best weights, so that scores are those of {span}: if they were picked by the same "
+        "metric, they are a little too good."
     )
 
 

@@ -298,10 +298,11 @@ class Study:
         return self._opened
 
     def _score(self, trial: Trial, outcome: TrialOutcome) -> float | None:
-        """Return the objective at the end of training, where KerasTuner takes the luckiest epoch."""
+        """Return the objective of the weights that a training ended with; KerasTuner takes the luckiest epoch."""
         if outcome.status is not Status.COMPLETED or not trial.reports:
             return None
-        return trial.reports[-1].metrics[self._open.objective.name]
+        epoch = outcome.weights_epoch or len(trial.reports)
+        return trial.reports[epoch - 1].metrics[self._open.objective.name]
 
     def _end_for_optuna(self, optuna_id: int, trial: Trial | None) -> None:
         """End what a dead driver left running, as it really ended if that had been written."""

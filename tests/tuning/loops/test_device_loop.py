@@ -36,6 +36,9 @@ class FakeClock:
         self.updates.append(updates)
         return execution()
 
+    def next_batch(self, batch, logs):
+        return True
+
     def end_epoch(self, logs):
         self.ended.append((len(self.updates), logs))
 

@@ -70,6 +70,13 @@ def test_a_trial_is_read_back_as_it_was(tracking_uri: str) -> None:
     )
 
 
+def test_the_score_is_read_of_the_epoch_whose_weights_were_kept(tracking_uri: str) -> None:
+    kept = TrialOutcome("0", Status.COMPLETED, weights_epoch=2, settings={"weights_epoch": 2})
+    record(study(tracking_uri), "0", kept, accuracies=(0.5, 0.9, 0.75))
+    (trial,) = read_study(tracking_uri, "digits").trials
+    assert (trial.score, trial.outcome and trial.outcome.weights_epoch) == (0.9, 2)
+
+
 def test_a_failed_trial_has_its_reason_and_no_objective(tracking_uri: str) -> None:
     record(study(tracking_uri), "0", TrialOutcome("0", Status.DIVERGED, "loss is NaN"), learning_rate=None)
     (trial,) = read_study(tracking_uri, "digits").trials

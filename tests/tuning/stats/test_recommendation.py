@@ -287,3 +287,11 @@ def test_an_exact_test_speaks_from_six_seeds(seeds, told):
     found = recommend(results, objective=MAX, tolerance=0.01)
     assert found.batch_size == 32
     assert any("exact paired permutation test" in caveat for caveat in found.caveats) is told
+
+
+def test_scores_of_weights_that_were_restored_are_told_with_their_epochs():
+    found = recommend(study({8: 0.9, 32: 0.8}, weights_epoch=3), objective=MAX)
+    assert any("scores are those of epoch 3:" in caveat for caveat in found.caveats)
+    later = recommend([*study({8: 0.9}, weights_epoch=3), *study({32: 0.8}, weights_epoch=5)], objective=MAX)
+    assert any("scores are those of epochs 3 to 5:" in caveat for caveat in later.caveats)
+    assert not any("EarlyStopping" in caveat for caveat in recommend(study({8: 0.9, 32: 0.8}), objective=MAX).caveats)

@@ -55,6 +55,11 @@ def test_a_trial_comes_back_as_it_was(tmp_path: Path) -> None:
     )
 
 
+def test_the_score_is_that_of_the_weights_that_the_training_ended_with(tmp_path: Path) -> None:
+    assert run(opened(tmp_path), Status.COMPLETED, 0.5, 0.9, 0.7, weights_epoch=2).score == 0.9
+    assert opened(tmp_path).records["0000"].score == 0.9
+
+
 @pytest.mark.parametrize(
     ("status", "state"),
     [
