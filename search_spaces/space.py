@@ -40,7 +40,7 @@ class SearchSpace:
         batch_size: Sizes within the data (`BatchSize.within`).
         learning_rate: How the rate follows the batch size; None leaves the model's schedule alone.
         optimizer: Class name of the model's optimizer, for the "auto" rule.
-        model_rate: The model's own learning rate, None for a schedule.
+        model_rate: The model's own learning rate, of a schedule of Keras its highest; None for any other schedule.
         entries: `keras_tuner` hyperparameters declared by the build function, parents before children.
 
     Raises:
@@ -85,7 +85,7 @@ def resolve_learning_rate(
 
     Args:
         asked: The caller's wish, or None for the default.
-        model_rate: The model's own rate, None for a schedule.
+        model_rate: The model's own rate, of a schedule of Keras its highest; None for a schedule that is left alone.
         declared: The build function's own learning-rate hyperparameter, or None.
 
     Returns:
@@ -97,14 +97,25 @@ def resolve_learning_rate(
     """
     if asked is not None and model_rate is None and declared is None:
         raise ValueError(
-            "Learning rates cannot be searched: the model is compiled with a learning-rate schedule. "
-            "Compile it with a number, or leave the learning rates out to keep the schedule."
+            "Learning rates cannot be searched: the model is compiled with a learning-rate schedule that is none of "
+            "Keras's, or that fits itself to the batch size. Compile it with a number or one of Keras's schedules, or "
+            "leave the learning rates out to keep it."
         )
     if asked is not None:
         return asked
     if declared is not None and len(values_of(declared)) > 1:
         return LearningRate.choices(*(float(value) for value in values_of(declared) if value is not None))
     return None if model_rate is None else LearningRate()
+
+
+def declared_batch_sizes(entries: Iterable[Any]) -> BatchSize | None:
+    """Return the sizes that a build function declares, as `hp.Choice("batch_size", ...)`; None if it declares none.
+
+    Args:
+        entries: `keras_tuner` hyperparameters.
+    """
+    declared = [entry for entry in entries if entry.name == RESERVED_NAMES[0]]
+    return BatchSize.of(*(int(size) for size in values_of(declared[0]) if size is not None)) if declared else None
 
 
 def hyperparameter_grid(entries: Iterable[Any]) -> Iterable[dict[str, Value]]:

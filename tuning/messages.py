@@ -34,13 +34,18 @@ class ModelDescription:
         trial_id: The `DescribeRequest` that this answers.
         hyperparameters: A `keras_tuner.HyperParameters.get_config()` with every entry that the builds declared.
         optimizer: Class name, without the loss-scaling wrapper of mixed precision.
-        learning_rate: The compiled learning rate; None for a schedule.
+        learning_rate: The compiled learning rate, of a schedule of Keras its highest; None for any other schedule.
         learning_rate_name: The entry of `hp` that sets it ("learning_rate" or "lr"), or None.
         metrics: Names that training logs, such as `loss` and `accuracy`; validation logs them as `val_` + name.
         parameters: Number of scalars in the weights.
         has_batch_normalization: Whether the batch size also changes what is normalised.
         tensor_bytes_per_example: What a training step could need for each example at most, workspaces of kernels aside;
             None where that cannot be told.
+        optimizer_kind: The nearest class of the optimizer that is Keras's own, which tells what it does.
+        schedule: Class name of the learning-rate schedule; empty if there is none.
+        schedule_updates: How many updates the schedule lasts; None if it has no end, or that is not known.
+        weight_decay: The decoupled weight decay; None if there is none.
+        tells_batch_size: Whether the build function takes the batch size from `hp`, so that its schedule is its own.
     """
 
     trial_id: str
@@ -52,6 +57,11 @@ class ModelDescription:
     parameters: int
     has_batch_normalization: bool
     tensor_bytes_per_example: int | None = None
+    optimizer_kind: str = ""
+    schedule: str = ""
+    schedule_updates: float | None = None
+    weight_decay: float | None = None
+    tells_batch_size: bool = False
 
     @property
     def objectives(self) -> tuple[str, ...]:

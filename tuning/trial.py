@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from search_spaces.scaling import Scaling
 from search_spaces.space import Setting, as_pairs
 from tuning.objective import Objective
 
@@ -88,8 +89,7 @@ class Instructions:
         keep_weights: Whether the final weights are to be kept; the engine that runs the trial knows where.
         micro_batch_size: Examples per gradient where a batch is too large for memory; divides the batch size, whose
             gradient is the mean of its micro-batches' gradients. None for whole batches.
-        betas_at: The batch size at which the optimizer's decay constants (beta_2 and its kin) are right, from which
-            they follow to this one; None leaves them alone.
+        scaling: What follows the batch size beside the learning rate; by default nothing.
         threads: CPU threads that train it; None for those of any worker. Ignored on a GPU and in-process.
         trainings: How many trainings of this batch size the search plans; what "auto" chooses now serves them all.
 
@@ -101,12 +101,12 @@ class Instructions:
     evaluation_batch_size: int = 256
     keep_weights: bool = False
     micro_batch_size: int | None = None
-    betas_at: int | None = None
+    scaling: Scaling = field(default_factory=Scaling)
     threads: int | None = None
     trainings: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("evaluation_batch_size", "micro_batch_size", "betas_at", "threads", "trainings"):
+        for name in ("evaluation_batch_size", "micro_batch_size", "threads", "trainings"):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1; got {number}.")

@@ -205,6 +205,7 @@ BAD = [
     (("grid", "digits", "--workers", "some"), "whole number or 'auto'"),
     (("grid", "digits", "--threads", "many"), "--threads must be a whole number or 'auto'; got 'many'"),
     (("grid", "digits", "--threads", "0"), "threads must be at least 1; got 0"),
+    (("grid", "digits", "--schedule-batch-size", "0"), "schedule_batch_size must be a batch size, 'off' or 'training'"),
     (("grid", "digits", "--tracking-uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
     (("bayes", "digits", "--start-batch-size", "0"), "start_batch_size must be at least 1; got 0"),
     (("pick",), "store"),
@@ -215,9 +216,11 @@ import keras
 def raises(hp): raise RuntimeError("no model today")
 def nothing(hp): return 3
 def uncompiled(hp): return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+class Own(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step): return 0.1
 def scheduled(hp):
     model = uncompiled(hp)
-    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 100)), "mse")
+    model.compile(keras.optimizers.SGD(Own()), "mse")
     return model
 """
 

@@ -55,6 +55,17 @@ def search_options() -> Parser:
     space.add_argument("--max-batch", type=int, metavar="N", help="largest (an eighth of the data, at most 1024)")
     space.add_argument("--learning-rates", metavar="LIST", help="such as 1e-4,1e-3; each at every batch size")
     space.add_argument("--scaling", choices=RULES, help="how the model's own rate follows the batch size (auto)")
+    space.add_argument(
+        "--schedule-batch-size",
+        metavar="N",
+        help="the one whose updates a schedule counts, or training, or off (where the rate is right)",
+    )
+    space.add_argument(
+        "--scale-decay",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="let weight decay follow the batch size (on)",
+    )
     space.add_argument("--scale-betas", action="store_true", help="let beta_2 and its kin follow the batch size, too")
     space.add_argument("--epochs", type=int, metavar="N", help="passes over the training set per trial")
     space.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per setting (3)")
@@ -113,11 +124,18 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         probe=not asked.no_probe,
         accumulate=asked.accumulate,
         prune=asked.prune,
+        schedule_batch_size=_as_count(asked.schedule_batch_size),
+        scale_weight_decay=asked.scale_decay,
         scale_betas=asked.scale_betas,
         keep_models=0,
         quiet=asked.quiet,
         **read_rule(asked),
     )
+
+
+def _as_count(text: str | None) -> int | str | None:
+    """Return a number where it is one, and the text where it is a word."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def read_batch_size(asked: argparse.Namespace) -> BatchSize | None:

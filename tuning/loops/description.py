@@ -11,16 +11,26 @@ import keras_tuner
 import numpy as np
 import tensorflow as tf
 
+from search_spaces.learning_rate import KERAS_BATCH_SIZE
 from tuning.loops.arrays import TrainingArrays
 from tuning.loops.failures import one_line, status_of_error
 from tuning.loops.keras_private import every_layer
 from tuning.loops.model_builder import (
+    BATCH_SIZE_NAME,
     ModelBuilder,
     ModelError,
-    constant_learning_rate,
+    WatchedHyperParameters,
     declared_learning_rate,
     hyperparameters_from,
+)
+from tuning.loops.optimizers import (
+    length_in_updates,
+    optimizer_kind,
     optimizer_name,
+    own_learning_rate,
+    schedule_of,
+    unwrapped_optimizer,
+    weight_decays,
 )
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.trial import Status
@@ -38,19 +48,25 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
     builder.check()
     space = hyperparameters_from(request.hyperparameters)
     builder.declare(space)
-    model = _build(builder, space)
+    model, tells_batch_size = _build(builder, space)
     examples = arrays.training_examples(_static_batch_size(model) or _EXAMPLES)
     metrics = _logged_metrics(model, arrays, examples)
+    schedule = schedule_of(model)
     return ModelDescription(
         trial_id=request.trial_id,
         hyperparameters=space.get_config(),
         optimizer=optimizer_name(model),
-        learning_rate=constant_learning_rate(model),
+        learning_rate=own_learning_rate(model),
         learning_rate_name=declared_learning_rate(space),
         metrics=metrics,
         parameters=int(model.count_params()),
         has_batch_normalization=has_batch_normalization(model),
         tensor_bytes_per_example=tensor_bytes_per_example(model, examples),
+        optimizer_kind=optimizer_kind(model),
+        schedule="" if schedule is None else type(schedule).__name__,
+        schedule_updates=length_in_updates(schedule),
+        weight_decay=weight_decays(unwrapped_optimizer(model)).get("weight_decay"),
+        tells_batch_size=tells_batch_size,
     )
 
 
@@ -59,14 +75,17 @@ def has_batch_normalization(model: keras.Model) -> bool:
     return any(isinstance(layer, keras.layers.BatchNormalization) for layer in every_layer(model))
 
 
-def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters) -> keras.Model:
+def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters) -> tuple[keras.Model, bool]:
     """Build with the space's own values, then until each conditional scope was entered once.
 
-    Adds every entry that the builds declare to `space`. Returns the first model.
+    Adds every entry that the builds declare to `space`. Returns the first model, and whether the first build took the
+    batch size from its hyperparameters.
 
     Source: keras-tuner 1.4.8, BaseTuner._activate_all_conditions, which does the same on an oracle.
     """
-    hp = space.copy()
+    watched = WatchedHyperParameters({**space.values, BATCH_SIZE_NAME: KERAS_BATCH_SIZE})
+    watched.merge(space, overwrite=False)
+    hp: keras_tuner.HyperParameters = watched
     first = builder.build(hp, _SEED)
     _update(space, hp)
     never: list[Any] = []
@@ -79,8 +98,9 @@ def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters) -> keras.M
                 never.remove(scope)
         never.extend(copy.deepcopy(scope) for scope in hp.inactive_scopes if scope not in entered)
         if not never:
-            return first
+            return first, watched.tells_batch_size
         hp = space.copy()
+        hp.values.setdefault(BATCH_SIZE_NAME, KERAS_BATCH_SIZE)
         for condition in never[0]:
             hp.values[condition.name] = condition.values[0]
         hp.ensure_active_values()

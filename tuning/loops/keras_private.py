@@ -50,6 +50,14 @@ def takes_training(model: keras.Model) -> bool:
     return bool(known) if known is not None else "training" in inspect.signature(model.call).parameters
 
 
+def learning_rate_object(optimizer: keras.optimizers.Optimizer) -> Any:
+    """Return what an optimizer was given as its learning rate: a variable, a schedule or a function.
+
+    The public property is the present value. Without the private name a schedule is taken to be unknown: left alone.
+    """
+    return getattr(optimizer, "_learning_rate", None)
+
+
 def traces_batches(callback: keras.callbacks.TensorBoard) -> bool:
     """Return whether a `TensorBoard` callback profiles some batches; true where the private attribute is missing."""
     return bool(getattr(callback, "_should_trace", True))

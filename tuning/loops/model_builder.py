@@ -8,20 +8,46 @@ from typing import Any
 
 import keras
 import keras_tuner
-import numpy as np
 
 from tuning.loops.failures import status_of_error
 from tuning.loops.keras_private import LightSeed, restart_automatic_names
+from tuning.loops.optimizers import accumulate_gradients, scale_to
 from tuning.trial import Status, Trial
 
 LEARNING_RATE_NAMES = ("learning_rate", "lr")
 """The entries of `hp` that a build function may read the learning rate from."""
+
+BATCH_SIZE_NAME = "batch_size"
+"""The entry of `hp` by which a build function is told the batch size of its trial."""
 
 _HP_NAMES = ("hp", "hps", "hyperparameters")
 
 
 class ModelError(ValueError):
     """A build function that builds nothing usable; the message is one line with the rule, the value, the way out."""
+
+
+class WatchedHyperParameters(keras_tuner.HyperParameters):
+    """Hyperparameters that notice whether a build function takes the batch size from them.
+
+    Args:
+        values: By name; what a build declares beside them has its default.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.values = dict(values)
+        self._was_asked = False
+
+    def get(self, name: str) -> Any:
+        """Return the value of a hyperparameter."""
+        self._was_asked |= name == BATCH_SIZE_NAME
+        return super().get(name)
+
+    @property
+    def tells_batch_size(self) -> bool:
+        """Whether the batch size was asked for, or declared, since the construction."""
+        return self._was_asked or any(entry.name == BATCH_SIZE_NAME for entry in self.space)
 
 
 class ModelBuilder:
@@ -87,22 +113,26 @@ class ModelBuilder:
         keras.config.set_dtype_policy(self._dtype_policy)
 
     def build_for(self, trial: Trial) -> keras.Model:
-        """Return the model of one trial, with its learning rate set.
+        """Return the model of one trial, with its learning rate set, and what else follows the batch size.
 
         Raises:
-            ModelError: As `build`, or if a learning rate is asked of a model that follows a schedule.
+            ModelError: As `build`, or if the optimizer cannot be set so.
         """
-        hp = keras_tuner.HyperParameters()
-        hp.values = {**dict(trial.hyperparameters), "batch_size": trial.batch_size}
+        hp = WatchedHyperParameters({**dict(trial.hyperparameters), "batch_size": trial.batch_size})
         if trial.learning_rate is not None:
             hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, trial.learning_rate))
         model = self.build(hp, trial.seed)
-        if trial.learning_rate is not None and declared_learning_rate(hp) is None:
-            set_learning_rate(model, trial.learning_rate)
-        if (betas_at := trial.instructions.betas_at) is not None:
-            scale_decay_constants(unwrapped_optimizer(model), trial.batch_size / betas_at)
-        if trial.accumulation_steps > 1:
-            accumulate_gradients(model, trial.accumulation_steps)
+        try:
+            scale_to(
+                model,
+                trial,
+                sets_own_rate=declared_learning_rate(hp) is not None,
+                scales_own_schedule=hp.tells_batch_size,
+            )
+            if trial.accumulation_steps > 1:
+                accumulate_gradients(model, trial.accumulation_steps)
+        except ValueError as error:
+            raise ModelError(str(error)) from error
         return model
 
     def _begin(self) -> None:
@@ -132,55 +162,6 @@ def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
     return next((name for name in LEARNING_RATE_NAMES if name in declared), None)
 
 
-def constant_learning_rate(model: keras.Model) -> float | None:
-    """Return the optimizer's learning rate; None if it follows a schedule or a function."""
-    value = unwrapped_optimizer(model).get_config().get("learning_rate")
-    if not isinstance(value, (int, float)):
-        return None
-    return float(str(np.float32(value)))  # the number that was written: 0.001, not float32's 0.0010000000474974513
-
-
-def set_learning_rate(model: keras.Model, learning_rate: float) -> None:
-    """Assign a learning rate to the compiled optimizer, also beneath the loss scaling of mixed precision.
-
-    Raises:
-        ModelError: If the optimizer follows a schedule.
-    """
-    optimizer = unwrapped_optimizer(model)
-    if constant_learning_rate(model) is None:
-        raise ModelError(
-            f"A learning rate can be searched only where the model has none of its own; got {learning_rate} for an "
-            f"{type(optimizer).__name__} with a learning-rate schedule. Search without learning rates, or compile "
-            "with a number."
-        )
-    optimizer.learning_rate = learning_rate
-
-
-def accumulate_gradients(model: keras.Model, steps: int) -> None:
-    """Let the compiled optimizer update once for so many gradients, with their mean.
-
-    Keras 3.15 reads the attribute when the optimizer is built and at every step, so it can be set until then.
-
-    Raises:
-        ModelError: If the optimizer has been built already.
-    """
-    optimizer = unwrapped_optimizer(model)
-    if optimizer.built:
-        raise ModelError("Gradients can be accumulated only by an optimizer that was not built yet; compile it anew.")
-    optimizer.gradient_accumulation_steps = steps * (optimizer.gradient_accumulation_steps or 1)
-
-
-def optimizer_name(model: keras.Model) -> str:
-    """Return the class name of the optimizer, without the loss-scaling wrapper of mixed precision."""
-    return type(unwrapped_optimizer(model)).__name__
-
-
-def unwrapped_optimizer(model: keras.Model) -> Any:
-    """Return the optimizer itself, beneath the loss scaling of mixed precision."""
-    optimizer = model.optimizer
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
 def _wants_hyperparameters(function: Callable[..., Any]) -> bool:
     """Return whether to call `build_model(hp)` rather than `build_model()`, from its first parameter."""
     try:
@@ -196,41 +177,3 @@ def _wants_hyperparameters(function: Callable[..., Any]) -> bool:
 def hyperparameters_from(config: Mapping[str, Any]) -> keras_tuner.HyperParameters:
     """Read a `HyperParameters.get_config()`; an empty one gives an empty space."""
     return keras_tuner.HyperParameters.from_config(dict(config)) if config else keras_tuner.HyperParameters()
-
-
-_SECOND_MOMENT = {
-    "beta_2": (keras.optimizers.Adam, keras.optimizers.Nadam, keras.optimizers.Adamax, keras.optimizers.Lamb),
-    "rho": (keras.optimizers.RMSprop, keras.optimizers.Adadelta),
-}
-_AVERAGE = "ema_momentum"
-
-
-def scale_decay_constants(optimizer: keras.optimizers.Optimizer, ratio: float) -> None:
-    """Let an optimizer's decay constants keep their half-life in examples.
-
-        beta_2(B) = beta_2(B_ref)**(B/B_ref)
-
-    likewise `rho` of RMSprop and Adadelta, and `ema_momentum` where weights are averaged. beta_1 and momentum stay,
-    because they are what helps at large batch sizes; so does everything of optimizers without a second moment.
-
-    Args:
-        optimizer: Not built yet: the constants are compiled into its updates.
-        ratio: B/B_ref.
-
-    Raises:
-        ValueError: If the optimizer has been built already.
-
-    Source: Marek et al., Small Batch Size Training for Language Models (2025), for beta_2; Busbridge et al., How to
-        Scale Your EMA (2023), for the average.
-    """
-    if optimizer.built:
-        raise ValueError("Decay constants can follow the batch size only before the optimizer is built; compile anew.")
-    for name, value in decay_constants(optimizer).items():
-        setattr(optimizer, name, value**ratio)
-
-
-def decay_constants(optimizer: keras.optimizers.Optimizer) -> dict[str, float]:
-    """Return the constants that follow the batch size, by name; empty for an optimizer that has none."""
-    names = [name for name, classes in _SECOND_MOMENT.items() if isinstance(optimizer, classes)]
-    names += [_AVERAGE] if optimizer.use_ema else []
-    return {name: float(getattr(optimizer, name)) for name in names}

@@ -17,8 +17,9 @@ from tuning.loops.callbacks import EpochReporter, TrainingClock, TrialCallbacks
 from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan, training_to_measure
-from tuning.loops.model_builder import ModelBuilder, ModelError, decay_constants, unwrapped_optimizer
+from tuning.loops.model_builder import ModelBuilder, ModelError
 from tuning.loops.noise_scale_probe import probe_noise_scale
+from tuning.loops.optimizers import scaled_constants
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
 from tuning.loops.throughput import ChunkClock, MemoryMeter, input_seconds, intra_op_threads, measure, probe_memory
@@ -134,7 +135,8 @@ class TrainingSession:
     def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         planner = self._planner
         order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
-        callbacks = copies_for_trial(self._callbacks, trial.trial_id)
+        rate_factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
+        callbacks = copies_for_trial(self._callbacks, trial.trial_id, rate_factor)
         memory = MemoryMeter()
         watching = TrialCallbacks(callbacks)
         clock = TrainingClock(counts_gaps=not acting_on_batches(callbacks), watching=watching)
@@ -190,7 +192,7 @@ def _outcome(
         settings={
             **plan.settings,
             **({} if weights_epoch is None else {"weights_epoch": weights_epoch}),
-            **(decay_constants(unwrapped_optimizer(plan.model)) if trial.instructions.betas_at else {}),
+            **scaled_constants(plan.model, trial.instructions.scaling),
             "epochs_trained": reporter.epochs,
             "intra_op_threads": intra_op_threads(),
             "micro_batch_size": micro,

@@ -15,9 +15,10 @@ from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.store import TrackingError
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
+from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
-from tuning.show.answer import Answer
+from tuning.show.answer import Answer, followed
 from tuning.show.evidence import evidence_of_search
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.stats.recommendation import Recommendation, recommend
@@ -87,6 +88,7 @@ def answer_search(
     judgement = plan.judgement(study.records)
     n_devices = len(executor.devices()) if judgement.throughput is None else 1  # its timings were taken alone
     notes = base_notes(setup.model, options, study.records, n_devices=n_devices)
+    notes += notes_of_following(setup, scaling_of(setup, options))
     notes += judgement.notes
     study.remember(_JUDGED_BY, {"target": judgement.target, "throughput": judgement.throughput, "notes": notes})
     settings = {**shown, "notes": "\n".join(notes)}
@@ -101,7 +103,8 @@ def answer_search(
     advice = advise(executor, found, study.records, epochs=setup.arguments.epochs)
     further = further_objectives
     pareto = trade_offs(found.table, further, objective=study.objective) if further else None
-    answer = Answer(found, study.name, tracker.tracking_uri, tracker.experiment_id, advice, pareto)
+    following = followed(settings)
+    answer = Answer(found, study.name, tracker.tracking_uri, tracker.experiment_id, advice, pareto, following)
     report = _report(answer, study, found.target, settings) if answer.tracking_uri else {}
     tracker.recommended(answer.to_json(), answer.to_markdown(), report)
     return answer

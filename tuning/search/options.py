@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from search_spaces.data import Data, leaves, map_arrays
+from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.stats.decision import check_rule
 
@@ -33,6 +34,10 @@ class SearchOptions:
         accumulate: Train batches that do not fit as micro-batches whose gradients are averaged.
         prune: Whether to stop trials that are behind others of their batch size at equal examples; None for what suits
             the search.
+        schedule_batch_size: The batch size whose updates the model's learning-rate schedule counts; None for the one at
+            which the learning rate is right, "training" for a schedule that spans the whole training, "off" to leave
+            its counts alone.
+        scale_weight_decay: Whether weight decay follows the batch size, so that an epoch shrinks weights alike.
         scale_betas: Whether the optimizer's decay constants (beta_2 and its kin) follow the batch size.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
@@ -55,6 +60,8 @@ class SearchOptions:
     probe: bool = True
     accumulate: bool = False
     prune: bool | None = None
+    schedule_batch_size: int | str | None = None
+    scale_weight_decay: bool = True
     scale_betas: bool = False
     keep_models: int = 5
     in_process: bool = False
@@ -64,6 +71,7 @@ class SearchOptions:
         if self.loop not in LOOP_CHOICES:
             raise ValueError(f"loop must be one of {', '.join(LOOP_CHOICES)}; got {self.loop!r}.")
         check_rule(self.rule)
+        check_schedule_batch_size(self.schedule_batch_size)
         if self.tolerance is not None and not self.tolerance >= 0:
             raise ValueError(f"tolerance must not be negative; got {self.tolerance}. It is a loss that is accepted.")
         if self.target is not None and not math.isfinite(self.target):

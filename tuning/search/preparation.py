@@ -16,7 +16,7 @@ from typing import Any
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
-from search_spaces.space import SearchSpace, resolve_learning_rate
+from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.run.executor import Device, Executor, InlineExecutor, WorkerSetup, ask, device_names, visible_gpus
@@ -108,20 +108,27 @@ def resolve_space(
     hyperparameters: Any,
     *,
     batch_size: BatchSize | None,
+    default_batch_size: BatchSize | None = None,
     learning_rate: LearningRate | None,
     n_train: int,
 ) -> SearchSpace:
     """The space in force for a model and a number of training examples.
 
+    Batch sizes are those that were asked for, else those that the build function declares, else the method's. A
+    schedule that the build function fits to the batch size itself is left alone, rates and all.
+
     Raises:
         ValueError: If a batch size exceeds the data, or learning rates are asked for although a schedule rules.
     """
-    declared = next((entry for entry in hyperparameters.space if entry.name == description.learning_rate_name), None)
+    entries = {entry.name: entry for entry in hyperparameters.space}
+    declared = entries.get(description.learning_rate_name or "")
+    own = None if description.schedule and description.tells_batch_size else description.learning_rate
+    sizes = batch_size or declared_batch_sizes(hyperparameters.space) or default_batch_size or BatchSize()
     return SearchSpace(
-        batch_size=(batch_size or BatchSize()).within(n_train),
-        learning_rate=resolve_learning_rate(learning_rate, model_rate=description.learning_rate, declared=declared),
-        optimizer=description.optimizer,
-        model_rate=description.learning_rate,
+        batch_size=sizes.within(n_train),
+        learning_rate=resolve_learning_rate(learning_rate, model_rate=own, declared=declared),
+        optimizer=description.optimizer_kind or description.optimizer,
+        model_rate=own,
         entries=tuple(hyperparameters.space),
     )
 
@@ -136,7 +143,7 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
         "mode": setup.objective.direction,
         "epochs": str(arguments.epochs),
         "batch_sizes": ",".join(map(str, space.batch_size.values())),
-        "learning_rate": _tell_rate(space),
+        "learning_rate": _tell_rate(space, model.schedule),
         "seeds": str(seeds),
         "loop": loop,
         "model": f"{model.parameters} parameters, {model.optimizer}, learning rate {model.learning_rate}",
@@ -155,13 +162,14 @@ def _split_objective(asked: Any, description: ModelDescription) -> tuple[str, st
     return name, direction or None
 
 
-def _tell_rate(space: SearchSpace) -> str:
+def _tell_rate(space: SearchSpace, schedule: str) -> str:
     rate = space.learning_rate
     if rate is None:
         return "the model's schedule"
     if rate.values:
         return ",".join(f"{value:g}" for value in rate.values)
-    base = "the model's own" if rate.base is None else f"{rate.base:g}"
+    own = "the model's own" if not schedule else f"the highest of {schedule}"
+    base = own if rate.base is None else f"{rate.base:g}"
     spread = "" if len(rate.spread) == 1 else " times " + ",".join(f"{multiple:g}" for multiple in rate.spread)
     return f"{base} at batch size {rate.at_batch_size}, {rate.rule_for(space.optimizer)} rule{spread}"
 

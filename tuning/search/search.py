@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from search_spaces.batch_size import BatchSize
-from search_spaces.learning_rate import KERAS_BATCH_SIZE, LearningRate
+from search_spaces.learning_rate import LearningRate
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
 from tuning.messages import ModelDescription
@@ -19,6 +19,7 @@ from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor, first_device
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
+from tuning.search.following import scaling_of, told
 from tuning.search.loop import Deadline, SearchLoop, relog
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import Setup, describe_model, provenance, resolve_objective, resolve_space, settings_of
@@ -142,7 +143,8 @@ class Search:
         space = resolve_space(
             model,
             self._hyperparameters.learn(model),
-            batch_size=self._wishes.batch_size or self._method.default_batch_size(arguments.data.n_train),
+            batch_size=self._wishes.batch_size,
+            default_batch_size=self._method.default_batch_size(arguments.data.n_train),
             learning_rate=self._wishes.learning_rate,
             n_train=arguments.data.n_train,
         )
@@ -152,7 +154,7 @@ class Search:
         """Open the study, or refuse one of other settings, and return the settings that people are shown."""
         name, storage = self._study.name, journal_of(self._directory, self._options.storage)
         settings = settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)
-        settings = {**settings, **self._decay_constants(setup), **self._method.settings}
+        settings = {**settings, **told(setup, scaling_of(setup, self._options)), **self._method.settings}
         if fresh:
             set_aside(storage, name)
             self._tracker.fresh(name)
@@ -263,24 +265,10 @@ class Search:
             loop=self._options.loop,
             evaluation_batch_size=setup.arguments.evaluation_batch_size,
             keep_weights=self._options.keep_models > 0,
-            betas_at=self._betas_at(setup),
+            scaling=scaling_of(setup, self._options),
             trainings=self._trainings_per_size(plan, setup),
         )
 
     def _trainings_per_size(self, plan: Plan, setup: Setup) -> int:
         """Return how many trainings the plan has for each batch size, on average, as far as can be said now."""
         return max(1, round(plan.total(self._study.records) / len(setup.space.batch_size.values())))
-
-    def _decay_constants(self, setup: Setup) -> dict[str, str]:
-        """Return the setting that says how the optimizer's decay constants follow the batch size, if they do."""
-        size = self._betas_at(setup)
-        return (
-            {} if size is None else {"decay_constants": f"right at batch size {size}, half-lives constant in examples"}
-        )
-
-    def _betas_at(self, setup: Setup) -> int | None:
-        """Return the batch size at which the optimizer's decay constants are right; None to leave them alone."""
-        if not self._options.scale_betas:
-            return None
-        rate = setup.space.learning_rate
-        return rate.at_batch_size if rate else KERAS_BATCH_SIZE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -31,6 +31,7 @@ class Answer:
         experiment_id: The study's experiment there.
         advice: How to train the final model, where that was measured.
         trade_offs: The Pareto set, where several objectives were asked for.
+        following: What followed the batch size and how, by what it is, from `followed`.
     """
 
     recommendation: Recommendation
@@ -39,6 +40,7 @@ class Answer:
     experiment_id: str
     advice: TrainingAdvice | None = None
     trade_offs: TradeOffs | None = None
+    following: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of plain JSON values; null where something is unknown."""
@@ -53,7 +55,7 @@ class Answer:
         }
         training = None if self.advice is None else self.advice.to_json()
         pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
-        return {**first, **found, "training": training, **pareto}
+        return {**first, **found, "training": training, "follows_batch_size": dict(self.following), **pareto}
 
     def to_markdown(self) -> str:
         """Return reasons, caveats and table, for MLflow's experiment page."""
@@ -94,6 +96,9 @@ class Answer:
 
     def _advice(self) -> list[str]:
         told = [] if self.advice is None else [self.advice.tell()]
+        if self.following:
+            rules = "; ".join(f"{name.replace('_', ' ')} ({how})" for name, how in self.following.items())
+            told.append(f"What follows the batch size: {rules}.")
         return told if self.trade_offs is None else [*told, self.trade_offs.tell()]
 
 
@@ -127,7 +132,16 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
         planned_seeds=int(seeds) if seeds else None,
         **rule_in_force(record, rule),
     )
-    return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id)
+    following = followed(record.settings)
+    return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id, following=following)
+
+
+_FOLLOWERS = ("learning_rate", "schedule", "weight_decay", "decay_constants", "callback_rates")
+
+
+def followed(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return what followed the batch size in a study and how, of its settings; empty for runs of other programs."""
+    return {name: settings[name] for name in _FOLLOWERS if name in settings}
 
 
 def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,9 +73,45 @@ def test_a_hypermodel_may_declare_what_no_build_reads():
     assert names(describe(Declares())) == ["declared"]
 
 
-def test_a_schedule_has_no_learning_rate():
+def test_a_schedule_of_keras_is_known_by_its_highest_rate_and_its_length():
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
-    assert describe(lambda: dense_model(keras.optimizers.SGD(schedule))).learning_rate is None
+    found = describe(lambda: dense_model(keras.optimizers.SGD(schedule, weight_decay=0.01)))
+    assert (found.schedule, found.learning_rate, found.schedule_updates) == ("CosineDecay", 0.1, 100.0)
+    assert found.weight_decay == 0.01
+
+
+def test_a_schedule_of_ones_own_has_no_known_rate():
+    class Own(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1
+
+    found = describe(lambda: dense_model(keras.optimizers.SGD(Own())))
+    assert (found.schedule, found.learning_rate, found.schedule_updates) == ("Own", None, None)
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (lambda hp: hp.get("batch_size"), True),
+        (lambda hp: hp["batch_size"], True),
+        (lambda hp: hp.Choice("batch_size", [10, 20]), True),
+        (lambda hp: hp.Choice("units", [10, 20]), False),
+    ],
+)
+def test_a_build_function_that_takes_the_batch_size_is_known(read, told):
+    def build(hp):
+        read(hp)
+        return dense_model()
+
+    assert describe(build).tells_batch_size == told
+
+
+def test_an_heir_of_an_optimizer_is_described_as_what_it_does():
+    class Mine(keras.optimizers.SGD):
+        pass
+
+    found = describe(lambda: dense_model(Mine()))
+    assert (found.optimizer, found.optimizer_kind) == ("Mine", "SGD")
 
 
 def test_loss_scaling_is_looked_through():
