@@ -24,9 +24,9 @@ class Data:
 
     Args:
         x_train: Inputs, the first axis running over examples: an array, or a dict, tuple or list of arrays.
-        y_train: Targets, likewise.
+        y_train: Targets, likewise; None where a model learns from inputs alone.
         x_val: Validation inputs.
-        y_val: Validation targets.
+        y_val: Validation targets; None where the training has none.
         sample_weight_train: One weight per training example (or a structure of them), or None.
         sample_weight_val: One weight per validation example (or a structure of them), or None.
 
@@ -46,6 +46,8 @@ class Data:
             object.__setattr__(self, name, map_arrays(np.asanyarray, getattr(self, name)))
         _check_part("training", self.x_train, self.y_train, self.sample_weight_train)
         _check_part("validation", self.x_val, self.y_val, self.sample_weight_val)
+        if (self.y_train is None) != (self.y_val is None):
+            raise DataError("Either both parts have targets or neither has; got targets for one of them alone.")
 
     def checked(self) -> Data:
         """These data, after a pass over every value.
@@ -70,12 +72,12 @@ class Data:
 
     @property
     def train(self) -> tuple[Arrays, ...]:
-        """`(x, y)` or `(x, y, sample_weight)`, as `model.train_step` takes it."""
+        """`(x,)`, `(x, y)` or `(x, y, sample_weight)`, as `fit` takes it of a dataset."""
         return _as_tuple(self.x_train, self.y_train, self.sample_weight_train)
 
     @property
     def validation(self) -> tuple[Arrays, ...]:
-        """`(x, y)` or `(x, y, sample_weight)`, as `model.test_step` takes it."""
+        """Likewise, of the validation part."""
         return _as_tuple(self.x_val, self.y_val, self.sample_weight_val)
 
     def parts(self) -> dict[str, Arrays]:
@@ -145,6 +147,8 @@ def leaves(arrays: Arrays) -> Iterator[np.ndarray[Any, Any]]:
 
 
 def _as_tuple(x: Arrays, y: Arrays, sample_weight: Arrays) -> tuple[Arrays, ...]:
+    if y is None:
+        return (x,)
     return (x, y) if sample_weight is None else (x, y, sample_weight)
 
 
@@ -159,11 +163,13 @@ def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:
         raise DataError(f"The {part} arrays must have the same number of examples; got {told}. Trim or pair them.")
     if lengths[0][1] == 0:
         raise DataError(f"The {part} part must hold at least one example; got none.")
+    if y is None and sample_weight is not None:
+        raise DataError(f"Sample weights weigh a loss on targets; the {part} part has weights and no targets.")
 
 
 def _check_values(name: str, leaf: np.ndarray[Any, Any]) -> None:
-    if leaf.dtype == object:
-        raise DataError(f"{name} must be a numeric or string array; got dtype object. Pad or convert it.")
+    if leaf.dtype == object and not all(isinstance(value, str) for value in leaf.ravel()):
+        raise DataError(f"{name} must hold numbers or strings; got dtype object. Pad it, or fill what is missing.")
     if leaf.dtype.kind == "f" and np.isnan(leaf).any():
         count = int(np.isnan(leaf).sum())
         raise DataError(f"{name} must not hold NaN; got {count} of {leaf.size} values. Impute or drop them.")

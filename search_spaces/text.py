@@ -22,7 +22,7 @@ _FEWEST_BYTES = 20 * (LENGTH + 1)
 
 
 def build_model() -> Any:
-    """One one transformer block over the bytes so far, at every position; Adam at 3e-3, loss in nats per byte."""
+    """Return one transformer block over the bytes so far, at every position; Adam at 3e-3, loss in nats per byte."""
     import keras
 
     layers = keras.layers

@@ -12,6 +12,7 @@ from documents import ROOT
 
 import search_spaces
 import tuning
+from search_spaces.scaling import FOLLOWERS
 from tuning.cli import main
 from tuning.record import layout
 from tuning.search.options import SearchOptions
@@ -89,3 +90,9 @@ def test_files_that_documents_name_exist() -> None:
         for code in CODE.findall(document.read_text()):
             if re.fullmatch(r"(tuning|search_spaces|benchmarks|tests|docs)/[\w/.]+\.py", code):
                 assert Path(ROOT, code).is_file(), code
+
+
+def test_the_document_has_everything_that_could_follow_the_batch_size() -> None:
+    text = (DOCS / "recommendation.md").read_text()
+    for follower in FOLLOWERS:
+        assert f"| {follower.name} | {follower.rule} | {follower.default} | {follower.why} |" in text

@@ -64,6 +64,16 @@ def as_keras_sees_them(data: Data, class_weight: Mapping[int, float] | None) -> 
     return TrainingArrays(_prepared(train), _prepared(validation), data.n_train, data.n_val)
 
 
+def as_step_data(part: tuple[Arrays, ...]) -> Any:
+    """Return what Keras's `fit` hands to `train_step` and `test_step` of such a part: the inputs themselves, if alone.
+
+    Source: keras 3.15, `keras.utils.pack_x_y_sample_weight`, which keeps inputs in a tuple if they are one.
+    """
+    if len(part) > 1 or isinstance(part[0], (tuple, list)):
+        return part
+    return part[0]
+
+
 def device_dtype(leaf: npt.NDArray[Any]) -> np.dtype[Any]:
     """Return the type in which Keras would train on this array: every float type becomes `keras.config.floatx()`."""
     return np.dtype(keras.config.floatx()) if leaf.dtype.kind == "f" else leaf.dtype

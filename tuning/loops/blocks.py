@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search_spaces.data import Arrays
+from tuning.loops.arrays import as_step_data
 from tuning.loops.callbacks import wait_for
 
 _UPDATES_PER_BLOCK = 1024  # one call of fit costs about 1 ms (measured), an update of the smallest model about 0.05 ms
@@ -22,6 +23,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 class UnsupportedModelError(ValueError):
     """A model whose steps cannot run in a block; the message says why."""
+
+
+class UncompilableModelError(UnsupportedModelError):
+    """A model that XLA refuses; its blocks can run as they are."""
 
 
 def block_shape(most_updates: int) -> tuple[int, int]:
@@ -45,7 +50,7 @@ class TracedStep:
 
     Args:
         step: `model.train_step` or `model.test_step`.
-        data: `(x, y)` or `(x, y, sample_weight)` as tensors on the device.
+        data: `(x,)`, `(x, y)` or `(x, y, sample_weight)` as tensors on the device.
         batch_size: Examples per step; None where it varies.
         jit_compile: Whether XLA compiles the step.
 
@@ -54,8 +59,10 @@ class TracedStep:
     """
 
     def __init__(self, step: Step, data: tuple[Arrays, ...], batch_size: int | None, *, jit_compile: bool) -> None:
-        self.data = data
-        batch = keras.tree.map_structure(lambda leaf: tf.TensorSpec((batch_size, *leaf.shape[1:]), leaf.dtype), data)
+        self.data = as_step_data(data)
+        batch = keras.tree.map_structure(
+            lambda leaf: tf.TensorSpec((batch_size, *leaf.shape[1:]), leaf.dtype), self.data
+        )
         self._function = tf.function(
             _unconverted(lambda examples: step(examples)), input_signature=[batch], jit_compile=jit_compile or None
         )

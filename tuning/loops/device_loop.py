@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from tuning.loops.arrays import DataPlacement, ExampleOrder
-from tuning.loops.blocks import TrainBlock, block_shape
+from tuning.loops.blocks import TrainBlock, UncompilableModelError, block_shape
 from tuning.loops.callbacks import Clock
+from tuning.loops.failures import one_line
 from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
 from tuning.loops.keras_loop import is_distributed
 from tuning.loops.loop import Material
@@ -125,3 +126,14 @@ class XlaLoop(DeviceLoop):
         if data.has_text:
             return "text can be given neither to XLA nor to a GPU"
         return super().can_train(model, data, callbacks)
+
+    def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Plan one training in compiled blocks.
+
+        Raises:
+            UncompilableModelError: If XLA cannot compile the model.
+        """
+        try:
+            return super().plan(material, order, clock)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            raise UncompilableModelError(f"XLA cannot compile it ({one_line(error)})") from error

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from search_spaces.data import Arrays
 from search_spaces.space import Setting, as_pairs
-from tuning.loops.arrays import ExampleOrder, device_dtype
+from tuning.loops.arrays import ExampleOrder, as_step_data, device_dtype
 from tuning.messages import MemoryProbeRequest, NoiseScaleRequest, ThroughputRequest
 from tuning.trial import Budget, HyperparameterValue, Instructions, Trial
 
@@ -143,7 +143,7 @@ class EpochPipeline:
             self._rows = tf.Variable(order.rows(0), shape=(None, order.batch_size), trainable=False)
         rows = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(self._rows.read_value()))
         batches = rows.map(
-            lambda row: keras.tree.map_structure(lambda leaf: _batch(leaf, row), data),
+            lambda row: keras.tree.map_structure(lambda leaf: _batch(leaf, row), as_step_data(data)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         self.dataset = batches.with_options(_keras_options()).prefetch(tf.data.AUTOTUNE)
@@ -158,7 +158,7 @@ def evaluation_dataset(data: tuple[Arrays, ...], n_examples: int, batch_size: in
     starts = tf.data.Dataset.range(0, n_examples, batch_size, output_type=tf.int32)
     return starts.map(
         lambda start: keras.tree.map_structure(
-            lambda leaf: _read(leaf, tf.range(start, tf.minimum(start + batch_size, n_examples))), data
+            lambda leaf: _read(leaf, tf.range(start, tf.minimum(start + batch_size, n_examples))), as_step_data(data)
         ),
         num_parallel_calls=tf.data.AUTOTUNE,
     ).prefetch(tf.data.AUTOTUNE)

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays
-from tuning.loops.blocks import UnsupportedModelError
+from tuning.loops.blocks import UncompilableModelError, UnsupportedModelError
 from tuning.loops.callbacks import Clock
 from tuning.loops.fit_plan import EpochPipeline, FitPlan
 from tuning.loops.keras_loop import best_steps_per_execution, may_take_several
@@ -177,6 +177,8 @@ class Planner:
         """Remember that tracing a model told that blocks cannot train it, so that it is not traced again."""
         try:
             yield
+        except UncompilableModelError:
+            raise
         except UnsupportedModelError as error:
             self._unsupported[material.signature] = str(error)
             raise

@@ -60,7 +60,8 @@ class _Walk:
         elif isinstance(value, (keras.Variable, tf.Variable)):
             yield f"variable:{tuple(value.shape)}:{value.dtype}:{value.trainable}".encode()
         elif tf.is_tensor(value):
-            yield from _array(value.numpy()) if hasattr(value, "numpy") else (repr(value).encode(),)
+            # the value of a scalar of text is `bytes`
+            yield from _array(np.asarray(value.numpy())) if hasattr(value, "numpy") else (repr(value).encode(),)
         elif id(value) in self._met:
             yield f"met:{self._met[id(value)]}".encode()
         else:

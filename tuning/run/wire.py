@@ -67,7 +67,11 @@ def write_data(data: Data, directory: Path) -> None:
 
     def write(array: np.ndarray[Any, Any]) -> str:
         name = next(names)
-        np.save(directory / name, array, allow_pickle=False)
+        if array.dtype == object:  # strings of any length, which a file of equal cells would blow up
+            name = f"{name}.pickle"
+            (directory / name).write_bytes(pickle.dumps(array))
+        else:
+            np.save(directory / name, array, allow_pickle=False)
         return name
 
     structure = {part: map_arrays(write, arrays) for part, arrays in data.parts().items()}
@@ -79,7 +83,11 @@ def read_data(directory: Path) -> Data:
     structure = pickle.loads((directory / _STRUCTURE).read_bytes())
 
     def read(name: str) -> np.ndarray[Any, Any]:
-        loaded: np.ndarray[Any, Any] = np.load(directory / name, mmap_mode="r")
+        loaded: np.ndarray[Any, Any] = (
+            pickle.loads((directory / name).read_bytes())
+            if name.endswith(".pickle")
+            else np.load(directory / name, mmap_mode="r")
+        )
         return loaded
 
     return Data(**{part: map_arrays(read, names) for part, names in structure.items()})
@@ -91,8 +99,14 @@ def fingerprint(data: Data) -> str:
     for part, arrays in data.parts().items():
         for leaf in leaves(arrays):
             digest.update(f"{part}{leaf.shape}{leaf.dtype}".encode())
-            digest.update(np.ascontiguousarray(leaf).data.cast("B") if leaf.size else b"")
+            digest.update(_bytes_of(leaf))
     return digest.hexdigest()
+
+
+def _bytes_of(leaf: np.ndarray[Any, Any]) -> Any:
+    if leaf.dtype == object:
+        return "\0".join(leaf.ravel()).encode()
+    return np.ascontiguousarray(leaf).data.cast("B") if leaf.size else b""
 
 
 def pickle_setup(setup: WorkerSetup) -> bytes:

@@ -200,8 +200,21 @@ def _read_data(x: Any, y: Any, sample_weight: Any, validation_data: Any, validat
         return Data.from_tf_data(x, validation_data)
     if validation_data is None:
         return _split(x, y, sample_weight, validation_split)
-    x_val, y_val, *weight_val = validation_data
-    return Data(x, y, x_val, y_val, sample_weight, weight_val[0] if weight_val else None)
+    x_val, y_val, weight_val = _validation_parts(validation_data)
+    return Data(x, y, x_val, y_val, sample_weight, weight_val)
+
+
+def _validation_parts(given: Any) -> tuple[Any, Any, Any]:
+    """Return inputs, targets and weights, as Keras's `fit` reads `validation_data`; inputs may stand alone."""
+    if not isinstance(given, (tuple, list)):
+        return given, None, None
+    if not 1 <= len(given) <= 3:
+        raise ValueError(
+            f"validation_data must be (x,), (x, y) or (x, y, sample_weight); got {len(given)} parts. Several inputs go "
+            "into a dict or a tuple."
+        )
+    x, y, weight = (*given, None, None)[:3]
+    return x, y, weight
 
 
 def _split(x: Any, y: Any, sample_weight: Any, share: float) -> Data:
