@@ -24,7 +24,10 @@ ORDER = (
     "tuning.record",
     "tuning.show",
     "tuning.search",
+    "tuning.finished",
     "tuning.oracle",
+    "tuning.built",
+    "tuning.tuner",
     "tuning.tuners",
     "tuning.commands",
     "tuning.cli",
@@ -37,7 +40,8 @@ MAY_LOAD_TENSORFLOW = (
     "tuning.worker",
     "tuning.run.facts",
     "tuning.oracle",
-    "tuning.tuners",
+    "tuning.built",
+    "tuning.tuner",
     "search_spaces",
 )
 TENSORFLOW_FREE = ("tuning.loops.loop",)
@@ -105,7 +109,7 @@ def test_statistics_and_loops_do_not_know_each_other_nor_pictures() -> None:
 
 
 def test_searches_tuners_and_plans_set_no_attribute_after_construction() -> None:
-    rooms = ("tuning.search", "tuning.plans", "tuning.tuners")
+    rooms = ("tuning.search", "tuning.plans", "tuning.tuner", "tuning.tuners")
     for path in (path for path in MODULES if name_of(path).startswith(rooms)):
         for method in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)):
             if method.name != "__init__":

@@ -10,20 +10,32 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.stats.recommendation import Recommendation, recommend
+    from tuning.finished import load_study
+    from tuning.stats.recommendation import NothingToRecommend, Recommendation, recommend
     from tuning.trial import Status
     from tuning.tuners import BayesianOptimization, GridSearch, StagedSearch
 
 _HOMES = {
     "BayesianOptimization": "tuning.tuners",
     "GridSearch": "tuning.tuners",
+    "NothingToRecommend": "tuning.stats.recommendation",
     "Recommendation": "tuning.stats.recommendation",
     "StagedSearch": "tuning.tuners",
     "Status": "tuning.trial",
+    "load_study": "tuning.finished",
     "recommend": "tuning.stats.recommendation",
 }
 
-__all__ = ["BayesianOptimization", "GridSearch", "Recommendation", "StagedSearch", "Status", "recommend"]
+__all__ = [
+    "BayesianOptimization",
+    "GridSearch",
+    "NothingToRecommend",
+    "Recommendation",
+    "StagedSearch",
+    "Status",
+    "load_study",
+    "recommend",
+]
 
 
 def __getattr__(name: str) -> Any:

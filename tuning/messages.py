@@ -46,6 +46,8 @@ class ModelDescription:
         schedule_updates: How many updates the schedule lasts; None if it has no end, or that is not known.
         weight_decay: The decoupled weight decay; None if there is none.
         tells_batch_size: Whether the build function takes the batch size from `hp`, so that its schedule is its own.
+        starts_by_seed: Whether another seed gives other initial weights.
+        has_own_loop: Whether a `HyperModel.fit` trains by a loop of its own, which nobody drives.
     """
 
     trial_id: str
@@ -62,6 +64,8 @@ class ModelDescription:
     schedule_updates: float | None = None
     weight_decay: float | None = None
     tells_batch_size: bool = False
+    starts_by_seed: bool = True
+    has_own_loop: bool = False
 
     @property
     def objectives(self) -> tuple[str, ...]:

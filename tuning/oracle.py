@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 import keras_tuner
@@ -11,7 +12,7 @@ from keras_tuner.engine import trial as trial_module
 from tuning.messages import ModelDescription
 from tuning.objective import infer_direction
 from tuning.study.study import Study
-from tuning.trial import Status, Trial
+from tuning.trial import CONFIRM, Status, Trial
 
 _KERAS_TUNER_STATUS = {Status.COMPLETED: "COMPLETED", Status.FAILED: "FAILED", None: "RUNNING"}
 _QUIET = "STOPPED"  # keras-tuner 1.4.8: the one status that is neither scored, retried nor counted as a failure
@@ -25,12 +26,25 @@ class StudyOracle(keras_tuner.Oracle):
     Args:
         study: The record.
         hyperparameters: Entries that override those of the build function.
+        objective: A `keras_tuner.Objective`, or what it is made of; None where the search has yet to choose.
         tune_new_entries: Whether entries of the build function that are not in `hyperparameters` are searched.
+        allow_new_entries: Whether there may be such entries.
     """
 
-    def __init__(self, study: Study, *, hyperparameters: Any = None, tune_new_entries: bool = True) -> None:
+    def __init__(
+        self,
+        study: Study,
+        *,
+        objective: Any = None,
+        hyperparameters: Any = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+    ) -> None:
         self.study = study
-        super().__init__(hyperparameters=hyperparameters, tune_new_entries=tune_new_entries)
+        self._asked = as_keras_tuner_objective(objective)
+        super().__init__(
+            hyperparameters=hyperparameters, tune_new_entries=tune_new_entries, allow_new_entries=allow_new_entries
+        )
         self.verbose = 0
 
     @property
@@ -40,9 +54,9 @@ class StudyOracle(keras_tuner.Oracle):
 
     @property
     def objective(self) -> Any:
-        """The `keras_tuner.Objective` of the study; None before it has been opened."""
+        """The `keras_tuner.Objective` of the study; before it has been opened, the one asked for, if one was."""
         if not self.study.is_open:
-            return None
+            return self._asked
         return keras_tuner.Objective(self.study.objective.name, self.study.objective.direction)
 
     @objective.setter
@@ -63,6 +77,23 @@ class StudyOracle(keras_tuner.Oracle):
         self.update_space(keras_tuner.HyperParameters.from_config(model.hyperparameters))
         return self.get_space()
 
+    def best_hyperparameters(self, count: int) -> list[Any]:
+        """Return the settings with the best mean scores, each once, as `keras_tuner.HyperParameters`.
+
+        Args:
+            count: How many at most. Seeds of a setting are pooled; where some trials have confirmed settings on fresh
+                seeds, only those count.
+        """
+        scored = [trial for trial in self.study.records if trial.scored and trial.score is not None]
+        fresh = [trial for trial in scored if trial.stage == CONFIRM]
+        by_setting: dict[Any, list[Trial]] = {}
+        for trial in fresh or scored:
+            by_setting.setdefault(trial.setting, []).append(trial)
+        sign = self.study.objective.sign if scored else 1
+        means = {setting: fmean(trial.score or 0.0 for trial in some) for setting, some in by_setting.items()}
+        ranked = sorted(means, key=lambda setting: -sign * means[setting])
+        return [self._as_keras_tuner(by_setting[setting][0]).hyperparameters for setting in ranked[:count]]
+
     def save(self) -> None:
         """Nothing: the study's storage is the record."""
 
@@ -81,6 +112,15 @@ class StudyOracle(keras_tuner.Oracle):
         found.score, found.best_step = trial.score, trial.reports[-1].epoch if trial.reports else 0
         found.message = trial.reason or None
         return found
+
+
+def as_keras_tuner_objective(asked: Any) -> Any:
+    """Return a `keras_tuner.Objective` for a name, "name:max", or one; None where no direction is known."""
+    if asked is None or hasattr(asked, "direction"):
+        return asked
+    name, _, direction = str(asked).partition(":")
+    direction = direction or infer_direction(name) or ""
+    return keras_tuner.Objective(name, direction) if direction else None
 
 
 def _register(trial: Any, names: Iterable[str], objective: Any) -> None:

@@ -260,6 +260,7 @@ class ExampleOrder:
         n_examples: N, the size of the training set, at least 1.
         batch_size: B, from 1 (stochastic) to N (the full set, one update per epoch).
         seed: Fixes every permutation; at least 0.
+        shuffled: Whether every epoch has a permutation of its own; otherwise all have the order of the data.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -271,7 +272,7 @@ class ExampleOrder:
     [2, 3, 2, 3]
     """
 
-    def __init__(self, n_examples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, n_examples: int, batch_size: int, seed: int, *, shuffled: bool = True) -> None:
         if not 1 <= batch_size <= n_examples:
             raise ValueError(
                 f"batch_size must lie between 1 and the {n_examples} training examples; got {batch_size}. "
@@ -282,6 +283,7 @@ class ExampleOrder:
         self.n_examples = n_examples
         self.batch_size = batch_size
         self.seed = seed
+        self._shuffled = shuffled
         self._last: tuple[int, npt.NDArray[np.int32]] | None = None
 
     @property
@@ -312,6 +314,8 @@ class ExampleOrder:
         return stream[:used].reshape(-1, self.batch_size)
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int32]:
+        if not self._shuffled:
+            return np.arange(self.n_examples, dtype=np.int32)
         if self._last is None or self._last[0] != epoch:
             generator = np.random.default_rng([self.seed, epoch])
             self._last = (epoch, generator.permutation(self.n_examples).astype(np.int32))

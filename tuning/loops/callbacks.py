@@ -29,6 +29,18 @@ class Clock(Protocol):
         """Told at the end of an epoch's training, with the last logs."""
 
 
+class Progress(Protocol):
+    """How far a training is."""
+
+    @property
+    def updates(self) -> int:
+        """The updates so far, of whole batches or of micro-batches."""
+
+    @property
+    def seconds(self) -> float:
+        """Training seconds so far."""
+
+
 class TrainingClock:
     """Adds up the seconds of the executions of a train function.
 
@@ -217,7 +229,7 @@ class EpochReporter(keras.callbacks.Callback):
     def __init__(
         self,
         trial: Trial,
-        clock: TrainingClock,
+        clock: Progress,
         report: Callable[[EpochReport], bool],
     ) -> None:
         super().__init__()

@@ -11,7 +11,9 @@ import keras_tuner
 import numpy as np
 import tensorflow as tf
 
+from search_spaces.data import Data, map_arrays
 from search_spaces.learning_rate import KERAS_BATCH_SIZE
+from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays
 from tuning.loops.failures import one_line, status_of_error
 from tuning.loops.keras_private import every_layer
@@ -32,15 +34,30 @@ from tuning.loops.optimizers import (
     unwrapped_optimizer,
     weight_decays,
 )
+from tuning.loops.own_fit import OwnFit
 from tuning.messages import DescribeRequest, ModelDescription
-from tuning.trial import Status
+from tuning.trial import Status, Trial
 
 _EXAMPLES = 13  # a prime, so that batch dimensions show in the traced graph
 _SEED = 0
 
 
-def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: DescribeRequest) -> ModelDescription:
+def describe_model(
+    builder: ModelBuilder,
+    arrays: TrainingArrays,
+    request: DescribeRequest,
+    *,
+    own_fit: OwnFit | None = None,
+    data: Data | None = None,
+) -> ModelDescription:
     """Build the model, activate its hyperparameters, and train one small batch.
+
+    Args:
+        builder: Builds it.
+        arrays: What is trained on, as Keras sees it.
+        request: What is known of the hyperparameters.
+        own_fit: The `fit` of a `HyperModel` that has one.
+        data: What is trained on, as the user gave it, for that.
 
     Raises:
         ModelError: If the build function builds nothing usable, or the data do not fit the model.
@@ -49,13 +66,16 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
     space = hyperparameters_from(request.hyperparameters)
     builder.declare(space)
     model, tells_batch_size = _build(builder, space)
+    seeded = _starts_by_seed(builder, space, model)
     examples = arrays.training_examples(_static_batch_size(model) or _EXAMPLES)
-    metrics = _logged_metrics(model, arrays, examples)
+    own = None if own_fit is None or data is None else _own_metrics(own_fit, model, space, data)
+    metrics = _logged_metrics(model, arrays, examples) if own is None else own
     schedule = schedule_of(model)
     return ModelDescription(
         trial_id=request.trial_id,
         hyperparameters=space.get_config(),
         optimizer=optimizer_name(model),
+        has_own_loop=own is not None,
         learning_rate=own_learning_rate(model),
         learning_rate_name=declared_learning_rate(space),
         metrics=metrics,
@@ -67,6 +87,7 @@ def describe_model(builder: ModelBuilder, arrays: TrainingArrays, request: Descr
         schedule_updates=length_in_updates(schedule),
         weight_decay=weight_decays(unwrapped_optimizer(model)).get("weight_decay"),
         tells_batch_size=tells_batch_size,
+        starts_by_seed=seeded,
     )
 
 
@@ -106,6 +127,29 @@ def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters) -> tuple[k
         hp.ensure_active_values()
         builder.build(hp, _SEED)
         _update(space, hp)
+
+
+def _starts_by_seed(builder: ModelBuilder, space: keras_tuner.HyperParameters, model: keras.Model) -> bool:
+    """Return whether another seed gives other initial weights; true where that shows only with the first batch."""
+    if not model.weights:
+        return True
+    hp = space.copy()
+    hp.values.setdefault(BATCH_SIZE_NAME, KERAS_BATCH_SIZE)
+    other = builder.build(hp, _SEED + 1)
+    pairs = zip(model.get_weights(), other.get_weights(), strict=False)
+    return not all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+
+def _own_metrics(
+    own_fit: OwnFit, model: keras.Model, space: keras_tuner.HyperParameters, data: Data
+) -> tuple[str, ...] | None:
+    """Add what a `fit` of the user's own declares to `space`; return the metrics of its own loop, if it has one."""
+    given = {name: value for name, value in space.values.items() if name != BATCH_SIZE_NAME}
+    trial = Trial(Setting(min(KERAS_BATCH_SIZE, _EXAMPLES), None, as_pairs(given)), _SEED, trial_id="describe")
+    parts = {name: map_arrays(lambda leaf: leaf[:_EXAMPLES], part) for name, part in data.parts().items()}
+    hp, metrics = own_fit.describe(trial, model, Data(**parts))
+    _update(space, hp)
+    return metrics
 
 
 def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters) -> None:

@@ -58,7 +58,7 @@ class ModelBuilder:
     """
 
     def __init__(self, hypermodel: Any) -> None:
-        self._hypermodel = hypermodel
+        self.hypermodel = hypermodel
         # What the user's program set globally; a build may set another policy, which holds for that trial alone.
         self._dtype_policy = keras.config.dtype_policy()
 
@@ -66,21 +66,15 @@ class ModelBuilder:
         """Refuse what cannot be searched.
 
         Raises:
-            ModelError: If a `HyperModel` brings its own `fit`, or nothing can be called.
+            ModelError: If nothing can be called.
         """
-        if isinstance(self._hypermodel, keras_tuner.HyperModel):
-            if type(self._hypermodel).fit is not keras_tuner.HyperModel.fit:
-                raise ModelError(
-                    f"A HyperModel must leave fit alone, since the tuner drives training; got "
-                    f"{type(self._hypermodel).__name__}.fit. Override the model's train_step or pass callbacks instead."
-                )
-        elif not callable(self._hypermodel):
-            raise ModelError(f"The model must come from a HyperModel or build_model(hp); got {self._hypermodel!r:.80}.")
+        if not isinstance(self.hypermodel, keras_tuner.HyperModel) and not callable(self.hypermodel):
+            raise ModelError(f"The model must come from a HyperModel or build_model(hp); got {self.hypermodel!r:.80}.")
 
     def declare(self, hp: keras_tuner.HyperParameters) -> None:
         """Let a `HyperModel` declare hyperparameters that no build reads."""
-        if isinstance(self._hypermodel, keras_tuner.HyperModel):
-            self._hypermodel.declare_hyperparameters(hp)
+        if isinstance(self.hypermodel, keras_tuner.HyperModel):
+            self.hypermodel.declare_hyperparameters(hp)
 
     def build(self, hp: keras_tuner.HyperParameters, seed: int) -> keras.Model:
         """Return a compiled model with fresh initial weights.
@@ -101,7 +95,7 @@ class ModelBuilder:
             model = self._call_checked(hp)
         if not isinstance(model, keras.Model):
             raise ModelError(f"The build function must return a keras.Model; got {model!r:.80}. Return the model.")
-        if not model.compiled or model.optimizer is None:
+        if not (model.compiled and model.optimizer) and not self.has_own_fit:
             raise ModelError(
                 f"The build function must return a compiled model; got {model.name!r} without an optimizer. "
                 "Call model.compile(optimizer=..., loss=...) before returning it."
@@ -118,10 +112,10 @@ class ModelBuilder:
         Raises:
             ModelError: As `build`, or if the optimizer cannot be set so.
         """
-        hp = WatchedHyperParameters({**dict(trial.hyperparameters), "batch_size": trial.batch_size})
-        if trial.learning_rate is not None:
-            hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, trial.learning_rate))
+        hp = self.hyperparameters_for(trial)
         model = self.build(hp, trial.seed)
+        if not model.compiled:  # a `fit` of the user's own trains it by whatever it brings
+            return model
         try:
             scale_to(
                 model,
@@ -134,6 +128,19 @@ class ModelBuilder:
         except ValueError as error:
             raise ModelError(str(error)) from error
         return model
+
+    def hyperparameters_for(self, trial: Trial) -> WatchedHyperParameters:
+        """Return what a build function, or a `fit` of the user's own, is handed as `hp` in a trial."""
+        hp = WatchedHyperParameters({**dict(trial.hyperparameters), BATCH_SIZE_NAME: trial.batch_size})
+        if trial.learning_rate is not None:
+            hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, trial.learning_rate))
+        return hp
+
+    @property
+    def has_own_fit(self) -> bool:
+        """Whether it is a `HyperModel` that overrides `fit`."""
+        kind = type(self.hypermodel)
+        return isinstance(self.hypermodel, keras_tuner.HyperModel) and kind.fit is not keras_tuner.HyperModel.fit
 
     def _begin(self) -> None:
         restart_automatic_names()
@@ -151,9 +158,9 @@ class ModelBuilder:
             ) from error
 
     def _call(self, hp: keras_tuner.HyperParameters) -> Any:
-        if isinstance(self._hypermodel, keras_tuner.HyperModel):
-            return self._hypermodel.build(hp)
-        return self._hypermodel(hp) if _wants_hyperparameters(self._hypermodel) else self._hypermodel()
+        if isinstance(self.hypermodel, keras_tuner.HyperModel):
+            return self.hypermodel.build(hp)
+        return self.hypermodel(hp) if _wants_hyperparameters(self.hypermodel) else self.hypermodel()
 
 
 def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:

@@ -33,18 +33,20 @@ _COUNTS: Mapping[type, tuple[str, ...]] = {
 }
 _ENDING = (_schedules.CosineDecay, _schedules.PolynomialDecay)
 
+_SEVERAL = getattr(keras.optimizers, "MultiOptimizer", ())  # Keras 3.8 has none
 _WEIGHT_DECAYS = ("weight_decay", "adam_weight_decay")  # the second is Muon's, for what it leaves to Adam
 
 
 def unwrapped_optimizer(model: keras.Model) -> Any:
-    """Return the optimizer itself, beneath the loss scaling of mixed precision."""
-    optimizer = model.optimizer
+    """Return the optimizer itself, beneath the loss scaling of mixed precision; None for a model without one."""
+    optimizer = getattr(model, "optimizer", None)  # an attribute that only `compile` makes
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def optimizer_name(model: keras.Model) -> str:
     """Return the class name of the optimizer, without the loss-scaling wrapper of mixed precision."""
-    return type(unwrapped_optimizer(model)).__name__
+    optimizer = unwrapped_optimizer(model)
+    return "no optimizer" if optimizer is None else type(optimizer).__name__
 
 
 def optimizer_kind(model: keras.Model) -> str:
@@ -62,10 +64,12 @@ def schedule_of(model: keras.Model) -> Any:
 
 def own_learning_rate(model: keras.Model) -> float | None:
     """Return the rate that the model is compiled with, of a schedule of Keras its highest; None if it is unknown."""
-    schedule = schedule_of(model)
+    schedule, optimizer = schedule_of(model), unwrapped_optimizer(model)
     if schedule is not None:
         return highest_rate(schedule)
-    value = unwrapped_optimizer(model).get_config().get("learning_rate")
+    if optimizer is None or isinstance(optimizer, _SEVERAL):
+        return None
+    value = optimizer.get_config().get("learning_rate")
     if not isinstance(value, (int, float)):
         return None
     return float(str(np.float32(value)))  # the number that was written: 0.001, not float32's 0.0010000000474974513

@@ -78,6 +78,29 @@ class Planner:
         except UnsupportedModelError as error:
             raise ValueError(f"The {name} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}.") from error
 
+    def plan_given(self, model: keras.Model, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Return how to train a model that somebody else has built and goes on using; no other takes its place.
+
+        Where the choice of a loop is left open, the first one that can train it is taken, in blocks or one by one.
+
+        Args:
+            model: Compiled, in its initial state.
+            trial: What is trained.
+            order: The examples of every gradient.
+            clock: Is told every execution of the train function.
+
+        Raises:
+            ValueError: If the loop that is asked for cannot train it.
+        """
+        name = trial.instructions.loop
+        for loop in (TIMED[0], KERAS) if name == AUTO else (name,):
+            material = Material(trial, model, self._data, self._signature, self._new_program)
+            try:
+                return self._plan_with(find_loop(loop), material, order, clock)
+            except UnsupportedModelError as error:
+                refusal = f"The {loop} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}."
+        raise ValueError(refusal)
+
     def finish(self) -> None:
         """Keep the program of the last plan, which was trained without incident, if it may serve again."""
         lent, self._lent = self._lent, None
@@ -101,6 +124,9 @@ class Planner:
         kept = self._programs.take(material.signature)
         if kept is not None and kept.adopt(material.model):
             return kept
+        return self._new_program(material)
+
+    def _new_program(self, material: Material) -> Program:
         return Program(material.model, self._data.on_device, material.trial.instructions.evaluation_batch_size)
 
     def _plan_with(self, loop: Loop, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:

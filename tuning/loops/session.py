@@ -13,17 +13,18 @@ import keras
 
 from search_spaces.data import Data
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them, read_fit_options
-from tuning.loops.callbacks import EpochReporter, TrainingClock, TrialCallbacks
+from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan, training_to_measure
 from tuning.loops.model_builder import ModelBuilder, ModelError
 from tuning.loops.noise_scale_probe import probe_noise_scale
-from tuning.loops.optimizers import scaled_constants
+from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
-from tuning.loops.throughput import ChunkClock, MemoryMeter, input_seconds, intra_op_threads, measure, probe_memory
-from tuning.loops.user_callbacks import acting_on_batches, copies_for_trial, restored_epoch
+from tuning.loops.throughput import ChunkClock, input_seconds, measure, probe_memory
+from tuning.loops.training import Training
+from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
     DescribeRequest,
     MemoryProbe,
@@ -74,7 +75,8 @@ class TrainingSession:
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
         """Return what the build function builds, or a failed outcome that says why it builds nothing usable."""
         try:
-            return describe_model(self._builder, self._arrays, request)
+            own = self._own_fit if self._builder.has_own_fit else None
+            return describe_model(self._builder, self._arrays, request, own_fit=own, data=self._data)
         except Exception as error:
             return _failed(request.trial_id, error)
         finally:
@@ -133,23 +135,30 @@ class TrainingSession:
         return Throughput(request.trial_id, request.batch_size, plan.loop, seconds, alone)
 
     def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
-        planner = self._planner
-        order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
         rate_factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
         callbacks = copies_for_trial(self._callbacks, trial.trial_id, rate_factor)
-        memory = MemoryMeter()
-        watching = TrialCallbacks(callbacks)
-        clock = TrainingClock(counts_gaps=not acting_on_batches(callbacks), watching=watching)
-        plan = planner.plan(trial, order, clock)
-        reporter = EpochReporter(trial, clock, report)
-        watching.attach(plan.model, trial, reporter, steps=plan.arguments["steps_per_epoch"])
-        plan.model.fit(**plan.arguments, epochs=trial.budget.epochs, callbacks=watching, verbose=0)
-        outcome = _outcome(trial, plan, clock, reporter, memory.peak_bytes(), restored_epoch(callbacks))
+        if self._builder.has_own_fit:
+            return self._own_fit.train(trial, callbacks, report, functools.partial(self._plan_given, trial))
+        training = Training(trial, callbacks, report)
+        order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
+        plan = self._planner.plan(trial, order, training.clock)
+        outcome = training.run(plan)
         if trial.instructions.keep_weights and self._weights_directory is not None:
             self._weights_directory.mkdir(parents=True, exist_ok=True)
             _save_weights(plan.model, self._weights_directory / f"{trial.trial_id}.weights.h5")
-        planner.finish()
+        self._planner.finish()
         return outcome
+
+    def _plan_given(
+        self, trial: Trial, call: FitCall, model: keras.Model, order: ExampleOrder, clock: TrainingClock
+    ) -> FitPlan:
+        """Plan the training of a model that the user's own `fit` holds, perhaps on data that it has changed."""
+        arrays = as_keras_sees_them(call.data, call.class_weight)
+        return Planner(self._builder, arrays, callbacks=call.callbacks).plan_given(model, trial, order, clock)
+
+    @functools.cached_property
+    def _own_fit(self) -> OwnFit:
+        return OwnFit(self._builder, self._data, dict(self._fit_options or {}))
 
     @functools.cached_property
     def _arrays(self) -> TrainingArrays:
@@ -166,38 +175,6 @@ class TrainingSession:
         self._gradients.forget()
         if self._trials % _TRIALS_PER_COLLECTION == 0:
             gc.collect()
-
-
-def _outcome(
-    trial: Trial,
-    plan: FitPlan,
-    clock: TrainingClock,
-    reporter: EpochReporter,
-    peak_memory_bytes: int,
-    weights_epoch: int | None = None,
-) -> TrialOutcome:
-    per_step = clock.seconds_per_update  # of one gradient
-    micro = trial.instructions.micro_batch_size
-    return TrialOutcome(
-        trial_id=trial.trial_id,
-        status=reporter.status,
-        reason=reporter.reason,
-        seconds=clock.seconds if per_step else None,
-        compile_seconds=plan.compile_seconds + (clock.compile_seconds or 0.0),
-        examples_per_second=(micro or trial.batch_size) / per_step if per_step else None,
-        peak_memory_bytes=peak_memory_bytes,
-        loop=plan.loop,
-        measurements=plan.measurements,
-        weights_epoch=weights_epoch,
-        settings={
-            **plan.settings,
-            **({} if weights_epoch is None else {"weights_epoch": weights_epoch}),
-            **scaled_constants(plan.model, trial.instructions.scaling),
-            "epochs_trained": reporter.epochs,
-            "intra_op_threads": intra_op_threads(),
-            "micro_batch_size": micro,
-        },
-    )
 
 
 def _save_weights(model: keras.Model, path: Path) -> None:

@@ -102,14 +102,18 @@ class GridPlan:
 
     Args:
         space: The space whose grid is run.
-        seeds: How many seeds, 0, 1, 2 and so on; the same for every setting.
+        seeds: How many seeds, one after the other; the same for every setting.
+        first_seed: The first of them.
         budget: How long each trial may train.
         max_trials: Plan no more than this many trials; None for all.
     """
 
-    def __init__(self, space: SearchSpace, seeds: int, *, budget: Budget, max_trials: int | None = None) -> None:
+    def __init__(
+        self, space: SearchSpace, seeds: int, *, budget: Budget, max_trials: int | None = None, first_seed: int = 0
+    ) -> None:
         self.encoder = Encoding(space, search_rates=False)
-        trials = (Trial(setting, seed, budget=budget) for seed in range(seeds) for setting in space.grid())
+        numbers = range(first_seed, first_seed + seeds)
+        trials = (Trial(setting, seed, budget=budget) for seed in numbers for setting in space.grid())
         self._left = deque(list(trials)[:max_trials])
         self._n_planned = len(self._left)
 

@@ -122,6 +122,16 @@ def base_notes(model: ModelDescription, options: SearchOptions, records: Records
     notes = []
     if model.has_batch_normalization:
         notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+    if model.has_own_loop:
+        notes.append(
+            "HyperModel.fit trains by a loop of its own: the order of the examples, a ragged last batch and the "
+            "validation are its own, too, and no throughput is known."
+        )
+    if not model.starts_by_seed:
+        notes.append(
+            "Every seed starts from the same weights, so that seeds vary the order of the examples alone and the noise "
+            "is underestimated; leave seeding to the tuner."
+        )
     largest = records.machine.largest_batch_size
     if options.accumulate and largest is not None and any(trial.batch_size > largest for trial in records):
         notes.append(

@@ -84,6 +84,8 @@ class SearchLoop:
         display: Shows them in the terminal.
         assistant: Does what is left to others.
         halving: Which running trials are stopped.
+        retries: How often a trial that failed runs again.
+        most_failures: After so many failed trials in a row no further one is started; None for no end.
         deadline: Then no trial is started but a study's first, and those that run are ended at their next epoch, to run
             again when the search goes on; but they may end while no trial has a score.
     """
@@ -98,11 +100,15 @@ class SearchLoop:
         *,
         assistant: Assistant,
         halving: Halving,
+        retries: int = 0,
+        most_failures: int | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         self._study, self._plan, self._executor = study, plan, executor
         self._tracker, self._display, self._assistant = tracker, display, assistant
         self._halving, self._deadline = halving, deadline or Deadline()
+        self._retries, self._most_failures = retries, most_failures
+        self._failures: list[str] = []
         self._devices: dict[str, str] = {}
         self._stopped: set[str] = set()
         self._late: set[str] = set()
@@ -149,6 +155,8 @@ class SearchLoop:
         records = self._study.records
         if self._deadline.is_past and len(records):
             return Pause.DONE
+        if self._most_failures is not None and len(self._failures) >= self._most_failures:
+            return Pause.DONE
         again = records.interrupted_to_rerun() or self._halving.starved(records)
         return again or self._plan.next(records)
 
@@ -193,7 +201,15 @@ class SearchLoop:
         del self._devices[outcome.trial_id]
         if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
             outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
-        return self._study.finish(outcome)
+        records = self._study.records
+        if outcome.status is Status.FAILED and records.losses(records[outcome.trial_id]) < self._retries:
+            outcome = replace(outcome, status=Status.LOST, reason=f"It runs again, as it failed: {outcome.reason}")
+        ended = self._study.finish(outcome)
+        if ended.status is Status.FAILED:
+            self._failures.append(ended.trial_id)
+        else:
+            self._failures.clear()
+        return ended
 
     def _tell(self, ended: list[Trial]) -> None:
         """Show people what has ended, and forget it."""

@@ -39,6 +39,8 @@ class SearchOptions:
             its counts alone.
         scale_weight_decay: Whether weight decay follows the batch size, so that an epoch shrinks weights alike.
         scale_betas: Whether the optimizer's decay constants (beta_2 and its kin) follow the batch size.
+        max_retries_per_trial: How often a trial that failed runs again.
+        max_consecutive_failed_trials: After so many failed trials in a row no further one is started; None for no end.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
         quiet: Show no progress.
@@ -63,6 +65,8 @@ class SearchOptions:
     schedule_batch_size: int | str | None = None
     scale_weight_decay: bool = True
     scale_betas: bool = False
+    max_retries_per_trial: int = 0
+    max_consecutive_failed_trials: int | None = None
     keep_models: int = 5
     in_process: bool = False
     quiet: bool = False
@@ -78,7 +82,7 @@ class SearchOptions:
             raise ValueError(f"target must be a finite score; got {self.target}. Leave it out for none.")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes < 1:
             raise ValueError(f"memory_limit_bytes must be positive; got {self.memory_limit_bytes}.")
-        for name in ("workers", "threads"):
+        for name in ("workers", "threads", "max_consecutive_failed_trials"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1; got {number}.")
         if self.in_process and self.threads is not None:
@@ -87,8 +91,9 @@ class SearchOptions:
             raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
         if self.accumulate and not self.probe:
             raise ValueError("accumulate needs the probe, which tells what fits; leave probe (no --no-probe) on.")
-        if self.keep_models < 0:
-            raise ValueError(f"keep_models must not be negative; got {self.keep_models}.")
+        for name in ("keep_models", "max_retries_per_trial"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
 
 
 def read_options(given: Mapping[str, Any]) -> SearchOptions:
@@ -100,6 +105,11 @@ def read_options(given: Mapping[str, Any]) -> SearchOptions:
     """
     known = [field.name for field in fields(SearchOptions)]
     for name in given:
+        if name == "distribution_strategy":
+            raise ValueError(
+                "distribution_strategy must be left out: one training uses one device, and several devices run several "
+                "trials. Create the strategy in the build function to train every trial under it."
+            )
         if name not in known:
             raise TypeError(f"The tuner takes the options {', '.join(known)}; got {name!r}.")
     return SearchOptions(**given)

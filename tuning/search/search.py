@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,9 @@ from tuning.show.progress import SearchProgress
 from tuning.study.storage import StudyLock, check_settings, create_study, journal_of, set_aside
 from tuning.study.study import Study
 from tuning.trial import Instructions
+
+SCALING = "scaling"
+"""The fact of a study that says what followed the batch size: the fields of a `Scaling`."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,7 @@ class Search:
         create_study(storage, name, objective=setup.objective, settings=settings)
         self._study.open(storage, setup.objective, device_kind=first_device(executor).kind)
         self._study.remember("input_shape", setup.arguments.input_shape)
+        self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
         relog(self._study, self._tracker)
         return shown
 
@@ -173,7 +177,8 @@ class Search:
 
         A model with hyperparameters of its own may need more or less memory from setting to setting; it is not capped.
         """
-        if not self._options.probe or self._options.in_process or setup.space.entries:
+        unasked = not self._options.probe or self._options.in_process or setup.model.has_own_loop
+        if unasked or setup.space.entries:
             return executor
         machine = self._study.records.machine
         if not machine.memory_is_known:
@@ -199,6 +204,7 @@ class Search:
         """
         records = self._study.records
         may_choose = self._options.threads is None and self._method.chooses_threads and records.machine.memory is None
+        may_choose = may_choose and not setup.model.has_own_loop
         if records.machine.threads is not None or not may_choose or len(records):
             return
         examples = self._trainings_per_size(plan, setup) * setup.arguments.epochs * setup.n_train
@@ -242,6 +248,8 @@ class Search:
                 display,
                 assistant=assistant,
                 halving=Halving(study.objective, n_train=setup.n_train, stops=prunes),
+                retries=options.max_retries_per_trial,
+                most_failures=options.max_consecutive_failed_trials,
                 deadline=deadline,
             ).run()
 

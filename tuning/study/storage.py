@@ -89,6 +89,25 @@ def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str])
         )
 
 
+def stored_settings(storage: BaseStorage, name: str) -> dict[str, str]:
+    """Return the settings that a study was started with.
+
+    Args:
+        storage: From `journal_of`.
+        name: The study's name.
+
+    Raises:
+        StudyError: If there is no study of this name, or its record has another format.
+    """
+    names = optuna.get_all_study_names(storage)
+    if name not in names:
+        known = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        raise StudyError(f"The storage must hold the study {name!r}; {known}. Check the name and the directory.")
+    stored = dict(storage.get_study_user_attrs(storage.get_study_id_from_name(name)).get(_SETTINGS, {}))
+    check_settings(storage, name, {key: value for key, value in stored.items() if key != _FORMAT})
+    return stored
+
+
 def create_study(storage: BaseStorage, name: str, *, objective: Objective, settings: Mapping[str, str]) -> None:
     """Create a study, if there is none of this name.
 

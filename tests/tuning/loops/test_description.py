@@ -167,3 +167,12 @@ def test_a_model_without_a_loss_is_a_failed_outcome():
     outcome = describe(lambda: dense_model(loss=None, metrics=None))
     assert isinstance(outcome, TrialOutcome)
     assert "No loss to compute" in outcome.reason
+
+
+def test_a_build_function_that_seeds_itself_is_known():
+    def build():
+        keras.utils.set_random_seed(42)
+        return dense_model()
+
+    assert not describe(build).starts_by_seed
+    assert describe(dense_model).starts_by_seed

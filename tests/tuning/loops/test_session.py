@@ -232,7 +232,6 @@ UNUSABLE = {
     "raises": (raises, "The build function must build a model; it raised TypeError: no such layer"),
     "no model": (lambda: 3, "The build function must return a keras.Model; got 3"),
     "not compiled": (lambda: keras.Sequential([keras.layers.Dense(1)]), "must return a compiled model"),
-    "overrides fit": (TrainsItself(), "A HyperModel must leave fit alone"),
     "not callable": ("model", "The model must come from a HyperModel or build_model"),
 }
 

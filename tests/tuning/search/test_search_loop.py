@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -77,13 +78,13 @@ def run(
     deadline: Deadline | None = None,
     *,
     prunes: bool = False,
+    **more: Any,
 ) -> Assistant:
     assistant = Assistant()
     halving = Halving(OBJECTIVE, n_train=1000, stops=prunes)
     tracker = tracker or RecordingTracker()
-    SearchLoop(
-        study, plan, executor, tracker, SilentDisplay(), assistant=assistant, halving=halving, deadline=deadline
-    ).run()
+    given = {"assistant": assistant, "halving": halving, "deadline": deadline}
+    SearchLoop(study, plan, executor, tracker, SilentDisplay(), **given, **more).run()
     return assistant
 
 
@@ -116,6 +117,33 @@ def test_a_failure_is_data_and_the_search_goes_on(tmp_path: Path) -> None:
     run(study, grid(seeds=4), ScriptedExecutor(failing), tracker)
     assert statuses(study) == [Status.FAILED, Status.DIVERGED, Status.COMPLETED] * 4
     assert tracker.outcomes["0000"].reason == "boom"
+
+
+@pytest.mark.parametrize(("works_after", "tries", "status"), [(1, 2, Status.COMPLETED), (9, 3, Status.FAILED)])
+def test_a_trial_that_failed_runs_again_as_often_as_was_asked(
+    works_after: int, tries: int, status: Status, tmp_path: Path
+) -> None:
+    study, executor = opened(tmp_path), ScriptedExecutor(lambda trial: script(trial))
+
+    def script(trial: Trial) -> TrialOutcome | list[float]:
+        done = sum(request.batch_size == 8 for request in executor.requests) - 1
+        if trial.batch_size != 8 or done >= works_after:
+            return [0.5]
+        return TrialOutcome(trial.trial_id, Status.FAILED, reason="boom")
+
+    run(study, grid(), executor, retries=2)
+    assert sum(request.batch_size == 8 for request in executor.requests) == tries
+    (last,) = [trial.status for trial in study.records if trial.batch_size == 8 and trial.is_settled]
+    assert last is status
+
+
+def test_after_so_many_failures_in_a_row_no_trial_is_started(tmp_path: Path) -> None:
+    def failing(trial: Trial) -> TrialOutcome | list[float]:
+        return [0.5] if trial.trial_id == "0001" else TrialOutcome(trial.trial_id, Status.FAILED, reason="boom")
+
+    study = opened(tmp_path)
+    run(study, grid(seeds=4), ScriptedExecutor(failing), most_failures=2)
+    assert statuses(study) == [Status.FAILED, Status.COMPLETED, Status.FAILED, Status.FAILED]
 
 
 def test_two_devices_share_the_work_without_repeating_any(tmp_path: Path) -> None:

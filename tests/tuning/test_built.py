@@ -1,0 +1,48 @@
+"""What is built of a search's hyperparameters has what the search decided for their batch size."""
+
+import keras
+import keras_tuner
+import pytest
+
+from search_spaces.scaling import Scaling
+from tuning.built import ScaledHyperModel
+from tuning.trial import Instructions
+
+
+def network(optimizer):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def built(build, scaling=None, **values):
+    hp = keras_tuner.HyperParameters()
+    hp.values = values
+    return ScaledHyperModel(build, lambda: Instructions(scaling=scaling or Scaling())).build(hp)
+
+
+def test_the_rate_is_the_trials():
+    model = built(lambda: network(keras.optimizers.Adam(0.5)), batch_size=8, learning_rate=0.01)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+
+
+def test_a_rate_that_the_build_function_takes_is_taken_once():
+    model = built(lambda hp: network(keras.optimizers.Adam(hp.Float("lr", 0.1, 1.0))), batch_size=8, lr=0.2)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.2)
+
+
+def test_schedule_and_decay_follow_the_batch_size():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
+    scaling = Scaling(32, reference_rate=0.1, schedule_at=32, weight_decay=True)
+    model = built(
+        lambda: network(keras.optimizers.AdamW(schedule, weight_decay=0.1)), scaling, batch_size=128, learning_rate=0.2
+    )
+    assert model.optimizer.weight_decay == pytest.approx(0.2)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.2)
+    model.optimizer.iterations.assign(25)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-8)
+
+
+def test_without_a_batch_size_the_model_is_the_users_own():
+    model = built(lambda: network(keras.optimizers.Adam(0.5)))
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.5)

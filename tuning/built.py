@@ -1,0 +1,60 @@
+"""ScaledHyperModel: builds what a search decided, wherever a model is built of its hyperparameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras_tuner
+
+from search_spaces.space import LEARNING_RATE_NAMES, RESERVED_NAMES, Setting, as_pairs
+from tuning.loops.model_builder import WatchedHyperParameters, declared_learning_rate
+from tuning.loops.optimizers import scale_to
+from tuning.trial import Instructions, Trial
+
+_BATCH_SIZE = RESERVED_NAMES[0]
+
+
+class ScaledHyperModel(keras_tuner.HyperModel):
+    """A build function whose models have the learning rate, schedule and decay of their hyperparameters' batch size.
+
+    `tuner.hypermodel.build(best_hp)` thus builds what the trial trained, not the model's own rate.
+
+    Args:
+        hypermodel: The user's: a `HyperModel`, `build_model(hp)` or `build_model()`.
+        instructions: Tells what followed the batch size in the search.
+    """
+
+    def __init__(self, hypermodel: Any, instructions: Callable[[], Instructions]) -> None:
+        super().__init__()
+        self.given = hypermodel
+        self._instructions = instructions
+
+    def declare_hyperparameters(self, hp: Any) -> None:
+        """Let the user's `HyperModel` declare what no build reads."""
+        if hasattr(self.given, "declare_hyperparameters"):
+            self.given.declare_hyperparameters(hp)
+
+    def build(self, hp: Any) -> Any:
+        """Return the compiled model of these hyperparameters.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`; without a batch size among them the model is as the user builds it.
+        """
+        watched = WatchedHyperParameters(hp.values)
+        watched.merge(hp, overwrite=False)
+        model = self._call(watched)
+        size = hp.values.get(_BATCH_SIZE)
+        if size is None or getattr(model, "optimizer", None) is None:
+            return model
+        rate = next((hp.values[name] for name in LEARNING_RATE_NAMES if name in hp.values), None)
+        trial = Trial(Setting(int(size), rate, as_pairs({})), 0, instructions=self._instructions())
+        took_rate = declared_learning_rate(watched) is not None
+        scale_to(model, trial, sets_own_rate=took_rate, scales_own_schedule=watched.tells_batch_size)
+        return model
+
+    def _call(self, hp: Any) -> Any:
+        if hasattr(self.given, "build"):
+            return self.given.build(hp)
+        return self.given(hp) if inspect.signature(self.given).parameters else self.given()

@@ -1,0 +1,87 @@
+"""Training: one `fit` with its callbacks, its clock and its meter of memory, and the outcome that they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tuning.loops.callbacks import EpochReporter, TrainingClock, TrialCallbacks
+from tuning.loops.fit_plan import FitPlan
+from tuning.loops.optimizers import scaled_constants
+from tuning.loops.throughput import MemoryMeter, intra_op_threads
+from tuning.loops.user_callbacks import acting_on_batches, restored_epoch
+from tuning.trial import EpochReport, Trial, TrialOutcome
+
+
+class Training:
+    """Watches one training, from before it is planned to its outcome.
+
+    Args:
+        trial: What is trained.
+        callbacks: The user's, copied for this trial.
+        report: Told every epoch; returns False to stop the trial.
+    """
+
+    def __init__(
+        self, trial: Trial, callbacks: Sequence[keras.callbacks.Callback], report: Callable[[EpochReport], bool]
+    ) -> None:
+        self._trial, self._callbacks = trial, callbacks
+        self._memory = MemoryMeter()
+        self._watching = TrialCallbacks(callbacks)
+        self.clock = TrainingClock(counts_gaps=not acting_on_batches(callbacks), watching=self._watching)
+        self._reporter = EpochReporter(trial, self.clock, report)
+
+    def run(self, plan: FitPlan) -> TrialOutcome:
+        """Train as planned, and return the outcome."""
+        trial = self._trial
+        self._watching.attach(plan.model, trial, self._reporter, steps=plan.arguments["steps_per_epoch"])
+        train = type(plan.model).fit  # the model's own attribute may be what is driven by this
+        train(plan.model, **plan.arguments, epochs=trial.budget.epochs, callbacks=self._watching, verbose=0)
+        return outcome_of(
+            trial, plan, self.clock, self._reporter, self._memory.peak_bytes(), restored_epoch(self._callbacks)
+        )
+
+
+def outcome_of(
+    trial: Trial,
+    plan: FitPlan,
+    clock: TrainingClock,
+    reporter: EpochReporter,
+    peak_memory_bytes: int,
+    weights_epoch: int | None = None,
+) -> TrialOutcome:
+    """Return what a training measured as a whole.
+
+    Args:
+        trial: What was trained.
+        plan: How.
+        clock: Has timed it.
+        reporter: Has told its epochs.
+        peak_memory_bytes: From the meter.
+        weights_epoch: The epoch whose weights it ended with; None for the last.
+    """
+    per_step = clock.seconds_per_update  # of one gradient
+    micro = trial.instructions.micro_batch_size
+    settings: dict[str, Any] = {} if weights_epoch is None else {"weights_epoch": weights_epoch}
+    return TrialOutcome(
+        trial_id=trial.trial_id,
+        status=reporter.status,
+        reason=reporter.reason,
+        seconds=clock.seconds if per_step else None,
+        compile_seconds=plan.compile_seconds + (clock.compile_seconds or 0.0),
+        examples_per_second=(micro or trial.batch_size) / per_step if per_step else None,
+        peak_memory_bytes=peak_memory_bytes,
+        loop=plan.loop,
+        measurements=plan.measurements,
+        weights_epoch=weights_epoch,
+        settings={
+            **plan.settings,
+            **settings,
+            **scaled_constants(plan.model, trial.instructions.scaling),
+            "epochs_trained": reporter.epochs,
+            "intra_op_threads": intra_op_threads(),
+            "micro_batch_size": micro,
+        },
+    )
