@@ -85,8 +85,34 @@ class Data:
         return {name: getattr(self, name) for name in _PARTS}
 
     @classmethod
-    def from_npz(cls, path: str | Path) -> Data:
+    def split(cls, x: Arrays, y: Arrays, share: float, sample_weight: Arrays = None) -> Data:
+        """Split examples as Keras's `validation_split` does: the last ones validate, before any shuffling.
+
+        Args:
+            x: Inputs.
+            y: Targets, or None.
+            share: The share of the examples that validates, between 0 and 1.
+            sample_weight: One weight per example, or None.
+
+        Raises:
+            DataError: If the share is out of range, or leaves a part empty.
+        """
+        if not 0 < share < 1:
+            raise DataError(f"validation_split must lie between 0 and 1; got {share}. It is the share that validates.")
+        whole = cls(x, y, x, y, sample_weight)
+        at = int(whole.n_train * (1 - share))
+        parts = (whole.x_train, whole.y_train, whole.sample_weight_train)
+        before = [map_arrays(lambda array: array[:at], part) for part in parts]
+        after = [map_arrays(lambda array: array[at:], part) for part in parts]
+        return cls(before[0], before[1], after[0], after[1], before[2], after[2])
+
+    @classmethod
+    def from_npz(cls, path: str | Path, validation_split: float | None = None) -> Data:
         """Read x_train, y_train and x_val, y_val (or x_test, y_test) from an `.npz` file.
+
+        Args:
+            path: The file.
+            validation_split: The share of the training part that validates, where the file has no validation part.
 
         Raises:
             DataError: If the file is missing, is no npz, or lacks a part.
@@ -100,10 +126,14 @@ class Data:
             raise DataError(
                 f"An npz data file needs x_train and y_train; {path} has {sorted(arrays)}. Save the missing {missing}."
             )
+        if validation_split is not None and "x_val" not in renamed:
+            return cls.split(
+                renamed["x_train"], renamed["y_train"], validation_split, renamed.get("sample_weight_train")
+            )
         if "x_val" not in renamed or "y_val" not in renamed:
             raise DataError(
                 f"An npz data file needs a validation part, x_val and y_val (or x_test and y_test); "
-                f"{path} has {sorted(arrays)}. Split some examples off and save them under these names."
+                f"{path} has {sorted(arrays)}. Save some examples under these names, or give a validation split."
             )
         return cls(**{name: renamed[name] for name in _PARTS if name in renamed})
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -59,7 +59,8 @@ class Workload:
     Args:
         name: The short name, part of the default study name.
         build: `build(hp)` or `build()` returning a compiled `keras.Model`, or a `keras_tuner.HyperModel`.
-        data: The function that returns the arrays, called once, in the driver; None if `--data` must bring them.
+        data: The function that returns the arrays, called once, in the driver: a `Data`, or `(x, y)` or
+            `(x, y, sample_weight)` of which `validation_split` is taken; None if `--data` must bring them.
         objective: The name of the metric that decides, as Keras logs it; None for `val_accuracy`, else `val_loss`.
         epochs: Passes over the training set per trial.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
@@ -68,18 +69,26 @@ class Workload:
         read_file: The function that reads another data set of the same kind for `--data FILE`; by default an `.npz`
             archive.
         build_for: The `build` for the data of such a file; None where `build` suits them all.
+        callbacks: Keras callbacks, or a function that returns them; every trial gets copies.
+        class_weight: Weight of each class in the training loss.
+        validation_batch_size: Examples per validation step; None for 256.
+        validation_split: The share of the data that validates, where they have no validation part.
     """
 
     name: str
     build: Any
-    data: Callable[[], Data] | None = None
+    data: Callable[[], Any] | None = None
     objective: str | None = None
     epochs: int = 5
     batch_size: BatchSize | None = None
     learning_rate: LearningRate | None = None
     description: Description | None = None
-    read_file: Callable[[str], Data] = Data.from_npz
+    read_file: Callable[[str], Data] | None = None
     build_for: Callable[[Data], Any] | None = None
+    callbacks: Any = ()
+    class_weight: Mapping[int, float] | None = None
+    validation_batch_size: int | None = None
+    validation_split: float | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.build) and not hasattr(self.build, "build"):
@@ -98,7 +107,20 @@ class Workload:
             raise WorkloadError(
                 f"{self.name} brings no data; give --data FILE.npz with x_train, y_train, x_val, y_val."
             )
-        return self.data().checked()
+        found = self.data()
+        if not isinstance(found, Data):
+            x, y, weight = (*found, None)[:3]
+            if self.validation_split is None:
+                raise WorkloadError(
+                    f"A batch size is judged on validation data; {self.name} brings none. Give a validation_split, or "
+                    "return a Data with a validation part."
+                )
+            found = Data.split(x, y, self.validation_split, weight)
+        return found.checked()
+
+    def given_callbacks(self) -> tuple[Any, ...]:
+        """Return the workload's callbacks."""
+        return tuple(self.callbacks() if callable(self.callbacks) else self.callbacks)
 
     def with_data_file(self, path: str) -> Workload:
         """Return the same workload on the data of a file, with no larger batch sizes than suit them.
@@ -106,7 +128,14 @@ class Workload:
         Raises:
             DataError: If the file does not hold such data.
         """
-        data = self.read_file(path)
+        if self.read_file is None:
+            data = Data.from_npz(path, self.validation_split)
+        elif self.validation_split is None:
+            data = self.read_file(path)
+        else:
+            raise WorkloadError(
+                f"{self.name} splits its files by itself; got validation_split={self.validation_split}. Leave it out."
+            )
         return replace(
             self,
             data=lambda: data,
@@ -129,11 +158,24 @@ def load_workload(text: str) -> Workload:
             f"A workload must be one of {', '.join(sorted(BUILT_IN))}, or package.module:attribute, "
             f"or path/file.py:attribute; got {text!r}."
         )
+    return as_workload(load_attribute(location, attribute), name=attribute if text not in BUILT_IN else text)
+
+
+def load_attribute(location: str, attribute: str) -> Any:
+    """Return what a module, or a file, calls so.
+
+    Args:
+        location: `package.module`, or `path/file.py`.
+        attribute: The name there.
+
+    Raises:
+        WorkloadError: If there is no such module, file or attribute, or importing it fails.
+    """
     module = _load_file(Path(location)) if location.endswith(".py") else _load_module(location)
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise WorkloadError(f"{location} has no attribute {attribute!r}; it has {', '.join(public[:20]) or 'none'}.")
-    return as_workload(getattr(module, attribute), name=attribute if text not in BUILT_IN else text)
+    return getattr(module, attribute)
 
 
 def as_workload(found: Any, *, name: str) -> Workload:

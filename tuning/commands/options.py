@@ -9,14 +9,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
-from search_spaces.workload import Workload, load_workload
+from search_spaces.workload import Workload, load_attribute, load_workload
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.run.memory_limit import parse_bytes
-from tuning.search.options import SearchOptions
+from tuning.search.options import EVALUATION_BATCH_SIZE, SearchArguments, SearchOptions
 from tuning.stats.decision import RULES as PICK_RULES
 
 BAD_INPUT = 2
@@ -67,6 +68,9 @@ def search_options() -> Parser:
         help="let weight decay follow the batch size (on)",
     )
     space.add_argument("--scale-betas", action="store_true", help="let beta_2 and its kin follow the batch size, too")
+    space.add_argument("--callbacks", metavar="FILE:NAME", help="Keras callbacks, or a function that returns them")
+    space.add_argument("--class-weight", metavar="LIST", help="such as 0:1,1:5; weights of classes in the loss")
+    space.add_argument("--validation-batch-size", type=int, metavar="N", help="examples per validation step (256)")
     space.add_argument("--epochs", type=int, metavar="N", help="passes over the training set per trial")
     space.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per setting (3)")
     space.add_argument(
@@ -98,6 +102,12 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     """Declare the workload and its data."""
     parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
     parser.add_argument("--data", metavar="FILE", help="train on this file instead, usually an .npz")
+    parser.add_argument(
+        "--validation-split",
+        type=float,
+        metavar="S",
+        help="share that validates, where the data have no such part",
+    )
 
 
 def add_memory_limit(parser: argparse._ActionsContainer) -> None:
@@ -108,7 +118,46 @@ def add_memory_limit(parser: argparse._ActionsContainer) -> None:
 def read_workload(asked: argparse.Namespace) -> Workload:
     """The workload, with the data asked for."""
     found = load_workload(asked.workload)
+    if asked.validation_split is not None:
+        found = replace(found, validation_split=asked.validation_split)
     return found if asked.data is None else found.with_data_file(asked.data)
+
+
+def read_arguments(workload: Workload, asked: argparse.Namespace) -> SearchArguments:
+    """What a search trains on, and for how long: what the command says, else the workload."""
+    callbacks, weights = workload.given_callbacks(), read_class_weight(asked.class_weight) or workload.class_weight
+    if asked.callbacks is not None:
+        callbacks = replace(workload, callbacks=_located(asked.callbacks)).given_callbacks()
+    asked_size = asked.validation_batch_size
+    size = workload.validation_batch_size if asked_size is None else asked_size
+    return SearchArguments(
+        workload.load_data(),
+        workload.epochs if asked.epochs is None else asked.epochs,
+        callbacks,
+        EVALUATION_BATCH_SIZE if size is None else size,
+        fit_options={} if weights is None else {"class_weight": weights},
+    )
+
+
+def read_class_weight(text: str | None) -> dict[int, float] | None:
+    """Return the weights of `0:1,1:5` by class; None for None."""
+    if text is None:
+        return None
+    found = {}
+    for entry in text.split(","):
+        label, _, weight = entry.partition(":")
+        try:
+            found[int(label)] = float(weight)
+        except ValueError:
+            raise ValueError(f"--class-weight must be CLASS:WEIGHT with commas between; got {entry!r}.") from None
+    return found
+
+
+def _located(text: str) -> Any:
+    location, _, name = text.rpartition(":")
+    if not location or not name:
+        raise ValueError(f"--callbacks must be package.module:name or path/file.py:name; got {text!r}.")
+    return load_attribute(location, name)
 
 
 def read_options(asked: argparse.Namespace) -> SearchOptions:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from tuning.commands.options import (
+    read_arguments,
     read_batch_size,
     read_learning_rate,
     read_options,
@@ -17,7 +18,6 @@ from tuning.commands.options import (
     telling_options,
 )
 from tuning.plans import SAMPLERS
-from tuning.search.options import SearchArguments
 from tuning.search.preparation import running_executor
 
 STUDIES = "batch_size_studies"
@@ -72,8 +72,7 @@ def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
         "overwrite": asked.fresh,
         **more,
     }
-    epochs = workload.epochs if asked.epochs is None else asked.epochs
-    arguments = SearchArguments(workload.load_data(), epochs)
+    arguments = read_arguments(workload, asked)
     with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
         with silent_start():
             from tuning.tuners import BayesianOptimization, GridSearch, StagedSearch

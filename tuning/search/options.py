@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from search_spaces.data import Data, leaves, map_arrays
+from search_spaces.data import Data, leaves
 from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.stats.decision import check_rule
@@ -142,6 +143,12 @@ class SearchArguments:
         for name in ("epochs", "evaluation_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        board = any(kind.__name__ == "TensorBoard" for each in self.callbacks for kind in type(each).__mro__)
+        if board and importlib.util.find_spec("tensorboard") is None:
+            raise ValueError(
+                "The TensorBoard callback needs the package tensorboard, which TensorFlow does not bring; it is not "
+                "installed. Install it, or leave the callback out: MLflow has every metric."
+            )
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -209,7 +216,7 @@ def _read_data(x: Any, y: Any, sample_weight: Any, validation_data: Any, validat
     if hasattr(x, "element_spec"):
         return Data.from_tf_data(x, validation_data)
     if validation_data is None:
-        return _split(x, y, sample_weight, validation_split)
+        return Data.split(x, y, validation_split, sample_weight)
     x_val, y_val, weight_val = _validation_parts(validation_data)
     return Data(x, y, x_val, y_val, sample_weight, weight_val)
 
@@ -225,18 +232,3 @@ def _validation_parts(given: Any) -> tuple[Any, Any, Any]:
         )
     x, y, weight = (*given, None, None)[:3]
     return x, y, weight
-
-
-def _split(x: Any, y: Any, sample_weight: Any, share: float) -> Data:
-    """Keras's own split: the last examples, before any shuffling."""
-    whole = Data(x, y, x, y, sample_weight)
-    at = int(whole.n_train * (1 - share))
-
-    def before(part: Any) -> Any:
-        return map_arrays(lambda array: array[:at], part)
-
-    def after(part: Any) -> Any:
-        return map_arrays(lambda array: array[at:], part)
-
-    x, y, weight = whole.x_train, whole.y_train, whole.sample_weight_train
-    return Data(before(x), before(y), after(x), after(y), before(weight), after(weight))
