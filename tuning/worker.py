@@ -63,7 +63,11 @@ def open_session(hello: Hello, limit_bytes: int | None = None) -> Any:
     """Return a session on the user's model and data, with a watch on this process's memory if there is a limit."""
     from tuning.loops.session import TrainingSession
 
-    hypermodel, callbacks, fit_options = pickle.loads(hello.payload)
+    hypermodel, callbacks, fit_options, custom_objects = pickle.loads(hello.payload)
+    if custom_objects:
+        import keras
+
+        keras.saving.get_custom_objects().update(custom_objects)
     session = TrainingSession(
         hypermodel,
         read_data(hello.data_directory),

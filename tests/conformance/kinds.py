@@ -28,7 +28,8 @@ class Kind:
         loops: Those that can train it.
         reason: What the first other loop says of why it cannot; empty where all can.
         rtol: The relative tolerance against plain `fit`.
-        callbacks: Further arguments of the session, such as `fit_options`.
+        options: Further arguments of `fit`.
+        evaluation: Examples per validation step under plain `fit`.
     """
 
     build: Callable[[], Any]
@@ -37,6 +38,7 @@ class Kind:
     reason: str = ""
     rtol: float = 1e-5
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evaluation: int = 10
 
 
 def table(**weights):
@@ -388,6 +390,23 @@ def fine_tuned():
     return compiled(keras.Model(x, layers.Dense(2, "softmax")(base(inputs, training=False))))
 
 
+def trimmed_sequences():
+    """As many validation examples as two batches, for a model whose input layer fixes the batch size."""
+    data = sequences()
+    return Data(data.x_train, data.y_train, data.x_val[:16], data.y_val[:16])
+
+
+def stateful():
+    model = keras.Sequential([keras.Input(batch_shape=(8, LENGTH), dtype="int32"), layers.Embedding(9, 4)])
+    model.add(layers.SimpleRNN(3, stateful=True))
+    model.add(layers.Dense(2, "softmax"))
+    return compiled(model)
+
+
+def augmented():
+    return on_images(layers.RandomFlip(), layers.RandomTranslation(0.1, 0.1), layers.Flatten())
+
+
 cosine = optimizers.schedules.CosineDecay
 
 KINDS = {
@@ -419,6 +438,9 @@ KINDS = {
         NO_XLA,
         "XLA cannot compile it",
     ),
+    "stateful recurrence": Kind(stateful, trimmed_sequences, NO_XLA, evaluation=8),
+    "dropout": Kind(lambda: stacked(layers.Dense(8), layers.Dropout(0.5)), table, NO_XLA),
+    "augmentation": Kind(augmented, images, ("keras",)),
     "attention": Kind(attention, sequences),
     "text": Kind(vectorized, sentences, NO_XLA, "text can be given neither to XLA nor to a GPU"),
     "columns of strings": Kind(looked_up, columns, NO_XLA, "text can be given neither to XLA nor to a GPU"),

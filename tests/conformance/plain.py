@@ -10,7 +10,7 @@ from tuning.loops.callbacks import scalars
 SEED, EVALUATION = 3, 10
 
 
-def plain_fit(build, data, *, batch_size, epochs, callbacks=(), class_weight=None):
+def plain_fit(build, data, *, batch_size, epochs, callbacks=(), class_weight=None, evaluation=EVALUATION):
     """Return the epochs' logs of `fit` on a dataset whose batches are the search's; every epoch has as many."""
     policy = keras.config.dtype_policy()
     keras.utils.clear_session()
@@ -31,7 +31,7 @@ def plain_fit(build, data, *, batch_size, epochs, callbacks=(), class_weight=Non
             steps_per_epoch=order.least_updates,
             callbacks=list(callbacks),
             validation_data=arrays.validation,
-            validation_batch_size=EVALUATION,
+            validation_batch_size=evaluation,
             shuffle=False,
             verbose=0,
         ).history

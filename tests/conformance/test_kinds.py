@@ -27,7 +27,8 @@ def trained(session, loop):
 def test_every_loop_that_can_trains_to_what_plain_fit_logs(name):
     kind = KINDS[name]
     session = TrainingSession(kind.build, kind.data(), fit_options=kind.options)
-    expected = plain_fit(kind.build, kind.data(), batch_size=BATCH_SIZE, epochs=EPOCHS, **kind.options)
+    script = {"batch_size": BATCH_SIZE, "epochs": EPOCHS, "evaluation": kind.evaluation, **kind.options}
+    expected = plain_fit(kind.build, kind.data(), **script)
     for loop in kind.loops:
         outcome, history = trained(session, loop)
         assert outcome.status is Status.COMPLETED, f"{loop}: {outcome.log_tail}"

@@ -24,6 +24,7 @@ from tuning.loops.model_builder import (
     WatchedHyperParameters,
     declared_learning_rate,
     hyperparameters_from,
+    static_batch_size,
 )
 from tuning.loops.optimizers import (
     length_in_updates,
@@ -67,7 +68,7 @@ def describe_model(
     builder.declare(space)
     model, tells_batch_size = _build(builder, space)
     seeded = _starts_by_seed(builder, space, model)
-    examples = arrays.training_examples(_static_batch_size(model) or _EXAMPLES)
+    examples = arrays.training_examples(static_batch_size(model) or _EXAMPLES)
     own = None if own_fit is None or data is None else _own_metrics(own_fit, model, space, data)
     metrics = _logged_metrics(model, arrays, examples) if own is None else own
     schedule = schedule_of(model)
@@ -159,15 +160,9 @@ def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters)
 def _logged_metrics(model: keras.Model, arrays: TrainingArrays, examples: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the names that training logs, after one step of training and one of validation."""
     train = _step("training", model.train_on_batch, examples)
-    count = _static_batch_size(model) or _EXAMPLES
+    count = static_batch_size(model) or _EXAMPLES
     _step("validating", model.test_on_batch, arrays.validation_examples(count))
     return tuple(train)
-
-
-def _static_batch_size(model: keras.Model) -> int | None:
-    """Return the batch size that the model's input layer fixes, or None."""
-    inputs = getattr(model, "inputs", None)
-    return inputs[0].shape[0] if inputs else None
 
 
 def _step(doing: str, function: Callable[..., Any], examples: tuple[Any, ...]) -> dict[str, float]:

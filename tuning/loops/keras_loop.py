@@ -13,6 +13,7 @@ from tuning.loops.arrays import DataPlacement, ExampleOrder
 from tuning.loops.callbacks import Clock, wait_for
 from tuning.loops.fit_plan import EpochPipeline, FitPlan, evaluation_dataset, install, own_function, placeholder_data
 from tuning.loops.loop import KERAS, Material
+from tuning.loops.model_builder import evaluation_batch_size
 
 
 class KerasLoop:
@@ -26,9 +27,9 @@ class KerasLoop:
 
     def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
         """Plan one training on a pipeline; the model's compile settings stay the user's."""
-        evaluation_batch_size = material.trial.instructions.evaluation_batch_size
+        size = evaluation_batch_size(material.model, material.trial, material.data.arrays.n_val)
         pipeline = EpochPipeline(material.data.for_pipeline, order)
-        return _pipeline_plan(material.model, pipeline, _validation(material.data, evaluation_batch_size), clock)
+        return _pipeline_plan(material.model, pipeline, _validation(material.data, size), clock)
 
 
 def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:

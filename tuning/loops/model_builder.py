@@ -163,6 +163,34 @@ class ModelBuilder:
         return self.hypermodel(hp) if _wants_hyperparameters(self.hypermodel) else self.hypermodel()
 
 
+def static_batch_size(model: keras.Model) -> int | None:
+    """Return the batch size that a model's input layer fixes, as for a stateful recurrence; None if it takes any."""
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs else None
+
+
+def evaluation_batch_size(model: keras.Model, trial: Trial, n_val: int) -> int:
+    """Return the examples of a validation step: those of the instructions, or what the model's input layer fixes.
+
+    Args:
+        model: Of the trial.
+        trial: Says how many where the model takes any number.
+        n_val: Validation examples.
+
+    Raises:
+        ModelError: If the model takes one number alone, and that does not divide the validation examples.
+    """
+    fixed = static_batch_size(model)
+    if fixed is None:
+        return trial.instructions.evaluation_batch_size
+    if n_val % fixed:
+        raise ModelError(
+            f"A model whose input layer fixes the batch size, here {fixed}, must be validated on a multiple of it; got "
+            f"{n_val} examples. Trim them to a multiple of every batch size."
+        )
+    return fixed
+
+
 def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
     """Return the entry through which the build function reads its learning rate, or None."""
     declared = {entry.name for entry in hp.space}

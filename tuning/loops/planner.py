@@ -17,7 +17,7 @@ from tuning.loops.fit_plan import EpochPipeline, FitPlan
 from tuning.loops.keras_loop import best_steps_per_execution, may_take_several
 from tuning.loops.loop import AUTO, KERAS, TIMED, Loop, Material, find_loop
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop, plain_choice_after_timeout
-from tuning.loops.model_builder import ModelBuilder
+from tuning.loops.model_builder import ModelBuilder, evaluation_batch_size
 from tuning.loops.program import Program, ProgramCache
 from tuning.loops.signature import model_signature
 from tuning.loops.user_callbacks import acting_on_batches
@@ -127,7 +127,8 @@ class Planner:
         return self._new_program(material)
 
     def _new_program(self, material: Material) -> Program:
-        return Program(material.model, self._data.on_device, material.trial.instructions.evaluation_batch_size)
+        size = evaluation_batch_size(material.model, material.trial, self._data.arrays.n_val)
+        return Program(material.model, self._data.on_device, size)
 
     def _plan_with(self, loop: Loop, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
         begin = time.perf_counter()

@@ -28,7 +28,7 @@ class Hello:
     Args:
         device: The name of the device on which the worker sits.
         import_path: The driver's `sys.path`, so that the user's modules are found.
-        payload: The pickled `(hypermodel, callbacks, fit_options)`, opened only when TensorFlow is configured.
+        payload: What `pickle_setup` returns, opened only when TensorFlow is configured.
         data_directory: Where the arrays are.
         weights_directory: Where the final weights of trials go, None if none are kept.
         memory_limit_bytes: The user's limit for this worker, None for none.
@@ -110,7 +110,10 @@ def _bytes_of(leaf: np.ndarray[Any, Any]) -> Any:
 
 
 def pickle_setup(setup: WorkerSetup) -> bytes:
-    """Return the pickled `(hypermodel, callbacks, fit_options)` of a setup.
+    """Return the pickled `(hypermodel, callbacks, fit_options, custom_objects)` of a setup.
+
+    The last are what the user has registered with Keras by `register_keras_serializable`, without which a worker could
+    not load a saved model that has them.
 
     What lives in the user's script, notebook or loose file, which a worker cannot import or would import under another
     name, travels by value. Packages are imported there.
@@ -118,10 +121,21 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
     for name, module in list(sys.modules.items()):
         if name.startswith(FILE_MODULE_PREFIX):
             cloudpickle.register_pickle_by_value(module)
-    for part in (setup.hypermodel, *setup.callbacks):
+    custom = _custom_objects()
+    for part in (setup.hypermodel, *setup.callbacks, *custom.values()):
         _register_by_value(part)
-    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), dict(setup.fit_options)))
+    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), custom))
     return payload
+
+
+def _custom_objects() -> dict[str, Any]:
+    """Return what the user has registered with Keras, by its registered name; nothing if Keras was never imported."""
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return {}
+    registered: dict[str, Any] = dict(keras.saving.get_custom_objects())
+    own = ("keras", "keras_tuner", "tuning")
+    return {name: item for name, item in registered.items() if item.__module__.partition(".")[0] not in own}
 
 
 def _register_by_value(part: Any) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from search_spaces.learning_rate import KERAS_BATCH_SIZE
 from search_spaces.scaling import Scaling, schedule_batch_size
 from tuning.messages import ModelDescription
@@ -56,20 +59,44 @@ _SETS_RATES = ("LearningRateScheduler", "ReduceLROnPlateau")
 
 def notes_of_following(setup: Setup, scaling: Scaling) -> list[str]:
     """Return the caveats about what could not follow, one sentence each."""
-    model = setup.model
+    model, notes = setup.model, _notes_of_callbacks(setup.arguments.callbacks)
     if not model.schedule or model.tells_batch_size:
-        return []
+        return notes
     if model.learning_rate is None:
         return [
+            *notes,
             f"{model.schedule} is none of Keras's schedules, so that its rates and its counts of updates are the same "
-            "at every batch size; let the build function take the batch size from hp to fit it to each."
+            "at every batch size; let the build function take the batch size from hp to fit it to each.",
         ]
     if scaling.schedule_at is None:
         return [
+            *notes,
             f"{model.schedule} counts updates, of which an epoch has fewer at larger batch sizes: its course is "
-            "another at each, as asked for."
+            "another at each, as asked for.",
         ]
-    return []
+    return notes
+
+
+def _notes_of_callbacks(callbacks: Iterable[Any]) -> list[str]:
+    names = sorted({type(each).__name__ for each in callbacks if _names_a_rate(each)})
+    if not names:
+        return []
+    told = f"Learning rates that {' and '.join(names)} may set are the same at every batch size"
+    return [f"{told}, unless they are multiples of the rate found in on_train_begin."]
+
+
+def _names_a_rate(callback: Any) -> bool:
+    """Return whether the user's own part of a callback mentions a learning rate anywhere in its code."""
+    others = ("keras", "builtins")
+    parts = [vars(kind) for kind in type(callback).__mro__ if kind.__module__.partition(".")[0] not in others]
+    functions = [member for part in (*parts, vars(callback)) for member in part.values() if callable(member)]
+    codes = [code for function in functions if (code := getattr(function, "__code__", None)) is not None]
+    while codes:
+        code = codes.pop()
+        if {"learning_rate", "lr", "_learning_rate"} & set(code.co_names):
+            return True
+        codes += [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+    return False
 
 
 def _told_schedule(model: ModelDescription, scaling: Scaling) -> str:

@@ -18,7 +18,7 @@ from tuning.run.wire import pickle_setup
 ROOT = Path(__file__).parents[3]
 DATA = Data([0.0], [0], [0.0], [0])
 OPEN = (
-    "import pickle, sys; hypermodel, callbacks, options = pickle.loads(sys.stdin.buffer.read()); "
+    "import pickle, sys; hypermodel, callbacks, options, _ = pickle.loads(sys.stdin.buffer.read()); "
     "print(hypermodel(2), callbacks[0]() if callbacks else '', options)"
 )
 
@@ -50,6 +50,13 @@ def test_so_does_what_another_function_refers_to(tmp_path: Path) -> None:
     assert opened(WorkerSetup(lambda n: build(n) + 1, DATA), tmp_path) == "11  {}\n"
 
 
+@pytest.fixture
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a driver that has never imported Keras."""
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+
+
+@pytest.mark.usefixtures("nothing_registered")
 def test_what_python_itself_brings_is_imported_there() -> None:
     payload = pickle_setup(WorkerSetup(Fraction(1, 2), DATA))
     assert b"fractions" in payload
@@ -65,7 +72,49 @@ def test_loose_modules_travel_by_value_and_the_callbacks_too(tmp_path: Path, mon
     assert opened(setup, ROOT) == "3 called {}\n"
 
 
+@pytest.mark.usefixtures("nothing_registered")
 def test_a_package_s_function_is_imported_there() -> None:
     payload = pickle_setup(WorkerSetup(load_workload("digits").build, DATA))
     assert b"search_spaces.digits" in payload
     assert len(payload) < 200
+
+
+REGISTERS = """
+import keras
+from pathlib import Path
+from search_spaces import Data
+from tuning.run.executor import WorkerSetup
+from tuning.run.wire import pickle_setup
+
+@keras.saving.register_keras_serializable("mine")
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+model = keras.Sequential([keras.Input((2,)), Twice(), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.save("model.keras")
+
+def build():
+    import keras
+    return keras.models.load_model("model.keras")
+
+data = Data([[0.0, 1.0]], [0.0], [[0.0, 1.0]], [0.0])
+Path("payload").write_bytes(pickle_setup(WorkerSetup(build, data)))
+"""
+LOADS = """
+import pickle
+from pathlib import Path
+import keras
+build, _, _, custom = pickle.loads(Path("payload").read_bytes())
+keras.saving.get_custom_objects().update(custom)
+print(type(build().layers[0]).__name__)
+"""
+
+
+def test_what_was_registered_with_keras_is_registered_there_too(tmp_path: Path) -> None:
+    """A script's own layers, which no worker could import, so that saved models with them can be loaded."""
+    (tmp_path / "script.py").write_text(REGISTERS)
+    subprocess.run([sys.executable, "script.py"], check=True, cwd=tmp_path, capture_output=True)
+    told = subprocess.run([sys.executable, "-c", LOADS], check=True, cwd=tmp_path, capture_output=True, text=True)
+    assert told.stdout.strip() == "Twice"

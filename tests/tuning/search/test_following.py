@@ -113,3 +113,33 @@ def test_batch_sizes_that_the_build_function_declares_are_adopted(
         n_train=640,
     )
     assert space.batch_size.values() == expected
+
+
+class WarmUp(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.model.optimizer.learning_rate = 0.1
+
+
+class Counter(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epochs = epoch
+
+
+@pytest.mark.parametrize(
+    ("callback", "named"),
+    [
+        (WarmUp(), "WarmUp"),
+        (
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: [model.optimizer.learning_rate for model in ()]),
+            "LambdaCallback",
+        ),
+        (Counter(), ""),
+        (keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), ""),
+        (keras.callbacks.EarlyStopping(), ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_callbacks_of_ones_own_that_mention_a_rate_are_a_caveat(callback: Any, named: str) -> None:
+    found = setup(callbacks=(callback,))
+    notes = notes_of_following(found, scaling_of(found, SearchOptions()))
+    assert [note.partition(" may set")[0] for note in notes] == ([f"Learning rates that {named}"] if named else [])
