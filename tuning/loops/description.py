@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from search_spaces.data import Data, map_arrays
 from search_spaces.learning_rate import KERAS_BATCH_SIZE
 from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays
+from tuning.loops.callbacks import scalars
 from tuning.loops.failures import one_line, status_of_error
 from tuning.loops.keras_private import every_layer
 from tuning.loops.model_builder import (
@@ -159,10 +161,28 @@ def _update(space: keras_tuner.HyperParameters, hp: keras_tuner.HyperParameters)
 
 def _logged_metrics(model: keras.Model, arrays: TrainingArrays, examples: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the names that training logs, after one step of training and one of validation."""
-    train = _step("training", model.train_on_batch, examples)
     count = static_batch_size(model) or _EXAMPLES
-    _step("validating", model.test_on_batch, arrays.validation_examples(count))
-    return tuple(train)
+    if len(examples) == 1:  # what Keras hands a step of one batch is then another thing than what `fit` hands it
+        train = _step("training", functools.partial(_fit_alone, model), examples)
+        _step("validating", functools.partial(_evaluate_alone, model), arrays.validation_examples(count))
+    else:
+        train = _step("training", model.train_on_batch, examples)
+        _step("validating", model.test_on_batch, arrays.validation_examples(count))
+    return tuple(scalars(train))
+
+
+def _fit_alone(model: keras.Model, x: Any, *, return_dict: bool) -> dict[str, Any]:  # noqa: ARG001  (as train_on_batch)
+    """Train on one batch of inputs alone, and return the logs."""
+    logs = model.fit(x, batch_size=len(keras.tree.flatten(x)[0]), shuffle=False, verbose=0).history
+    return {name: values[-1] for name, values in logs.items()}
+
+
+def _evaluate_alone(model: keras.Model, x: Any, *, return_dict: bool) -> dict[str, Any]:
+    """Validate on one batch of inputs alone, and return the logs."""
+    found: dict[str, Any] = model.evaluate(
+        x, batch_size=len(keras.tree.flatten(x)[0]), verbose=0, return_dict=return_dict
+    )
+    return found
 
 
 def _step(doing: str, function: Callable[..., Any], examples: tuple[Any, ...]) -> dict[str, float]:

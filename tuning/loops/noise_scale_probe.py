@@ -12,6 +12,7 @@ from search_spaces.data import Arrays
 from tuning.loops.arrays import ExampleOrder, TrainingArrays
 from tuning.loops.fit_plan import MakePlan, training_to_measure
 from tuning.loops.loop import KERAS
+from tuning.loops.model_builder import ModelError
 from tuning.loops.noise_scale import FrozenGradients
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 
@@ -123,6 +124,8 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     Raises:
         Exception: Whatever building or training raises; see `status_of_error`.
     """
+    if len(arrays.train) == 1:
+        raise ModelError("it is measured by the compiled loss on targets, and these data have none")
     order = ExampleOrder(arrays.n_train, request.batch_size, request.seed)
     epochs = -(-request.updates // order.least_updates)
     training = training_to_measure(request, epochs, loop=KERAS, seed=request.seed, learning_rate=request.learning_rate)

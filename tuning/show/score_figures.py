@@ -62,7 +62,7 @@ def _zoom(axes: Any, compared: Sequence[tuple[float, float | None]]) -> None:
     low = min(mean - 3 * (error or 0.0) for mean, error in compared)
     high = max(mean + 3 * (error or 0.0) for mean, error in compared)
     bottom, top = axes.get_ylim()
-    if high - low < _CROWDED * (top - bottom):
+    if 0 < high - low < _CROWDED * (top - bottom):
         margin = 0.3 * (high - low)
         axes.set_ylim(max(bottom, low - margin), min(top, high + margin))
 

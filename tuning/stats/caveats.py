@@ -129,8 +129,9 @@ def _stopped_early(findings: Findings) -> str:
 
 
 def _restored(findings: Findings) -> str:
-    outcomes = [trial.outcome for arm in findings.arms for trial in arm.trials]
-    epochs = {outcome.weights_epoch for outcome in outcomes if outcome is not None and outcome.weights_epoch}
+    ended = [(trial.outcome, len(trial.reports)) for arm in findings.arms for trial in arm.trials]
+    kept = [(outcome.weights_epoch or last, last) for outcome, last in ended if outcome is not None]
+    epochs = {epoch for epoch, last in kept if epoch < last}
     if not epochs:
         return ""
     span = f"epoch {min(epochs)}" if len(epochs) == 1 else f"epochs {min(epochs)} to {max(epochs)}"

@@ -176,3 +176,42 @@ def test_a_build_function_that_seeds_itself_is_known():
 
     assert not describe(build).starts_by_seed
     assert describe(dense_model).starts_by_seed
+
+
+class Reconstructs(keras.Model):
+    """Learns from inputs alone, and looks at what it is handed."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = keras.layers.Dense(FEATURES)
+        self.error = keras.metrics.Mean(name="error")
+
+    def call(self, x):
+        return self.decoder(x)
+
+    def train_step(self, x):
+        self.error.update_state(keras.ops.mean((self(x) - x) ** 2))
+        return {"error": self.error.result()}
+
+    test_step = train_step
+
+
+def test_a_model_of_inputs_alone_is_described_by_what_its_steps_log():
+    def build():
+        model = Reconstructs()
+        model.compile("adam")
+        return model
+
+    data = make_data()
+    session = TrainingSession(build, Data(data.x_train, None, data.x_val, None))
+    assert session.describe(DescribeRequest("d", {})).metrics == ("error",)
+
+
+def test_an_array_of_metrics_is_described_by_its_mean_and_its_components():
+    def build():
+        return dense_model(loss="categorical_crossentropy", metrics=[keras.metrics.F1Score()])
+
+    data, hot = make_data(), np.eye(CLASSES, dtype="float32")
+    session = TrainingSession(build, Data(data.x_train, hot[data.y_train], data.x_val, hot[data.y_val]))
+    metrics = session.describe(DescribeRequest("d", {})).metrics
+    assert set(metrics) == {"loss", "f1_score", *(f"f1_score_{i}" for i in range(CLASSES))}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from training_helpers import N_TRAIN, Recorder, dense_model, make_data, make_trial
 
+from search_spaces.data import Data
 from tuning.loops.noise_scale_probe import NoiseScaleCallback
 from tuning.loops.session import TrainingSession
 from tuning.messages import NoiseScaleRequest, NoiseScales
@@ -62,3 +63,10 @@ def test_a_probe_trains_as_far_as_asked():
     found = session.probe(NoiseScaleRequest("n", batch_size=10, updates=12, micro_batch_size=4))
     assert isinstance(found, NoiseScales), found
     assert [point.at_examples for point in found.points] == [0, 30, 60, 120]
+
+
+def test_data_without_targets_have_no_noise_scale():
+    data = make_data()
+    session = TrainingSession(dense_model, Data(data.x_train, None, data.x_val, None))
+    outcome = session.probe(NoiseScaleRequest("n", batch_size=8, updates=4))
+    assert outcome.reason == "it is measured by the compiled loss on targets, and these data have none"

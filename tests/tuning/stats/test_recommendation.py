@@ -290,8 +290,10 @@ def test_an_exact_test_speaks_from_six_seeds(seeds, told):
 
 
 def test_scores_of_weights_that_were_restored_are_told_with_their_epochs():
-    found = recommend(study({8: 0.9, 32: 0.8}, weights_epoch=3), objective=MAX)
+    curve = {"examples_seen": range(100, 700, 100), "objective_curve": [0.5] * 6}
+    found = recommend(study({8: 0.9, 32: 0.8}, weights_epoch=3, **curve), objective=MAX)
     assert any("scores are those of epoch 3:" in caveat for caveat in found.caveats)
-    later = recommend([*study({8: 0.9}, weights_epoch=3), *study({32: 0.8}, weights_epoch=5)], objective=MAX)
-    assert any("scores are those of epochs 3 to 5:" in caveat for caveat in later.caveats)
-    assert not any("EarlyStopping" in caveat for caveat in recommend(study({8: 0.9, 32: 0.8}), objective=MAX).caveats)
+    later = [*study({8: 0.9}, weights_epoch=3, **curve), *study({32: 0.8}, weights_epoch=5, **curve)]
+    assert any("scores are those of epochs 3 to 5:" in caveat for caveat in recommend(later, objective=MAX).caveats)
+    last = recommend(study({8: 0.9, 32: 0.8}, weights_epoch=6, **curve), objective=MAX)
+    assert not any("EarlyStopping" in caveat for caveat in last.caveats)
