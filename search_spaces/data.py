@@ -102,9 +102,9 @@ class Data:
         whole = cls(x, y, x, y, sample_weight)
         at = int(whole.n_train * (1 - share))
         parts = (whole.x_train, whole.y_train, whole.sample_weight_train)
-        before = [map_arrays(lambda array: array[:at], part) for part in parts]
-        after = [map_arrays(lambda array: array[at:], part) for part in parts]
-        return cls(before[0], before[1], after[0], after[1], before[2], after[2])
+        x, y, weight = (map_arrays(lambda array: array[:at], part) for part in parts)
+        x_val, y_val, weight_val = (map_arrays(lambda array: array[at:], part) for part in parts)
+        return cls(x, y, x_val, y_val, weight, weight_val)
 
     @classmethod
     def from_npz(cls, path: str | Path, validation_split: float | None = None) -> Data:

@@ -108,15 +108,15 @@ class Workload:
                 f"{self.name} brings no data; give --data FILE.npz with x_train, y_train, x_val, y_val."
             )
         found = self.data()
-        if not isinstance(found, Data):
-            x, y, weight = (*found, None)[:3]
-            if self.validation_split is None:
-                raise WorkloadError(
-                    f"A batch size is judged on validation data; {self.name} brings none. Give a validation_split, or "
-                    "return a Data with a validation part."
-                )
-            found = Data.split(x, y, self.validation_split, weight)
-        return found.checked()
+        return (found if isinstance(found, Data) else self._split(*found)).checked()
+
+    def _split(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
+        if self.validation_split is None:
+            raise WorkloadError(
+                f"A batch size is judged on validation data; {self.name} brings none. Give a validation_split, or "
+                "return a Data with a validation part."
+            )
+        return Data.split(x, y, self.validation_split, sample_weight)
 
     def given_callbacks(self) -> tuple[Any, ...]:
         """Return the workload's callbacks."""
@@ -128,14 +128,9 @@ class Workload:
         Raises:
             DataError: If the file does not hold such data.
         """
-        if self.read_file is None:
-            data = Data.from_npz(path, self.validation_split)
-        elif self.validation_split is None:
-            data = self.read_file(path)
-        else:
-            raise WorkloadError(
-                f"{self.name} splits its files by itself; got validation_split={self.validation_split}. Leave it out."
-            )
+        if self.read_file is not None and self.validation_split is not None:
+            raise WorkloadError(f"{self.name} splits its files by itself, so leave out the validation split.")
+        data = self.read_file(path) if self.read_file else Data.from_npz(path, self.validation_split)
         return replace(
             self,
             data=lambda: data,

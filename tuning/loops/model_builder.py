@@ -117,12 +117,8 @@ class ModelBuilder:
         if not model.compiled:  # a `fit` of the user's own trains it by whatever it brings
             return model
         try:
-            scale_to(
-                model,
-                trial,
-                sets_own_rate=declared_learning_rate(hp) is not None,
-                scales_own_schedule=hp.tells_batch_size,
-            )
+            took_rate = declared_learning_rate(hp) is not None
+            scale_to(model, trial, sets_own_rate=took_rate, scales_own_schedule=hp.tells_batch_size)
             if trial.accumulation_steps > 1:
                 accumulate_gradients(model, trial.accumulation_steps)
         except ValueError as error:
@@ -171,11 +167,6 @@ def static_batch_size(model: keras.Model) -> int | None:
 
 def evaluation_batch_size(model: keras.Model, trial: Trial, n_val: int) -> int:
     """Return the examples of a validation step: those of the instructions, or what the model's input layer fixes.
-
-    Args:
-        model: Of the trial.
-        trial: Says how many where the model takes any number.
-        n_val: Validation examples.
 
     Raises:
         ModelError: If the model takes one number alone, and that does not divide the validation examples.

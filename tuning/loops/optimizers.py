@@ -119,25 +119,30 @@ def scale_to(model: keras.Model, trial: Trial, *, sets_own_rate: bool, scales_ow
     Raises:
         ValueError: If a learning rate is given for a schedule that is none of Keras's.
     """
-    optimizer, scaling, rate = unwrapped_optimizer(model), trial.instructions.scaling, trial.learning_rate
-    own = own_learning_rate(model)
-    factor = 1.0 if rate is None or sets_own_rate or own is None else rate / own
-    schedule = schedule_of(model)
-    if schedule is None and rate is not None and not sets_own_rate:
-        set_learning_rate(model, rate)
-    elif type(schedule) in _RATES and not scales_own_schedule:
+    optimizer, scaling = unwrapped_optimizer(model), trial.instructions.scaling
+    _set_rate(model, trial, None if sets_own_rate else trial.learning_rate, scales_own_schedule=scales_own_schedule)
+    if scaling.weight_decay:
+        for name, decay in weight_decays(optimizer).items():
+            setattr(optimizer, name, decay * scaling.decay_factor(trial.batch_size, trial.learning_rate))
+    if scaling.decay_constants:
+        scale_decay_constants(optimizer, trial.batch_size / scaling.at_batch_size)
+
+
+def _set_rate(model: keras.Model, trial: Trial, rate: float | None, *, scales_own_schedule: bool) -> None:
+    """Set a number, or a schedule of Keras whose highest rate it is; None leaves rates as they were built."""
+    schedule, scaling = schedule_of(model), trial.instructions.scaling
+    if type(schedule) in _RATES and not scales_own_schedule:
+        own = highest_rate(schedule)
         counts = 1.0 if scaling.schedule_at is None else scaling.schedule_at / trial.batch_size
-        optimizer.learning_rate = rescaled(schedule, rates=factor, counts=counts)
-    elif rate is not None and not sets_own_rate:
+        factor = rate / own if rate is not None and own else 1.0
+        unwrapped_optimizer(model).learning_rate = rescaled(schedule, rates=factor, counts=counts)
+    elif schedule is not None and rate is not None:
         raise ValueError(
             f"A learning rate can be searched only where the model has a number or a schedule of Keras; got {rate} for "
             f"a {type(schedule).__name__}. Search without learning rates, or take the rate from hp."
         )
-    if scaling.weight_decay:
-        for name in weight_decays(optimizer):
-            setattr(optimizer, name, getattr(optimizer, name) * scaling.decay_factor(trial.batch_size, rate))
-    if scaling.decay_constants:
-        scale_decay_constants(optimizer, trial.batch_size / scaling.at_batch_size)
+    elif rate is not None:
+        set_learning_rate(model, rate)
 
 
 def scaled_constants(model: keras.Model, scaling: Scaling) -> dict[str, float]:
@@ -180,11 +185,9 @@ _AVERAGE = "ema_momentum"
 
 
 def scale_decay_constants(optimizer: keras.optimizers.Optimizer, ratio: float) -> None:
-    """Let an optimizer's decay constants keep their half-life in examples.
+    """Let an optimizer's decay constants keep their half-life in examples: `beta_2(B) = beta_2(B_ref)**(B/B_ref)`.
 
-        beta_2(B) = beta_2(B_ref)**(B/B_ref)
-
-    likewise `rho` of RMSprop and Adadelta, and `ema_momentum` where weights are averaged. beta_1 and momentum stay,
+    Likewise `rho` of RMSprop and Adadelta, and `ema_momentum` where weights are averaged. beta_1 and momentum stay,
     because they are what helps at large batch sizes; so does everything of optimizers without a second moment.
 
     Args:

@@ -22,10 +22,8 @@ def scaling_of(setup: Setup, options: SearchOptions) -> Scaling:
     at = rate.at_batch_size if rate else KERAS_BATCH_SIZE
     counts_at = None
     if model.schedule and not model.tells_batch_size and model.learning_rate is not None:
-        examples = setup.arguments.epochs * setup.n_train
-        counts_at = schedule_batch_size(
-            options.schedule_batch_size, at=at, updates=model.schedule_updates, examples=examples
-        )
+        examples, asked = setup.arguments.epochs * setup.n_train, options.schedule_batch_size
+        counts_at = schedule_batch_size(asked, at=at, updates=model.schedule_updates, examples=examples)
     return Scaling(
         at_batch_size=at,
         reference_rate=(rate.base if rate else None) or model.learning_rate,
