@@ -223,7 +223,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         model = self.hypermodel.build(trial.hyperparameters.copy())
         if not model.built:
             model.build(tuple(self.oracle.study.recall("input_shape")))
-        if model.optimizer is not None:
+        if getattr(model, "optimizer", None) is not None:
             model.optimizer.build(model.trainable_variables)  # its state is in the file too
         model.load_weights(path)
         return model

@@ -69,6 +69,9 @@ def test_tuning_the_batch_size_in_fit(tmp_path, capsys):
     tried = {trial.hyperparameters.values["batch_size"] for trial in tuner.oracle.trials.values()}
     assert tried == {8, 16}
     assert tuner.recommend().batch_size in tried
+    score, trial = max((trial.score, trial.trial_id) for trial in tuner.oracle.trials.values())
+    best = tuner.get_best_models()[0]
+    assert best.evaluate(*VALIDATION, verbose=0, return_dict=True)["accuracy"] == pytest.approx(score), trial
     tuner.results_summary()
     assert "Score" in capsys.readouterr().out
 

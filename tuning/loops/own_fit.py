@@ -20,7 +20,6 @@ from tuning.trial import EpochReport, Trial, TrialOutcome
 OWN_LOOP = "own"
 """What the outcome of a training tells as its loop where `HyperModel.fit` never calls `model.fit`."""
 
-
 _RETURNED = "default_objective"  # KerasTuner's name for a score that `fit` returns
 
 
@@ -69,8 +68,8 @@ class OwnFit:
         callbacks: Sequence[keras.callbacks.Callback],
         report: Callable[[EpochReport], bool],
         plan_for: PlanFor,
-    ) -> TrialOutcome:
-        """Train one trial.
+    ) -> tuple[TrialOutcome, keras.Model]:
+        """Train one trial, and return its outcome and its model.
 
         Args:
             trial: What is trained.
@@ -97,7 +96,7 @@ class OwnFit:
 
         reporter.set_model(model)
         returned = self._call(trial, model, driven, [*callbacks, reporter], trial.budget.epochs)
-        return outcomes[-1] if outcomes else reporter.outcome(returned)
+        return (outcomes[-1] if outcomes else reporter.outcome(returned)), model
 
     def describe(self, trial: Trial, model: keras.Model, data: Data) -> tuple[Any, tuple[str, ...] | None]:
         """Call `fit` on a few examples, to learn what it declares.
@@ -242,7 +241,10 @@ def read_call(
         )
     validation = own.validation if validation_data is None else tuple(validation_data)
     x_val, y_val, weight_val = (*validation, None, None)[:3]
-    data = Data(x, y, x_val, y_val, sample_weight, weight_val)
+    given = {"x_train": x, "y_train": y, "x_val": x_val, "y_val": y_val}
+    given |= {"sample_weight_train": sample_weight, "sample_weight_val": weight_val}
+    is_own = all(part is own.parts()[name] for name, part in given.items())
+    data = own if is_own else Data(**given)
     size = None if batch_size is None else int(batch_size)
     return FitCall(data, tuple(callbacks or ()), size, int(epochs), bool(shuffle), class_weight)
 

@@ -78,7 +78,9 @@ class Planner:
         except UnsupportedModelError as error:
             raise ValueError(f"The {name} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}.") from error
 
-    def plan_given(self, model: keras.Model, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
+    def plan_given(
+        self, model: keras.Model, trial: Trial, order: ExampleOrder, clock: Clock, callbacks: Sequence[Any]
+    ) -> FitPlan:
         """Return how to train a model that somebody else has built and goes on using; no other takes its place.
 
         Where the choice of a loop is left open, the first one that can train it is taken, in blocks or one by one.
@@ -88,6 +90,7 @@ class Planner:
             trial: What is trained.
             order: The examples of every gradient.
             clock: Is told every execution of the train function.
+            callbacks: What it is trained with.
 
         Raises:
             ValueError: If the loop that is asked for cannot train it.
@@ -96,6 +99,7 @@ class Planner:
         for loop in (TIMED[0], KERAS) if name == AUTO else (name,):
             material = Material(trial, model, self._data, self._signature, self._new_program)
             try:
+                _refuse(find_loop(loop).can_train(model, self._data, callbacks))
                 return self._plan_with(find_loop(loop), material, order, clock)
             except UnsupportedModelError as error:
                 refusal = f"The {loop} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}."

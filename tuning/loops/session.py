@@ -138,23 +138,32 @@ class TrainingSession:
         rate_factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
         callbacks = copies_for_trial(self._callbacks, trial.trial_id, rate_factor)
         if self._builder.has_own_fit:
-            return self._own_fit.train(trial, callbacks, report, functools.partial(self._plan_given, trial))
+            outcome, model = self._own_fit.train(trial, callbacks, report, functools.partial(self._plan_given, trial))
+            self._keep_weights(trial, model)
+            return outcome
         training = Training(trial, callbacks, report)
         order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
         plan = self._planner.plan(trial, order, training.clock)
         outcome = training.run(plan)
-        if trial.instructions.keep_weights and self._weights_directory is not None:
-            self._weights_directory.mkdir(parents=True, exist_ok=True)
-            _save_weights(plan.model, self._weights_directory / f"{trial.trial_id}.weights.h5")
+        self._keep_weights(trial, plan.model)
         self._planner.finish()
         return outcome
+
+    def _keep_weights(self, trial: Trial, model: keras.Model) -> None:
+        """Save the weights that a trial has ended with, if they are to be kept."""
+        if trial.instructions.keep_weights and self._weights_directory is not None:
+            self._weights_directory.mkdir(parents=True, exist_ok=True)
+            _save_weights(model, self._weights_directory / f"{trial.trial_id}.weights.h5")
 
     def _plan_given(
         self, trial: Trial, call: FitCall, model: keras.Model, order: ExampleOrder, clock: TrainingClock
     ) -> FitPlan:
         """Plan the training of a model that the user's own `fit` holds, perhaps on data that it has changed."""
-        arrays = as_keras_sees_them(call.data, call.class_weight)
-        return Planner(self._builder, arrays, callbacks=call.callbacks).plan_given(model, trial, order, clock)
+        if call.data is self._data and call.class_weight == read_fit_options(self._fit_options).class_weight:
+            planner = self._planner
+        else:
+            planner = Planner(self._builder, as_keras_sees_them(call.data, call.class_weight))
+        return planner.plan_given(model, trial, order, clock, call.callbacks)
 
     @functools.cached_property
     def _own_fit(self) -> OwnFit:
