@@ -32,7 +32,7 @@ class OtherMachineExecutor:
 
     def __init__(self, setup: WorkerSetup, root: Path) -> None:
         write_data(setup.data, root / "data")
-        hypermodel, callbacks, fit_options = pickle.loads(pickle_setup(setup))
+        hypermodel, callbacks, fit_options, _ = pickle.loads(pickle_setup(setup))
         self._weights, self._home = root / "weights", setup.weights_directory
         self._weights.mkdir()
         session = TrainingSession(

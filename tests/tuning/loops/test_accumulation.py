@@ -8,7 +8,8 @@ import pytest
 from training_helpers import Recorder, assert_same_history, dense_model, make_data, make_trial
 
 from tuning.loops.fit_plan import FitPlan
-from tuning.loops.session import TrainingSession, _outcome
+from tuning.loops.session import TrainingSession
+from tuning.loops.training import outcome_of
 from tuning.trial import Status
 
 
@@ -43,6 +44,6 @@ def test_throughput_counts_the_examples_of_a_gradient(micro, rate):
     clock = SimpleNamespace(seconds_per_update=0.5, seconds=3.0, compile_seconds=1.0)
     reporter = SimpleNamespace(status=Status.COMPLETED, reason="", epochs=2)
     plan = FitPlan(dense_model(), {}, "keras", compile_seconds=2.0)
-    outcome = _outcome(make_trial(20, **micro), plan, clock, reporter, 7)
+    outcome = outcome_of(make_trial(20, **micro), plan, clock, reporter, 7)
     assert (outcome.examples_per_second, outcome.seconds, outcome.compile_seconds) == (rate, 3.0, 3.0)
     assert (outcome.peak_memory_bytes, outcome.settings["epochs_trained"]) == (7, 2)
