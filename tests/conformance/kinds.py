@@ -440,7 +440,7 @@ KINDS = {
     ),
     "stateful recurrence": Kind(stateful, trimmed_sequences, NO_XLA, evaluation=8),
     "dropout": Kind(lambda: stacked(layers.Dense(8), layers.Dropout(0.5)), table, NO_XLA),
-    "augmentation": Kind(augmented, images, ("keras",)),
+    "augmentation": Kind(augmented, images, NO_XLA),
     "attention": Kind(attention, sequences),
     "text": Kind(vectorized, sentences, NO_XLA, "text can be given neither to XLA nor to a GPU"),
     "columns of strings": Kind(looked_up, columns, NO_XLA, "text can be given neither to XLA nor to a GPU"),
