@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = (
+    "tuning.passwords",
     "tuning.objective",
     "tuning.trial",
     "tuning.messages",

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from tuning.commands import answering, probe, search
 from tuning.commands.options import BAD_INPUT, Parser
+from tuning.passwords import without_passwords
 
 NOTHING, INTERRUPTED = 1, 130
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse(error: ValueError) -> int:
     from tuning.stats.recommendation import NothingToRecommend
 
-    print(f"batch-size: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"batch-size: {without_passwords(' '.join(str(error).split()))}", file=sys.stderr)
     return NOTHING if isinstance(error, NothingToRecommend) else BAD_INPUT
 
 
@@ -46,14 +47,14 @@ def _stop(error: RuntimeError, arguments: Sequence[str] | None) -> int:
 
     if not isinstance(error, DeviceError):
         raise error
-    told = " ".join(str(error).split())
+    told = without_passwords(" ".join(str(error).split()))
     print(f"batch-size: {told} Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
     return NOTHING
 
 
 def _again(arguments: Sequence[str] | None) -> str:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return "batch-size " + " ".join(word for word in words if word != "--fresh")
+    return "batch-size " + without_passwords(" ".join(word for word in words if word != "--fresh"))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

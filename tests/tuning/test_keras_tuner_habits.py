@@ -138,3 +138,13 @@ def test_a_batch_size_to_start_with_is_refused_where_it_cannot_be_tried(tmp_path
         tuning.BayesianOptimization(build, start_batch_size=0, directory=tmp_path)
     with pytest.raises(ValueError, match="start_batch_size is for the sampler 'gp'; got 'tpe'"):
         tuning.BayesianOptimization(build, sampler="tpe", start_batch_size=32, directory=tmp_path)
+
+
+def test_the_best_settings_are_those_that_were_confirmed_on_fresh_seeds(tmp_path: Path) -> None:
+    tuner, _ = search(tmp_path, seeds=2, max_trials=8)
+    records = tuner.oracle.records
+    confirmed = {record.setting for record in records if record.stage == "confirm"}
+    assert 0 < len(confirmed) < len({record.setting for record in records})
+    found = {hp.values["batch_size"] for hp in tuner.get_best_hyperparameters(99)}
+    assert found == {setting.batch_size for setting in confirmed}
+    assert len(tuner.get_best_hyperparameters(99)) == len(confirmed)

@@ -16,6 +16,7 @@ from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import Workload, load_attribute, load_workload
 from tuning.loops.loop import LOOP_CHOICES
+from tuning.passwords import without_passwords
 from tuning.run.memory_limit import parse_bytes
 from tuning.search.options import EVALUATION_BATCH_SIZE, SearchArguments, SearchOptions
 from tuning.stats.decision import RULES as PICK_RULES
@@ -251,7 +252,7 @@ def tell(answer: Any, asked: argparse.Namespace) -> int:
         print(json.dumps(answer.to_json()))
     else:
         answer.show(console())
-        where = f" --tracking-uri {answer.tracking_uri}" if asked.tracking_uri else ""
+        where = f" --tracking-uri {without_passwords(answer.tracking_uri)}" if asked.tracking_uri else ""
         print(f"\nBrowse the trials: batch-size ui {answer.study}{where}")
     return 0
 

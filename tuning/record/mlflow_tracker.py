@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from tuning.messages import Measurement
+from tuning.passwords import without_passwords
 from tuning.record import experiments, layout
 from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits, view_tag
 from tuning.record.outbox import Outbox, Write
@@ -197,7 +198,7 @@ class MlflowTracker:
         self._warned = not sent
 
     def _warn(self, message: str) -> None:
-        warnings.warn(message, TrackingWarning, stacklevel=3)
+        warnings.warn(without_passwords(message), TrackingWarning, stacklevel=3)
 
     def _open(self, run: _OpenRun, started_ms: int) -> None:
         trial = run.trial

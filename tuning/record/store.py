@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from tuning.passwords import without_passwords
 from tuning.record.mlflow_private import STORE_TABLE, client_limits, is_unanswered
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
@@ -23,7 +24,10 @@ _TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked d
 
 
 class TrackingError(ValueError):
-    """MLflow cannot be reached, or does not hold what was asked; one line with the way out."""
+    """MLflow cannot be reached, or does not hold what was asked; one line with the way out, without passwords."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
 
 
 class TrackingWarning(UserWarning):

@@ -17,6 +17,7 @@ from urllib.error import URLError
 
 from mlflow.entities import Experiment
 
+from tuning.passwords import without_passwords
 from tuning.record import experiments
 from tuning.record.mlflow_private import VIEW_TAG, server_environment, view_url
 from tuning.record.reading import latest_study
@@ -51,7 +52,7 @@ def serve(
     with answers(uri):
         experiment = experiments.find_experiment(connect(uri), name)
     if is_server(uri):
-        print(_address(uri, experiment), flush=True)
+        print(without_passwords(_address(uri, experiment)), flush=True)
         return 0
     with _as_ctrl_c(signal.SIGTERM), _server(uri, host, _open_port(host, port)) as (process, address):
         try:  # Ctrl-C may come as soon as the address is there

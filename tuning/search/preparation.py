@@ -19,6 +19,7 @@ from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
+from tuning.passwords import without_passwords
 from tuning.run.executor import Device, Executor, InlineExecutor, WorkerSetup, ask, device_names, visible_gpus
 from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
@@ -190,7 +191,7 @@ def provenance(devices: Iterable[Device]) -> dict[str, str]:
     """
     name = Path(sys.argv[0]).name
     return {
-        "command": f"batch-size {shlex.join(sys.argv[1:])}" if name in _COMMANDS else "",
+        "command": without_passwords(f"batch-size {shlex.join(sys.argv[1:])}") if name in _COMMANDS else "",
         "versions": "\n".join(_versions(devices)),
     }
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tuning.machine.advice import TrainingAdvice
+from tuning.passwords import without_passwords
 from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.reading import StudyRecord
 from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, warnings
@@ -48,7 +49,7 @@ class Answer:
         del found["comparison"]  # means and errors are in the table
         first = {
             "study": self.study,
-            "tracking_uri": self.tracking_uri,
+            "tracking_uri": without_passwords(self.tracking_uri),
             "experiment_id": self.experiment_id,
             "rule": found.pop("rule"),
             "recommended_batch_size": found.pop("batch_size"),

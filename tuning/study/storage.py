@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,10 @@ from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from tuning.objective import Objective
+from tuning.passwords import without_passwords
+
+STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
+"""The environment's variable for a storage whose URL, and password, no command line is to show."""
 
 FORMAT = "2"
 """The format of the record; a study of another one cannot be continued."""
@@ -20,7 +25,10 @@ _SETTINGS, _FORMAT = "settings", "format"
 
 
 class StudyError(ValueError):
-    """A study that cannot be opened; the message is one line with the rule, the value and the way out."""
+    """A study that cannot be opened; one line with the rule, the value and the way out, without passwords."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
 
 
 class StudyLock:
@@ -53,7 +61,8 @@ class StudyLock:
 
 
 def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
-    """The storage at a URL, or else the journal file in the study's directory."""
+    """Return the storage at a URL, else at that of the variable BATCH_SIZE_STORAGE, else the journal in a directory."""
+    storage_url = storage_url or os.environ.get(STORAGE_VARIABLE)
     if storage_url is not None:
         try:
             return get_storage(storage_url)
