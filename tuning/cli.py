@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error)
     except RuntimeError as error:
         return _stop(error, arguments)
+    except OSError as error:
+        return _give_up(error, arguments)
     except KeyboardInterrupt:
         print(f"\nInterrupted. Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
         return INTERRUPTED
@@ -49,6 +51,15 @@ def _stop(error: RuntimeError, arguments: Sequence[str] | None) -> int:
         raise error
     told = without_passwords(" ".join(str(error).split()))
     print(f"batch-size: {told} Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
+    return NOTHING
+
+
+def _give_up(error: OSError, arguments: Sequence[str] | None) -> int:
+    """Tell that the machine failed us, such as by a full disk."""
+    where = f" ({error.filename})" if error.filename else ""
+    told = without_passwords(f"{error.strerror or error}{where}")
+    print(f"batch-size: The machine failed: {told}. What has ended is recorded; mend it, and", file=sys.stderr, end=" ")
+    print(f"continue with: {_again(arguments)}", file=sys.stderr)
     return NOTHING
 
 

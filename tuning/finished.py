@@ -77,8 +77,8 @@ def open_recorded(study: Study, directory: Path, storage_url: str | None) -> dic
     """
     if storage_url is None and not directory.is_dir():
         raise StudyError(f"A study must have been searched before it can be read; got {directory}. Check the name.")
-    storage = journal_of(directory, storage_url)
-    settings = stored_settings(storage, study.name)
     with closing(StudyLock(directory)):  # whatever still ran is ended, as the next search would end it
+        storage = journal_of(directory, storage_url)
+        settings = stored_settings(storage, study.name)
         study.open(storage, Objective(settings["objective"], settings["mode"]), device_kind="")
     return settings

@@ -34,3 +34,14 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(answering, "workloads", raising(RuntimeError("a mistake of ours")))
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         main(["workloads"])
+
+
+def test_a_full_disk_is_told_in_one_line_with_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(answering, "workloads", raising(OSError(28, "No space left on device", "study.journal")))
+    assert main(["workloads"]) == 1
+    assert capsys.readouterr().err == (
+        "batch-size: The machine failed: No space left on device (study.journal). What has ended is recorded; mend it, "
+        "and continue with: batch-size workloads\n"
+    )

@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from tuning.objective import Objective
 from tuning.passwords import without_passwords
+from tuning.study.journal import mend
 
 STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 """The environment's variable for a storage whose URL, and password, no command line is to show."""
@@ -68,7 +69,9 @@ def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
             return get_storage(storage_url)
         except Exception as error:
             raise StudyError(f"The storage must be reachable; got {storage_url!r} ({error}).") from None
-    return JournalStorage(JournalFileBackend(str(directory / "study.journal")))
+    journal = directory / "study.journal"
+    mend(journal)
+    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str]) -> None:
