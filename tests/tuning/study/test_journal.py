@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
 from tuning.objective import Objective
+from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.halving import Halving
-from tuning.plans.plan import GridPlan
+from tuning.plans.plan import GridPlan, Plan
+from tuning.plans.samplers import make_sampler
 from tuning.search.loop import SearchLoop
 from tuning.study.journal import mend
 from tuning.study.storage import create_study, journal_of
@@ -37,13 +40,27 @@ class Plain:
         pass
 
 
-def search(directory: Path) -> Study:
+def grid() -> Plan:
+    return GridPlan(SPACE, 2, budget=Budget(2))
+
+
+def bayes() -> Plan:
+    return BayesianPlan(
+        SPACE,
+        budget=BayesianBudget(2, 2, Budget(2)),
+        objective=OBJECTIVE,
+        make_sampler=lambda encoding, is_acceptable: make_sampler(
+            "random", encoding, is_acceptable, budget=2, objective=OBJECTIVE, seed=1
+        ),
+    )
+
+
+def search(directory: Path, plan: Plan) -> Study:
     directory.mkdir(exist_ok=True)
     storage = journal_of(directory)
     create_study(storage, "study", objective=OBJECTIVE, settings={"a": "1"})
     study = Study("study")
     study.open(storage, OBJECTIVE)
-    plan = GridPlan(SPACE, 2, budget=Budget(2))
     executor = ScriptedExecutor(lambda trial: [0.4, 0.5 + trial.seed / 10])
     halving = Halving(OBJECTIVE, n_train=100, stops=False)
     SearchLoop(study, plan, executor, RecordingTracker(), SilentDisplay(), assistant=Plain(), halving=halving).run()
@@ -91,19 +108,23 @@ def cuts(journal: bytes) -> list[int]:
     return sorted({0, *ends, *middles})
 
 
-def test_a_study_that_was_cut_anywhere_goes_on_to_every_planned_trial_once(tmp_path: Path) -> None:
-    whole = search(tmp_path / "whole")
-    expected = sorted((trial.batch_size, trial.seed, trial.score) for trial in whole.records)
+@pytest.mark.parametrize("make_plan", [grid, bayes])
+def test_a_study_that_was_cut_anywhere_goes_on_to_every_planned_trial_once(
+    make_plan: Callable[[], Plan], tmp_path: Path
+) -> None:
+    whole = list(search(tmp_path / "whole", make_plan()).records)
     journal = (tmp_path / "whole" / "study.journal").read_bytes()
-    assert len(expected) == 4
+    assert len(whole) >= 4
     for number, cut in enumerate(cuts(journal)):
         directory = tmp_path / str(number)
         directory.mkdir()
         (directory / "study.journal").write_bytes(journal[:cut])
         for _ in range(2):  # what has gone on can go on again
-            study = search(directory)
-            completed = [trial for trial in study.records if trial.status is Status.COMPLETED]
-            assert sorted((trial.batch_size, trial.seed, trial.score) for trial in completed) == expected, cut
+            records = search(directory, make_plan()).records
+            completed = [trial.key for trial in records if trial.status is Status.COMPLETED]
+            assert len(completed) == len(set(completed)) == len(whole), cut
+            if make_plan is grid:
+                assert set(completed) == {trial.key for trial in whole}
         lines = (directory / "study.journal").read_text().splitlines()
         assert all(json.loads(line) for line in lines)
         shutil.rmtree(directory)
