@@ -32,11 +32,12 @@ _MEMORY_TEXTS = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "can't start new thread",
+    "std::bad_alloc",
+    "Cannot allocate memory",
 )
-_MEMORY_SIGNALS = {
-    signal.SIGKILL: "as the system does when memory runs out",
-    signal.SIGSEGV: "as TensorFlow does under a tight memory limit",
-    signal.SIGABRT: "as TensorFlow does when a thread or a buffer cannot be allocated",
+_UNDER_A_LIMIT = {
+    signal.SIGSEGV: "as TensorFlow does under a tight limit on address space",
+    signal.SIGABRT: "as TensorFlow does when a limit on address space leaves no room for a thread or a buffer",
 }
 _TAIL_LINES = 40
 _REASON_LENGTH = 400
@@ -51,16 +52,22 @@ def status_of_error(error: BaseException) -> tuple[Status, str]:
     return status, one_line(error)
 
 
-def status_of_exit(exit_code: int | None, log_tail: str) -> tuple[Status, str]:
+def status_of_exit(exit_code: int | None, log_tail: str, *, limited: bool = False) -> tuple[Status, str]:
     """Return the status of the trial that a dead worker was running, and one line that says why.
+
+    A segmentation fault or an abort is a crash, which says nothing of larger batch sizes, unless the log tells of an
+    allocation that failed, or address space is limited: TensorFlow then dies so.
 
     Args:
         exit_code: As `multiprocessing.Process.exitcode`: -n for death by signal n; None if unknown.
-        log_tail: The last lines that the worker wrote; decides only where the exit code does not.
+        log_tail: The last lines that the worker wrote.
+        limited: Whether the worker's address space was limited, as by `ulimit -v`.
     """
     signalled = signal.Signals(-exit_code) if exit_code is not None and _is_signal(-exit_code) else None
-    if signalled in _MEMORY_SIGNALS:
-        return Status.OUT_OF_MEMORY, f"The worker died of {signalled.name}, {_MEMORY_SIGNALS[signalled]}."
+    if signalled is signal.SIGKILL:
+        return Status.OUT_OF_MEMORY, "The worker died of SIGKILL, as the system does when memory runs out."
+    if limited and signalled in _UNDER_A_LIMIT:
+        return Status.OUT_OF_MEMORY, f"The worker died of {signalled.name}, {_UNDER_A_LIMIT[signalled]}."
     died = f"of {signalled.name}" if signalled else f"with exit code {exit_code}"
     if any(text in log_tail for text in _MEMORY_TEXTS):
         return Status.OUT_OF_MEMORY, f"The worker died {died} after reporting a failed allocation."

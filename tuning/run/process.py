@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -140,7 +141,8 @@ def _explain(exit_code: int, log_tail: str, killer_was_at_work: bool) -> tuple[S
     if exit_code in _FROM_OUTSIDE and not (exit_code == -signal.SIGKILL and killer_was_at_work):
         name = signal.Signals(-exit_code).name
         return Status.LOST, f"The worker was killed by {name} from outside, not by the system for lack of memory."
-    status, reason = status_of_exit(exit_code, log_tail)
+    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY  # a worker has its driver's limits
+    status, reason = status_of_exit(exit_code, log_tail, limited=limited)
     return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
 
 

@@ -55,11 +55,19 @@ def test_reason_is_one_bounded_line():
     assert one_line(KeyError()) == "KeyError"
 
 
-@pytest.mark.parametrize("exit_code", [-9, -11, -6])
-def test_death_by_a_signal_of_memory_is_out_of_memory(exit_code):
-    status, reason = status_of_exit(exit_code, "")
+@pytest.mark.parametrize(
+    ("exit_code", "log_tail", "limited"),
+    [(-9, "", False), (-11, "", True), (-6, "", True), (-6, "what(): std::bad_alloc", False)],
+)
+def test_death_of_a_lack_of_memory_is_told_by_signal_limit_or_log(exit_code, log_tail, limited):
+    status, reason = status_of_exit(exit_code, log_tail, limited=limited)
     assert status is Status.OUT_OF_MEMORY
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("exit_code", [-11, -6, -4])
+def test_a_crash_says_nothing_of_memory(exit_code):
+    assert status_of_exit(exit_code, "Fatal Python error")[0] is Status.FAILED
 
 
 @pytest.mark.parametrize(("exit_code", "words"), [(-15, "SIGTERM"), (1, "exit code 1"), (None, "exit code None")])

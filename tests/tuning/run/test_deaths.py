@@ -19,8 +19,8 @@ from tuning.trial import Status
         (-15, True, Status.LOST, "SIGTERM from outside"),
         (-1, False, Status.LOST, "SIGHUP from outside"),
         (-9, True, Status.OUT_OF_MEMORY, "SIGKILL, as the system does"),
-        (-11, False, Status.OUT_OF_MEMORY, "SIGSEGV"),
-        (-6, False, Status.OUT_OF_MEMORY, "SIGABRT"),
+        (-11, False, Status.FAILED, "SIGSEGV"),
+        (-6, False, Status.FAILED, "SIGABRT"),
         (EXIT_CODE, False, Status.OUT_OF_MEMORY, "The last words."),
         (1, False, Status.FAILED, "exit code 1. last words"),
         (-8, True, Status.FAILED, "SIGFPE. last words"),
@@ -33,6 +33,12 @@ def test_a_death_is_the_training_s_own_or_from_outside(
     assert (outcome.trial_id, outcome.status, outcome.exit_code) == ("t", status, exit_code)
     assert evidence in outcome.reason
     assert outcome.log_tail == "first\nlast words"
+
+
+def test_a_crash_under_a_limit_on_address_space_is_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.run.process.resource.getrlimit", lambda _: (2**32, 2**32))
+    outcome = outcome_of_death("t", -11, "", killer_was_at_work=False)
+    assert (outcome.status, "under a tight limit" in outcome.reason) == (Status.OUT_OF_MEMORY, True)
 
 
 def test_a_worker_that_said_nothing_has_a_reason_all_the_same() -> None:
