@@ -45,6 +45,7 @@ class ScaledHyperModel(keras_tuner.HyperModel):
         watched = WatchedHyperParameters(hp.values)
         watched.merge(hp, overwrite=False)
         model = self._call(watched)
+        hp.merge(watched, overwrite=False)  # whoever builds expects to find there what the build function has declared
         size = hp.values.get(_BATCH_SIZE)
         if size is None or getattr(model, "optimizer", None) is None:
             return model

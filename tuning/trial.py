@@ -25,6 +25,9 @@ Recipe = tuple[float | None, Hyperparameters]
 REFERENCE, SEARCH, CONFIRM = "reference", "search", "confirm"
 """What a trial is run for. Where a batch size has trials of stage "confirm", it is judged by those alone."""
 
+MOST_LOSSES = 3
+"""A trial that was lost runs again so often; one that is lost once more has failed."""
+
 
 class Status(StrEnum):
     """How a trial ended. The first five are what the training itself did; of the last two it knew nothing."""

@@ -46,3 +46,10 @@ def test_schedule_and_decay_follow_the_batch_size():
 def test_without_a_batch_size_the_model_is_the_users_own():
     model = built(lambda: network(keras.optimizers.Adam(0.5)))
     assert float(model.optimizer.learning_rate) == pytest.approx(0.5)
+
+
+def test_what_the_build_function_declares_is_found_afterwards():
+    hp = keras_tuner.HyperParameters()
+    build = lambda hp: network(keras.optimizers.Adam(hp.Choice("rate", [0.25, 0.5])))  # noqa: E731
+    ScaledHyperModel(build, Instructions).build(hp)
+    assert ([entry.name for entry in hp.space], hp.values) == (["rate"], {"rate": 0.25})

@@ -12,6 +12,7 @@ from search_spaces.data import Data, leaves
 from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.stats.decision import check_rule
+from tuning.trial import MOST_LOSSES
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class SearchOptions:
             its counts alone.
         scale_weight_decay: Whether weight decay follows the batch size, so that an epoch shrinks weights alike.
         scale_betas: Whether the optimizer's decay constants (beta_2 and its kin) follow the batch size.
-        max_retries_per_trial: How often a trial that failed runs again.
+        max_retries_per_trial: How often a trial that failed runs again, at most 3.
         max_consecutive_failed_trials: After so many failed trials in a row no further one is started; None for no end.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
@@ -95,6 +96,8 @@ class SearchOptions:
         for name in ("keep_models", "max_retries_per_trial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
+        if self.max_retries_per_trial > MOST_LOSSES:
+            raise ValueError(f"max_retries_per_trial must be at most {MOST_LOSSES}; got {self.max_retries_per_trial}.")
 
 
 def read_options(given: Mapping[str, Any]) -> SearchOptions:

@@ -15,10 +15,7 @@ from search_spaces.space import Setting
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.encoding import CLOSING, OPENING, closing_of, opening_of, read_trial
-from tuning.trial import EpochReport, Status, Trial, TrialOutcome
-
-MOST_LOSSES = 3
-"""A trial that was lost runs again so often; one that is lost once more has failed."""
+from tuning.trial import MOST_LOSSES, EpochReport, Status, Trial, TrialOutcome
 
 Key = tuple[Setting, int, str]
 

@@ -13,8 +13,8 @@ from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.encoding import CLOSING, closing_of
 from tuning.study.storage import StudyError, StudyLock, check_settings, create_study, journal_of, set_aside
-from tuning.study.study import MOST_LOSSES, PlainEncoder, Study
-from tuning.trial import Budget, EpochReport, Goal, Status, Trial, TrialOutcome
+from tuning.study.study import PlainEncoder, Study
+from tuning.trial import MOST_LOSSES, Budget, EpochReport, Goal, Status, Trial, TrialOutcome
 
 OBJECTIVE = Objective("val_accuracy")
 PLANNED = Trial(Setting(8, 0.1, (("units", 4),)), 3, "confirm", Budget(2, Goal(OBJECTIVE, 0.9, 2)))
