@@ -49,6 +49,7 @@ class WorkerProcess:
         self._log_start = 0
         self._has_worked = False
         self._kills_before: int | None = None
+        self._limited = False
         with log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(_ROOT)],
@@ -76,6 +77,7 @@ class WorkerProcess:
         self.request, self._has_worked = request, True
         self._log_start = self._log_path.stat().st_size
         self._kills_before = count_kills()
+        self._limited = has_limited_address_space(self.process_id)
         self._send(request)
 
     def stop(self, trial_id: str) -> None:
@@ -99,9 +101,10 @@ class WorkerProcess:
     def outcome_of_death(self) -> TrialOutcome:
         """Return what the end of a worker whose connection broke means for its request, or for its start."""
         exit_code = self.wait()
-        killer_was_at_work = may_have_killed(self._kills_before, count_kills())
+        killed = may_have_killed(self._kills_before, count_kills())
         trial_id = "" if self.request is None else self.request.trial_id
-        return outcome_of_death(trial_id, exit_code, self._log_tail(), killer_was_at_work=killer_was_at_work)
+        log_tail = self._log_tail()
+        return outcome_of_death(trial_id, exit_code, log_tail, killer_was_at_work=killed, limited=self._limited)
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever receives finds out, with its log
@@ -117,7 +120,9 @@ _FROM_OUTSIDE = {-number for number in (signal.SIGTERM, signal.SIGHUP, signal.SI
 """Exit codes of signals that no training sends itself: an operator, a scheduler or a shutdown does."""
 
 
-def outcome_of_death(trial_id: str, exit_code: int, log_tail: str, *, killer_was_at_work: bool) -> TrialOutcome:
+def outcome_of_death(
+    trial_id: str, exit_code: int, log_tail: str, *, killer_was_at_work: bool, limited: bool = False
+) -> TrialOutcome:
     """Return how a trial ended whose worker died.
 
     A worker that something outside killed has lost its trial, which says nothing about the training. One that the
@@ -129,21 +134,29 @@ def outcome_of_death(trial_id: str, exit_code: int, log_tail: str, *, killer_was
         exit_code: How the process ended, -n for signal n.
         log_tail: The last lines of the worker's log.
         killer_was_at_work: Whether the system's out-of-memory killer may have killed a process meanwhile.
+        limited: Whether the worker's address space was limited.
     """
-    status, reason = _explain(exit_code, log_tail, killer_was_at_work)
+    status, reason = _explain(exit_code, log_tail, killer_was_at_work, limited)
     return TrialOutcome(trial_id, status, reason=reason, log_tail=log_tail, exit_code=exit_code)
 
 
-def _explain(exit_code: int, log_tail: str, killer_was_at_work: bool) -> tuple[Status, str]:
+def _explain(exit_code: int, log_tail: str, killer_was_at_work: bool, limited: bool) -> tuple[Status, str]:
     last = log_tail.splitlines()[-1] if log_tail else ""
     if exit_code == memory_limit.EXIT_CODE:
         return Status.OUT_OF_MEMORY, f"The {last or 'memory limit was exceeded'}."
     if exit_code in _FROM_OUTSIDE and not (exit_code == -signal.SIGKILL and killer_was_at_work):
         name = signal.Signals(-exit_code).name
         return Status.LOST, f"The worker was killed by {name} from outside, not by the system for lack of memory."
-    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY  # a worker has its driver's limits
     status, reason = status_of_exit(exit_code, log_tail, limited=limited)
     return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
+
+
+def has_limited_address_space(process_id: int) -> bool:
+    """Return whether a process may not use all the address space there is, as under `ulimit -v`."""
+    try:
+        return resource.prlimit(process_id, resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    except (OSError, AttributeError):  # it has ended, or the system is not Linux
+        return False
 
 
 def count_kills(root: Path = Path("/")) -> int | None:

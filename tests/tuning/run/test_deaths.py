@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tuning.run.memory_limit import EXIT_CODE
-from tuning.run.process import count_kills, may_have_killed, outcome_of_death
+from tuning.run.process import count_kills, has_limited_address_space, may_have_killed, outcome_of_death
 from tuning.trial import Status
 
 
@@ -35,10 +37,24 @@ def test_a_death_is_the_training_s_own_or_from_outside(
     assert outcome.log_tail == "first\nlast words"
 
 
-def test_a_crash_under_a_limit_on_address_space_is_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.run.process.resource.getrlimit", lambda _: (2**32, 2**32))
-    outcome = outcome_of_death("t", -11, "", killer_was_at_work=False)
+def test_a_crash_under_a_limit_on_address_space_is_a_lack_of_memory() -> None:
+    outcome = outcome_of_death("t", -11, "", killer_was_at_work=False, limited=True)
     assert (outcome.status, "under a tight limit" in outcome.reason) == (Status.OUT_OF_MEMORY, True)
+
+
+def test_a_limit_is_read_of_the_process_that_has_it() -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**34, resource.RLIM_INFINITY));"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{limit} print('set', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "set\n"
+        assert has_limited_address_space(child.pid)
+        child.communicate("\n")
+    assert not has_limited_address_space(child.pid)
 
 
 def test_a_worker_that_said_nothing_has_a_reason_all_the_same() -> None:
