@@ -151,15 +151,18 @@ CALLBACKS = {
 }
 
 
+def with_momentum():
+    return perceptron(keras.optimizers.SGD(0.05, momentum=0.9))
+
+
 @pytest.mark.parametrize("batch_size", SIZES)
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_callback_that_sets_rates_acts_as_under_fit(trace, name, batch_size):
-    build = lambda: perceptron(keras.optimizers.SGD(0.05, momentum=0.9))  # noqa: E731
     expected_logs = plain_fit(
-        build, table(), batch_size=batch_size, epochs=EPOCHS, callbacks=[CALLBACKS[name](), Trace()]
+        with_momentum, table(), batch_size=batch_size, epochs=EPOCHS, callbacks=[CALLBACKS[name](), Trace()]
     )
     expected, trace[:] = list(trace), []
-    found = trained(build, batch_size, callbacks=[CALLBACKS[name](), Trace()])
+    found = trained(with_momentum, batch_size, callbacks=[CALLBACKS[name](), Trace()])
     assert trace == pytest.approx(expected, rel=1e-6)
     assert len(set(trace)) > 1
     for logs, plain in zip(found, expected_logs, strict=True):
@@ -168,9 +171,8 @@ def test_a_callback_that_sets_rates_acts_as_under_fit(trace, name, batch_size):
 
 @pytest.mark.parametrize("name", ["scheduler", "relative scheduler", "plateau"])
 def test_rates_that_keras_sets_are_multiples_of_the_trials(trace, name):
-    build = lambda: perceptron(keras.optimizers.SGD(0.05))  # noqa: E731
-    trained(build, 12, callbacks=[CALLBACKS[name](), Trace()])
+    trained(with_momentum, 12, callbacks=[CALLBACKS[name](), Trace()])
     at_the_reference, trace[:] = list(trace), []
     scaling = Scaling(AT, reference_rate=0.05)
-    trained(build, 12, learning_rate=0.2, scaling=scaling, callbacks=[CALLBACKS[name](), Trace()])
+    trained(with_momentum, 12, learning_rate=0.2, scaling=scaling, callbacks=[CALLBACKS[name](), Trace()])
     assert trace == pytest.approx([4 * rate for rate in at_the_reference], rel=1e-5)

@@ -49,7 +49,9 @@ def test_without_a_batch_size_the_model_is_the_users_own():
 
 
 def test_what_the_build_function_declares_is_found_afterwards():
+    def build(hp):
+        return network(keras.optimizers.Adam(hp.Choice("rate", [0.25, 0.5])))
+
     hp = keras_tuner.HyperParameters()
-    build = lambda hp: network(keras.optimizers.Adam(hp.Choice("rate", [0.25, 0.5])))  # noqa: E731
     ScaledHyperModel(build, Instructions).build(hp)
     assert ([entry.name for entry in hp.space], hp.values) == (["rate"], {"rate": 0.25})

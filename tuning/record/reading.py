@@ -147,7 +147,8 @@ def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
     curve = {point.step: point.value for point in sorted(history, key=lambda point: (point.step, point.timestamp))}
     memory = metrics.get("peak_memory_bytes")
     kept = int(params["weights_epoch"]) if "weights_epoch" in params else None
-    score = metrics.get(metric) if kept is None else [*curve.values()][kept - 1]
+    # An epoch that never reached the store leaves the score of the weights unknown.
+    score = metrics.get(metric) if kept is None else dict(enumerate(curve.values(), start=1)).get(kept)
     return finished_trial(
         int(params["batch_size"]),
         int(params.get("seed", 0)),

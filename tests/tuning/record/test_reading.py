@@ -77,6 +77,14 @@ def test_the_score_is_read_of_the_epoch_whose_weights_were_kept(tracking_uri: st
     assert (trial.score, trial.outcome and trial.outcome.weights_epoch) == (0.9, 2)
 
 
+def test_a_score_that_never_reached_the_store_is_unknown(tracking_uri: str) -> None:
+    tracker = study(tracking_uri)
+    record(tracker, "0", TrialOutcome("0", Status.COMPLETED), accuracies=(0.5, 0.6))
+    kept = TrialOutcome("1", Status.COMPLETED, weights_epoch=3, settings={"weights_epoch": 3})
+    record(tracker, "1", kept, accuracies=(0.5,), seed=2)
+    assert [trial.score for trial in read_study(tracking_uri, "digits").trials] == [0.6, None]
+
+
 def test_a_failed_trial_has_its_reason_and_no_objective(tracking_uri: str) -> None:
     record(study(tracking_uri), "0", TrialOutcome("0", Status.DIVERGED, "loss is NaN"), learning_rate=None)
     (trial,) = read_study(tracking_uri, "digits").trials

@@ -17,7 +17,7 @@ class TrackerContract:
 
     @pytest.fixture
     def tracker(self) -> Tracker:
-        raise NotImplementedError("A heir of this contract has a fixture of this name, which returns its tracker.")
+        raise NotImplementedError("An heir of this contract has a fixture of this name, which returns its tracker.")
 
     def test_a_study_is_recorded_from_beginning_to_end(self, tracker: Tracker) -> None:
         tracker.prepare()
