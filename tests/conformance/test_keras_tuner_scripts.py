@@ -5,7 +5,7 @@ import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
-from kinds import CLASSES, FEATURES, table
+from small_data import CLASSES, FEATURES, table
 
 from tuning import BayesianOptimization, GridSearch, NothingToRecommend
 from tuning.record.tracker import NullTracker

@@ -12,14 +12,14 @@ from tuning.trial import Budget, Instructions, Status, Trial
 BATCH_SIZE, EPOCHS = 8, 2
 
 
-def trial(loop):
+def trial(loop, seed=SEED):
     instructions = Instructions(loop=loop, evaluation_batch_size=EVALUATION)
-    return Trial(Setting(BATCH_SIZE, None), SEED, budget=Budget(EPOCHS), trial_id="t", instructions=instructions)
+    return Trial(Setting(BATCH_SIZE, None), seed, budget=Budget(EPOCHS), trial_id="t", instructions=instructions)
 
 
-def trained(session, loop):
+def trained(session, loop, seed=SEED):
     reports = []
-    outcome = session.train(trial(loop), lambda report: reports.append(report) or True)
+    outcome = session.train(trial(loop, seed), lambda report: reports.append(report) or True)
     return outcome, [dict(report.metrics) for report in reports]
 
 
@@ -40,6 +40,9 @@ def test_every_loop_that_can_trains_to_what_plain_fit_logs(name):
                 np.testing.assert_allclose(
                     logs[metric], value, rtol=kind.rtol, atol=1e-6, err_msg=f"{loop}: {metric} of epoch {epoch}"
                 )
+        if loop != "keras":  # a program that is used again, after another seed, gives the very same numbers
+            assert trained(session, loop, SEED + 1)[1] != history
+            assert trained(session, loop)[1] == history
 
 
 REFUSED = [(name, loop) for name, kind in KINDS.items() for loop in LOOPS if loop not in kind.loops and kind.reason]

@@ -4,8 +4,9 @@ import math
 
 import keras
 import pytest
-from kinds import N_TRAIN, perceptron, table
+from kinds import perceptron
 from plain import EVALUATION, SEED, plain_fit
+from small_data import N_TRAIN, table
 
 from search_spaces.scaling import Scaling
 from search_spaces.space import Setting

@@ -33,99 +33,6 @@ def stacked(*hidden, **arguments):
     return compiled(keras.Sequential([keras.Input((FEATURES,)), *hidden, output]), **arguments)
 
 
-def convolutional():
-    return stacked(layers.Reshape((FEATURES, 1)), layers.Conv1D(4, 3, activation="relu"), layers.Flatten())
-
-
-def recurrent():
-    return stacked(layers.Reshape((FEATURES, 1)), layers.LSTM(4))
-
-
-def normalised():
-    return stacked(layers.Dense(8), layers.BatchNormalization(), layers.ReLU())
-
-
-def embedding():
-    as_tokens = layers.Discretization(bin_boundaries=[-2.0, -1.0, 0.0, 1.0, 2.0])
-    return stacked(as_tokens, layers.Embedding(7, 4), layers.GlobalAveragePooling1D())
-
-
-class CustomStep(keras.Model):
-    """Scales the loss and keeps a metric of its own, as the Keras guide shows."""
-
-    def __init__(self):
-        super().__init__()
-        self.hidden = layers.Dense(8, activation="tanh")
-        self.outputs_ = layers.Dense(CLASSES)
-        self.tracker = keras.metrics.Mean(name="halved")
-
-    def call(self, x, training=False):
-        return self.outputs_(self.hidden(x))
-
-    def train_step(self, data):
-        import tensorflow as tf
-
-        x, y = data
-        with tf.GradientTape() as tape:
-            loss = self.compute_loss(x, y, self(x, training=True)) / 2
-        gradients = tape.gradient(loss, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self.tracker.update_state(loss)
-        return {"halved": self.tracker.result(), "last": loss}
-
-    @property
-    def metrics(self):
-        return [self.tracker]
-
-    def test_step(self, data):
-        x, y = data
-        self.tracker.update_state(self.compute_loss(x, y, self(x, training=False)))
-        return {"halved": self.tracker.result()}
-
-
-def custom_step():
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return compiled(CustomStep(), loss=loss, metrics=None)
-
-
-def scheduled():
-    schedule = keras.optimizers.schedules.CosineDecay(0.1, 12)
-    return stacked(layers.Dense(8), optimizer=keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True))
-
-
-def decayed():
-    optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.1, use_ema=True, ema_overwrite_frequency=5, clipnorm=0.5)
-    return stacked(layers.Dense(8, kernel_regularizer="l2"), optimizer=optimizer)
-
-
-def accumulated():
-    return stacked(layers.Dense(8), optimizer=keras.optimizers.Adam(0.01, gradient_accumulation_steps=3))
-
-
-def mixed_precision():
-    keras.config.set_dtype_policy("mixed_float16")
-    return stacked(layers.Dense(8, activation="relu"))
-
-
-def subclassed_unbuilt():
-    return compiled(keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(CLASSES, activation="softmax")]))
-
-
-MODELS = {
-    "dense": dense_model,
-    "convolutional": convolutional,
-    "recurrent": recurrent,
-    "batch normalization": normalised,
-    "embedding": embedding,
-    "custom train_step": custom_step,
-    "learning-rate schedule": scheduled,
-    "weight decay": decayed,
-    "gradient accumulation": accumulated,
-    "mixed precision": mixed_precision,
-    "built late": subclassed_unbuilt,
-}
-
-
 def asked_for(loop, **changes):
     defaults = {"batch_size": 7, "seed": 3, "epochs": 2, "evaluation_batch_size": 9}
     return make_trial(**{**defaults, "loop": loop, **changes})
@@ -159,12 +66,6 @@ def assert_agreement(build, data, asked, *, loops=("device", "xla"), **tolerance
         other = history(session, replace(trial, seed=trial.seed + 1))
         assert other != fresh
         assert history(session, trial) == fresh
-
-
-@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
-def test_blocks_log_what_plain_fit_logs_also_when_the_program_is_used_again(build):
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if build is mixed_precision else {}
-    assert_agreement(build, make_data(), asked_for("device"), **tolerance)
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 24, 50])
