@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 with a recommendation, 1 if no trial completed, there is nothing to pick from or no device can work, 2 for bad
-        input, 130 when interrupted.
+        input or a GPU that TensorFlow does not see, 130 when interrupted.
     """
     asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -45,11 +45,14 @@ def _refuse(error: ValueError) -> int:
 
 
 def _stop(error: RuntimeError, arguments: Sequence[str] | None) -> int:
-    from tuning.run.executor import DeviceError
+    from tuning.run.executor import DeviceError, MissingGpuError
 
     if not isinstance(error, DeviceError):
         raise error
     told = without_passwords(" ".join(str(error).split()))
+    if isinstance(error, MissingGpuError):
+        print(f"batch-size: {told}", file=sys.stderr)
+        return BAD_INPUT
     print(f"batch-size: {told} Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
     return NOTHING
 

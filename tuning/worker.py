@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tuning.messages import DescribeRequest, Request
-from tuning.run.executor import Device, DeviceError
+from tuning.run.executor import Device, DeviceError, MissingGpuError
 from tuning.run.facts import cpu_device, gpu_device
 from tuning.run.memory_limit import watch_memory
 from tuning.run.python_private import connection_of, die_with_parent, run_exit_functions
@@ -53,7 +53,7 @@ def tell_device(hello: Hello, connection: Connection[Any, Any]) -> Device | None
         else:
             device = cpu_device(hello.device, asked_bytes=hello.memory_limit_bytes, sharing=hello.sharing)
     except DeviceError as error:
-        connection.send(Refusal(str(error)))
+        connection.send(Refusal(str(error), lacks_gpu=isinstance(error, MissingGpuError)))
         return None
     connection.send(device)
     return device

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,34 +12,23 @@ from typing import Any, Protocol
 
 from search_spaces.data import Data
 from tuning.messages import DescribeRequest, Event, Request, WorkerAnswer
+from tuning.run.cuda_driver import Gpu, ask_driver
 from tuning.run.memory_limit import EXIT_CODE, MemoryLimit
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """The variables that set the CPU threads of NumPy and TensorFlow; each is read once, when they are imported."""
 
-_NVIDIA_SMI_TIMEOUT_S = 20.0  # a sound driver answers within 3 s even cold; a wedged one blocks it for ever
 
+def device_names(workers: int | None, gpus: Sequence[Gpu]) -> tuple[str, ...]:
+    """Return the names of this machine's devices: one for each GPU of one model, or shares of the CPU without any.
 
-def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return the GPUs that a worker may be given, as `CUDA_VISIBLE_DEVICES` names them.
-
-    A `CUDA_VISIBLE_DEVICES` that is already set is respected as CUDA reads it: what follows an entry that names no
-    GPU, such as -1, is hidden.
-    """
-    listed = environment.get("CUDA_VISIBLE_DEVICES")
-    if listed is None:
-        return tuple(line for line in ask_nvidia_smi("--query-gpu=index") if line.isdigit())
-    names = (name.strip() for name in listed.split(","))
-    return tuple(itertools.takewhile(lambda name: name and not name.startswith("-"), names))
-
-
-def device_names(workers: int | None, gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of this machine's devices: one for each GPU, or shares of the CPU where there is none.
+    Seconds of unlike cards cannot be compared, so that a search uses one model: the one of which there are most, of as
+    many the one with most memory. The others are told of, and left alone.
 
     Args:
         workers: How many to use; None for every GPU, or one CPU worker, whose timings no neighbour disturbs.
-        gpus: The GPUs that may be used, from `visible_gpus`.
+        gpus: The GPUs that may be used.
 
     Raises:
         ValueError: If there are fewer GPUs than workers.
@@ -50,10 +37,34 @@ def device_names(workers: int | None, gpus: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"workers must be at least 1; got {workers}.")
     if not gpus:
         return tuple(f"cpu:{number}" for number in range(workers or 1))
-    if workers is not None and workers > len(gpus):
-        rule = f"workers must not exceed the {len(gpus)} visible GPUs, one each; got {workers}."
+    alike = _most_alike(gpus)
+    if workers is not None and workers > len(alike):
+        rule = f"workers must not exceed the {len(alike)} visible GPUs of one model, one each; got {workers}."
         raise ValueError(f"{rule} Lower it, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to use the CPU.")
-    return tuple(f"gpu:{name}" for name in gpus[:workers])
+    if others := sorted({gpu.name for gpu in gpus} - {alike[0].name}):
+        logging.getLogger(__name__).warning(
+            f"The search uses {alike[0].name} alone, since seconds of unlike GPUs cannot be compared; "
+            f"for {', '.join(others)} set CUDA_VISIBLE_DEVICES."
+        )
+    return tuple(f"gpu:{gpu.uuid}" for gpu in alike[:workers])
+
+
+def _most_alike(gpus: Sequence[Gpu]) -> list[Gpu]:
+    models: dict[str, list[Gpu]] = {}
+    for gpu in gpus:
+        models.setdefault(gpu.name, []).append(gpu)
+    return max(models.values(), key=lambda alike: (len(alike), alike[0].total_bytes))
+
+
+def gpus_of_this_machine() -> tuple[Gpu, ...]:
+    """Return the GPUs that workers may be given; none, with a warning, where the CUDA driver is out of order."""
+    answer = ask_driver()
+    if answer.problem:
+        logging.getLogger(__name__).warning(
+            f"The CUDA driver cannot be used, {answer.problem}; the CPU trains. "
+            "Mend it, or set CUDA_VISIBLE_DEVICES=-1 if that is meant."
+        )
+    return answer.gpus
 
 
 def usable_cores() -> int:
@@ -68,51 +79,25 @@ def share_of_threads(n_devices: int) -> int:
     return max(1, usable_cores() // n_devices)
 
 
-def worker_environment(device: str, threads: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def worker_environment(device: str, threads: int) -> dict[str, str]:
     """Return the variables that place a worker on its device; they must be set before TensorFlow is imported.
 
     Args:
         device: A device's name, from `device_names`.
         threads: The CPU threads of a worker on the CPU; those of one on a GPU are left to TensorFlow.
-        environment: The driver's variables.
     """
     kind, _, name = device.partition(":")
     if kind != "gpu":
         return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    placed = {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    if "CUDA_VISIBLE_DEVICES" not in environment:
-        placed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's numbers, where CUDA's own order is by speed
-    return placed
-
-
-def ask_nvidia_smi(*query: str) -> tuple[str, ...]:
-    """Return the lines that `nvidia-smi` answers to a query, none if it is missing, fails or does not answer."""
-    command = ["nvidia-smi", *query, "--format=csv,noheader,nounits"]
-    try:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
-        )
-    except OSError:
-        return ()
-    try:
-        answer, _ = process.communicate(timeout=_NVIDIA_SMI_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        _abandon(process)
-        return ()
-    return tuple(line.strip() for line in answer.splitlines()) if process.returncode == 0 else ()
-
-
-def _abandon(process: subprocess.Popen[str]) -> None:
-    """Kill a process without waiting long: one that a wedged driver holds in the kernel cannot even be killed."""
-    process.kill()
-    if process.stdout is not None:
-        process.stdout.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(1.0)
+    return {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 class DeviceError(RuntimeError):
     """No device of an executor can work; the message is one line that says why."""
+
+
+class MissingGpuError(DeviceError):
+    """TensorFlow does not see a GPU that the machine has; what is installed has to be put right first."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +105,16 @@ class Device:
     """Where one trial at a time trains, as the worker that sits there tells it.
 
     Args:
-        name: The device's name, unique in its executor, such as "cpu:0" or "gpu:0".
+        name: The device's name, unique in its executor, such as "cpu:0" or "gpu:GPU-5a3e...".
         kind: The processor's or card's model, within which timings and memory can be compared.
         node: The host's name.
         is_gpu: Whether trainings run on a GPU.
         cores: The CPU cores that its workers may use.
         threads: The CPU threads of its workers, if a request does not ask for others.
         memory: The memory that a training there may use; workers that share a node's CPU share its memory.
+        uuid: The card's own name, as the CUDA driver tells it; empty for a CPU.
+        facts: What else decides about speed or results there, by name: the compute capability, versions of driver, CUDA
+            and cuDNN.
     """
 
     name: str
@@ -136,6 +124,8 @@ class Device:
     cores: int
     threads: int
     memory: MemoryLimit
+    uuid: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

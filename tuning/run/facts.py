@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, ask_nvidia_smi, usable_cores
+from tuning.run.cuda_driver import driver_version, visible_here
+from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, MissingGpuError, usable_cores
 from tuning.run.memory_limit import MemoryLimit, find_memory_limit
 
 
@@ -39,15 +41,16 @@ def gpu_device(name: str, *, asked_bytes: int | None = None) -> Device:
         asked_bytes: The user's memory limit, which TensorFlow then keeps on the device; None for none.
 
     Raises:
-        DeviceError: If TensorFlow sees no GPU, with which it would train on the CPU without a word.
+        MissingGpuError: If TensorFlow sees no GPU, without which it would train on the CPU and say nothing.
+        DeviceError: If it sees another one.
     """
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        raise DeviceError(
+        raise MissingGpuError(
             f"{name} cannot be used: TensorFlow {tf.__version__} sees no GPU there. Install its CUDA libraries "
-            "(pip install 'tensorflow[and-cuda]'), or set CUDA_VISIBLE_DEVICES=-1 to use the CPU."
+            "(pip install 'batch-size-tuner[gpu]'), or set CUDA_VISIBLE_DEVICES=-1 to use the CPU."
         )
     _limit_memory(gpus, asked_bytes)
     details = tf.config.experimental.get_device_details(gpus[0])
@@ -58,7 +61,9 @@ def gpu_device(name: str, *, asked_bytes: int | None = None) -> Device:
         is_gpu=True,
         cores=usable_cores(),
         threads=worker_threads(),
-        memory=_gpu_memory(name.partition(":")[2], asked_bytes),
+        memory=_gpu_memory(name, asked_bytes),
+        uuid=_card_of(name),
+        facts=_gpu_facts(details),
     )
 
 
@@ -102,15 +107,44 @@ def _limit_memory(gpus: list[Any], asked_bytes: int | None) -> None:
             tf.config.set_logical_device_configuration(gpu, [limit])
 
 
+def _card_of(name: str) -> str:
+    """Return the UUID of the card on which this process sits.
+
+    Raises:
+        DeviceError: If it is not the one that was asked for.
+    """
+    cards = [gpu.uuid for gpu in visible_here().gpus]
+    asked = name.partition(":")[2]
+    if asked.startswith(("GPU-", "MIG-")) and asked not in cards[:1]:
+        raise DeviceError(f"{name} cannot be used: the worker sits on {', '.join(cards) or 'no card'} instead.")
+    return cards[0] if cards else ""
+
+
+def _gpu_facts(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what decides about speed and results on this GPU, by name; what is not known is left out."""
+    import tensorflow as tf
+
+    built = tf.sysconfig.get_build_info()
+    told = {
+        "compute capability": ".".join(map(str, details.get("compute_capability", ()))),
+        "NVIDIA driver": driver_version(),
+        "CUDA": built.get("cuda_version", ""),
+        "cuDNN": built.get("cudnn_version", ""),
+    }
+    return tuple((name, str(value)) for name, value in told.items() if value)
+
+
 def _gpu_memory(name: str, asked_bytes: int | None) -> MemoryLimit:
-    """Return the limit of TensorFlow's own allocator; the card's free memory where it does not tell."""
+    """Return the limit of TensorFlow's own allocator.
+
+    Raises:
+        DeviceError: If it does not tell.
+    """
     if asked_bytes is not None:
         return MemoryLimit(asked_bytes, "--memory-limit")
     from tensorflow.python.client import device_lib  # no public name tells the limit (tensorflow 2.21)
 
-    told = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
-    free = [int(line) * 2**20 for line in ask_nvidia_smi(f"--id={name}", "--query-gpu=memory.free") if line.isdigit()]
-    limits = [*told, *free]
+    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
     if not limits:
-        raise DeviceError(f"gpu:{name} cannot be used: neither TensorFlow nor nvidia-smi tells its memory.")
+        raise DeviceError(f"{name} cannot be used: TensorFlow does not tell how much of its memory it may take.")
     return MemoryLimit(limits[0], "GPU")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuning.messages import Event, Request, ThroughputRequest
-from tuning.run.executor import Device, DeviceError, WorkerSetup, share_of_threads
+from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup, share_of_threads
 from tuning.run.process import WorkerProcess
 from tuning.run.wire import Hello, Refusal, pickle_setup, write_data
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
@@ -51,6 +51,7 @@ class LocalExecutor:
         write_data(setup.data, self._directory / "data")
         self._told: dict[str, Device] = {}
         self._refused: dict[str, str] = {}
+        self._lacks_gpu = False
         self._submitted: Counter[str] = Counter()
         self._last_used: dict[_Place, int] = {}
         self._started = 0
@@ -61,7 +62,8 @@ class LocalExecutor:
         """Return the devices whose workers have told of them; see `Executor`."""
         self._waiting += self._receive_all(0.0)  # told by the next `events`
         if self._names and len(self._refused) == len(self._names):
-            raise DeviceError(" ".join(dict.fromkeys(self._refused.values())))
+            kind = MissingGpuError if self._lacks_gpu else DeviceError
+            raise kind(" ".join(dict.fromkeys(self._refused.values())))
         return tuple(self._told[name] for name in self._names if name in self._told)
 
     def submit(self, request: Trial | Request, device: str) -> None:
@@ -186,6 +188,7 @@ class LocalExecutor:
             self._told.setdefault(place.device, message)
             return []
         if isinstance(message, Refusal):
+            self._lacks_gpu = self._lacks_gpu or message.lacks_gpu
             return self._refuse(place, message.reason)
         if not isinstance(message, EpochReport):
             worker.request = None
@@ -213,7 +216,8 @@ class LocalExecutor:
 
     def _refuse(self, place: _Place, reason: str) -> list[Event]:
         """Give a device up that cannot work; what it was asked meanwhile is lost."""
-        logging.getLogger(__name__).warning(reason)
+        if len(self._names) > 1:  # of the only one `devices` tells
+            logging.getLogger(__name__).warning(reason)
         requests = [worker.request for worker in self._workers_of(place.device).values() if worker.request is not None]
         self._told.pop(place.device, None)
         self._refused[place.device] = reason

@@ -52,9 +52,11 @@ class Refusal:
 
     Args:
         reason: Why, in one line for people.
+        lacks_gpu: Whether TensorFlow does not see the GPU that the worker was given.
     """
 
     reason: str
+    lacks_gpu: bool = False
 
 
 _STRUCTURE = "structure.pickle"

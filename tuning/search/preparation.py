@@ -20,7 +20,15 @@ from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learn
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.passwords import without_passwords
-from tuning.run.executor import Device, Executor, InlineExecutor, WorkerSetup, ask, device_names, visible_gpus
+from tuning.run.executor import (
+    Device,
+    Executor,
+    InlineExecutor,
+    WorkerSetup,
+    ask,
+    device_names,
+    gpus_of_this_machine,
+)
 from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
 from tuning.run.wire import fingerprint
@@ -197,7 +205,7 @@ def provenance(devices: Iterable[Device]) -> dict[str, str]:
 
 
 def _versions(devices: Iterable[Device]) -> list[str]:
-    found = list(dict.fromkeys(f"machine {device.kind}, {device.cores} cores" for device in devices))
+    found = list(dict.fromkeys(map(_machine, devices)))
     found.append(f"python {platform.python_version()}")
     for package in _PACKAGES:
         try:
@@ -205,6 +213,11 @@ def _versions(devices: Iterable[Device]) -> list[str]:
         except importlib.metadata.PackageNotFoundError:  # run from a checkout, or a variant such as tensorflow-cpu
             continue
     return found
+
+
+def _machine(device: Device) -> str:
+    facts = "".join(f", {name} {value}" for name, value in device.facts)
+    return f"machine {device.kind}, {device.cores} cores{facts}"
 
 
 @contextmanager
@@ -245,7 +258,7 @@ def running_executor(
 
 def _start(setup: WorkerSetup, options: SearchOptions) -> Executor:
     if not options.in_process:
-        return LocalExecutor(setup, device_names(options.workers, visible_gpus()))
+        return LocalExecutor(setup, device_names(options.workers, gpus_of_this_machine()))
     from tuning.loops.session import TrainingSession
 
     session = TrainingSession(

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tensorflow.python.client import device_lib
 
 from tuning.run import facts
-from tuning.run.executor import DeviceError
+from tuning.run.cuda_driver import DriverAnswer, Gpu
+from tuning.run.executor import DeviceError, MissingGpuError
 from tuning.run.facts import cpu_device, cpu_model, gpu_device, this_process, worker_threads
 from tuning.run.memory_limit import MemoryLimit
 
@@ -21,15 +22,17 @@ class Card:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, limits: tuple[int, ...] = (7 * 10**9,)) -> None:
         self.growth: list[bool] = []
+        self.details = {"device_name": "Imaginary A1", "compute_capability": (8, 0)}
         self.limits_in_mib: list[float] = []
         local = [SimpleNamespace(device_type="CPU", memory_limit=256 * 2**20)]
         local += [SimpleNamespace(device_type="GPU", memory_limit=limit) for limit in limits]
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [self])
-        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: {"device_name": "Imaginary A1"})
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: self.details)
         monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda _, value: self.growth.append(value))
         monkeypatch.setattr(tf.config, "set_logical_device_configuration", self._configure)
         monkeypatch.setattr(device_lib, "list_local_devices", lambda: local)
-        monkeypatch.setattr(facts, "ask_nvidia_smi", lambda *_: ("9000",))
+        monkeypatch.setattr(facts, "visible_here", lambda: DriverAnswer((Gpu("GPU-1", "Imaginary A1", 0, "8.0"),)))
+        monkeypatch.setattr(facts, "driver_version", lambda: "580.1")
 
     def _configure(self, _: Any, configurations: list[Any]) -> None:
         self.limits_in_mib += [configuration.memory_limit for configuration in configurations]
@@ -49,12 +52,25 @@ def test_the_user_s_limit_is_kept_by_tensorflow_on_the_card(monkeypatch: pytest.
     assert (card.growth, card.limits_in_mib) == ([], [3 * 2**10])
 
 
-def test_free_memory_stands_in_where_tensorflow_tells_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_whose_memory_tensorflow_does_not_tell_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     Card(monkeypatch, limits=())
-    assert gpu_device("gpu:1").memory == MemoryLimit(9000 * 2**20, "GPU")
-    monkeypatch.setattr(facts, "ask_nvidia_smi", lambda *_: ("[N/A]",))
-    with pytest.raises(DeviceError, match="neither TensorFlow nor nvidia-smi tells its memory"):
+    with pytest.raises(DeviceError, match="gpu:1 cannot be used: TensorFlow does not tell how much of its memory"):
         gpu_device("gpu:1")
+
+
+def test_a_gpu_is_told_by_its_own_name_and_with_what_decides_about_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    Card(monkeypatch)
+    told = gpu_device("gpu:GPU-1")
+    facts_told = dict(told.facts)
+    assert told.uuid == "GPU-1"
+    assert (facts_told["compute capability"], facts_told["NVIDIA driver"]) == ("8.0", "580.1")
+    assert facts_told.keys() >= {"CUDA", "cuDNN"}
+
+
+def test_a_worker_that_sits_on_another_card_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    Card(monkeypatch)
+    with pytest.raises(DeviceError, match="gpu:GPU-2 cannot be used: the worker sits on GPU-1 instead"):
+        gpu_device("gpu:GPU-2")
 
 
 def test_tensorflow_s_private_list_of_devices_tells_limits() -> None:
@@ -62,7 +78,7 @@ def test_tensorflow_s_private_list_of_devices_tells_limits() -> None:
 
 
 def test_where_tensorflow_sees_no_gpu_there_is_none() -> None:
-    with pytest.raises(DeviceError, match=r"gpu:0 cannot be used: TensorFlow .* sees no GPU there. Install"):
+    with pytest.raises(MissingGpuError, match=r"gpu:0 cannot be used: .* sees no GPU there. .*batch-size-tuner\[gpu\]"):
         gpu_device("gpu:0")
     assert not this_process().is_gpu
 
