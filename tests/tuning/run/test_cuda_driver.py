@@ -98,6 +98,7 @@ def test_without_a_driver_there_is_no_gpu_and_no_problem(monkeypatch: pytest.Mon
 def test_a_gpu_that_tensorflow_does_not_see_is_told_in_one_line(library: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tuning.cli", "grid", "digits", "--epochs", "1", "--batch-sizes", "32"]
     environment = {**os.environ, **box(library, T4), "PATH": os.environ["PATH"]}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # the tests hide the GPUs of this machine
     told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert told.returncode == 2
     assert len(told.stderr.splitlines()) == 1
