@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import psutil
-import tensorflow as tf
 
 from search_spaces.data import Arrays, Data, leaves, map_arrays
-from tuning.loops.tensorflow_private import gpu_memory_limit
+from tuning.loops.processor import Cpu, Processor, this_processor
+from tuning.loops.rows import Leaf, placed
 
 
 @dataclass(frozen=True)
@@ -155,9 +152,7 @@ def read_fit_options(options: Mapping[str, Any] | None) -> FitOptions:
     return FitOptions(class_weight)
 
 
-_CPU, _GPU = "CPU:0", "GPU:0"
 _SHARE_FOR_DATA = 0.5  # of the memory that is free before any model is built; the rest is the model's
-_CGROUP_LIMIT, _CGROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 
 
 @dataclass(frozen=True)
@@ -165,32 +160,35 @@ class ResidentData:
     """The arrays on the device.
 
     Args:
-        train: `(x, y)` or `(x, y, sample_weight)` as tensors.
+        train: `(x, y)` or `(x, y, sample_weight)` as tensors or `Rows`.
         validation: Likewise.
         n_val: Number of validation examples.
+        processor: Where they lie.
     """
 
     train: tuple[Arrays, ...]
     validation: tuple[Arrays, ...]
     n_val: int
+    processor: Processor
 
 
 class DataPlacement:
     """Places the arrays once, when first asked for, for all trials.
 
-    The device is the first GPU that TensorFlow sees, else the CPU. It was never run on a GPU.
-
     Args:
         arrays: What trials train on.
         share_for_data: The share of a memory's free bytes that the arrays may take.
+        processor: What trains; None for this process's own.
     """
 
-    def __init__(self, arrays: TrainingArrays, share_for_data: float = _SHARE_FOR_DATA) -> None:
+    def __init__(
+        self, arrays: TrainingArrays, share_for_data: float = _SHARE_FOR_DATA, processor: Processor | None = None
+    ) -> None:
         self.arrays = arrays
-        self.on_cpu = not tf.config.list_logical_devices("GPU")
-        self.free_bytes = _host_free() if self.on_cpu else _gpu_free()
+        self.processor = processor or this_processor()
+        self.free_bytes = self.processor.free_bytes()
         self.fits_on_device = arrays.nbytes <= share_for_data * self.free_bytes
-        self.fits_on_host = arrays.nbytes <= share_for_data * _host_free()
+        self.fits_on_host = arrays.nbytes <= share_for_data * Cpu().free_bytes()
 
     @property
     def has_text(self) -> bool:
@@ -201,51 +199,25 @@ class DataPlacement:
     @functools.cached_property
     def on_device(self) -> ResidentData:
         """The arrays as tensors on the device, in Keras's float type."""
-        device = _CPU if self.on_cpu else _GPU
-        arrays = self.arrays
-        return ResidentData(_placed(arrays.train, device), _placed(arrays.validation, device), arrays.n_val)
+        arrays, processor = self.arrays, self.processor
+        train, validation = (
+            _placed(part, processor.name, for_gpu=processor.is_gpu) for part in (arrays.train, arrays.validation)
+        )
+        return ResidentData(train, validation, arrays.n_val, processor)
 
     @functools.cached_property
     def for_pipeline(self) -> tuple[Arrays, ...]:
         """The training arrays for a tf.data pipeline: tensors in host memory, or as they are if they do not fit."""
         if not self.fits_on_host:
             return self.arrays.train
-        return self.on_device.train if self.on_cpu else _placed(self.arrays.train, _CPU)
+        return _placed(self.arrays.train, Cpu.name, for_gpu=False) if self.processor.is_gpu else self.on_device.train
 
 
-def _placed(part: tuple[Arrays, ...], device: str) -> tuple[Arrays, ...]:
-    def place(leaf: npt.NDArray[Any]) -> tf.Tensor:
-        with tf.device(device):
-            # identity, because an int32 constant stays in host memory even under a GPU's scope
-            return tf.identity(tf.constant(leaf.astype(device_dtype(leaf), copy=False)))
+def _placed(part: tuple[Arrays, ...], device: str, *, for_gpu: bool) -> tuple[Arrays, ...]:
+    def place(leaf: npt.NDArray[Any]) -> Leaf:
+        return placed(leaf.astype(device_dtype(leaf), copy=False), device, for_gpu=for_gpu)
 
     return tuple(keras.tree.map_structure(place, arrays) for arrays in part)
-
-
-def _gpu_free() -> int:
-    return gpu_memory_limit() - int(tf.config.experimental.get_memory_info(_GPU)["current"])
-
-
-def _host_free() -> int:
-    return min(int(psutil.virtual_memory().available), _cgroup_free(), _address_space_free())
-
-
-def _cgroup_free() -> int:
-    try:
-        return int(_CGROUP_LIMIT.read_text()) - int(_CGROUP_USED.read_text())
-    except (OSError, ValueError):  # no cgroup, or no limit ("max")
-        return _total()
-
-
-def _address_space_free() -> int:
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
-        return _total()
-    return max(0, limit - int(psutil.Process().memory_info().vms))
-
-
-def _total() -> int:
-    return int(psutil.virtual_memory().total)
 
 
 class ExampleOrder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import keras
@@ -12,8 +13,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search_spaces.data import Arrays
-from tuning.loops.arrays import as_step_data
+from tuning.loops.arrays import ExampleOrder, as_step_data
 from tuning.loops.callbacks import wait_for
+from tuning.loops.processor import Processor
+from tuning.loops.rows import gather, take
 
 _UPDATES_PER_BLOCK = 1024  # one call of fit costs about 1 ms (measured), an update of the smallest model about 0.05 ms
 
@@ -29,17 +32,33 @@ class UncompilableModelError(UnsupportedModelError):
     """A model that XLA refuses; its blocks can run as they are."""
 
 
-def block_shape(most_updates: int) -> tuple[int, int]:
-    """Return the number of blocks in an epoch and the most updates in one, as equal as can be.
+@dataclass(frozen=True)
+class BlockShape:
+    """How an epoch is divided.
 
     Args:
-        most_updates: The most updates that an epoch has, at least 1.
-
-    >>> block_shape(2500)
-    (3, 834)
+        count: Blocks in an epoch.
+        length: The most updates of one.
     """
-    blocks = -(-most_updates // _UPDATES_PER_BLOCK)
-    return blocks, -(-most_updates // blocks)
+
+    count: int
+    length: int
+
+
+def block_shape(order: ExampleOrder, *, whole: bool = False) -> BlockShape:
+    """Return blocks as equal as can be, which hold an epoch; whole ones may leave less than a handful of updates over.
+
+    Args:
+        order: The order of the examples, which tells the updates of an epoch.
+        whole: Whether every block must be full.
+
+    >>> block_shape(ExampleOrder(2501, 1, seed=0))
+    BlockShape(count=3, length=834)
+    >>> block_shape(ExampleOrder(2501, 1, seed=0), whole=True)
+    BlockShape(count=3, length=833)
+    """
+    count = -(-order.most_updates // _UPDATES_PER_BLOCK)
+    return BlockShape(count, order.least_updates // count if whole else -(-order.most_updates // count))
 
 
 class TracedStep:
@@ -85,41 +104,75 @@ class TracedStep:
 
 
 class TrainBlock:
-    """`count` optimizer updates in one call of one `tf.function`: the batch of each is gathered on the device.
+    """Optimizer updates in one call of one `tf.function`: the batch of each is gathered on the device.
 
-    The rows have one static shape, so every block and every trial of a batch size runs the same program; `count` is
-    a tensor.
+    The rows have one static shape, so every block and every trial of a batch size runs the same program. How many
+    updates a call does is a tensor; but XLA on a GPU would return to the host for it at every update (its loop copies
+    the condition there and waits), so that such a block always does all of its updates.
 
     Args:
         step: The training step at the block's batch size.
         batch_size: Examples per update.
         length: The most updates of one call.
         jit_compile: Whether XLA compiles the whole block.
+        processor: Where it runs.
     """
 
-    def __init__(self, step: TracedStep, batch_size: int, length: int, *, jit_compile: bool) -> None:
+    def __init__(
+        self, step: TracedStep, batch_size: int, length: int, *, jit_compile: bool, processor: Processor
+    ) -> None:
         self.length = length
         self.batch_size = batch_size
+        self.is_whole = jit_compile and processor.is_gpu
+        # An int32 lives in the host's memory even where a GPU trains, an int64 on the card.
+        self._row_type = np.dtype(np.int64 if processor.is_gpu else np.int32)
+        self._processor = processor
 
         @_unconverted
-        def block(rows: tf.Tensor, count: tf.Tensor) -> Any:
-            return step.repeat(lambda i, leaf: tf.gather(leaf, rows[i]), count)
+        def block(rows: tf.Tensor, *count: tf.Tensor) -> Any:
+            return step.repeat(lambda i, leaf: gather(leaf, rows[i]), count[0] if count else tf.constant(length))
 
+        counts = [] if self.is_whole else [tf.TensorSpec((), tf.int32)]
         self.concrete = tf.function(block, jit_compile=jit_compile or None).get_concrete_function(
-            tf.TensorSpec((length, batch_size), tf.int32), tf.TensorSpec((), tf.int32)
+            tf.TensorSpec((length, batch_size), self._row_type), *counts
         )
 
-    def __call__(self, rows: tf.Tensor, count: int) -> Any:
-        """Train on the first `count` of `rows`, `(length, batch_size) int32`, and return the last update's logs."""
-        return self.concrete(rows, tf.constant(count))
+    @property
+    def shortest(self) -> int:
+        """The fewest updates of one call."""
+        return self.length if self.is_whole else 1
 
-    def compile(self) -> None:
-        """Finish compiling, by a call of no updates, which changes no variable."""
-        wait_for(self(self.padded(np.empty((0, self.batch_size), np.int32)), 0))
+    def __call__(self, rows: tf.Tensor, count: int) -> Any:
+        """Train on the first `count` of `rows`, as `padded` returns them, and return the last update's logs.
+
+        Raises:
+            ValueError: If a whole block is to do a part.
+        """
+        if not self.is_whole:
+            return self.concrete(rows, tf.constant(count))
+        if count != self.length:
+            raise ValueError(f"A whole block does {self.length} updates; got {count}. Use the plain block for a part.")
+        return self.concrete(rows)
+
+    def compile(self, *, may_train: bool) -> bool:
+        """Compile, and return whether all is compiled that a training needs.
+
+        On a CPU a call of no updates does, which changes no variable. On a GPU cuDNN tries its algorithms, and XLA
+        compiles what is inside, only when an update is done.
+
+        Args:
+            may_train: Whether updates may be done, because somebody restores the variables.
+        """
+        updates = self.shortest if self._processor.is_gpu and may_train else 0
+        if self.is_whole and not updates:
+            return False
+        wait_for(self(self.padded(np.zeros((updates, self.batch_size), np.int32)), updates))
+        self._processor.wait()
+        return updates > 0 or not self._processor.is_gpu
 
     def padded(self, rows: npt.NDArray[np.int32]) -> tf.Tensor:
         """At most `length` rows, filled up to that many."""
-        return tf.constant(np.pad(rows, ((0, self.length - len(rows)), (0, 0))))
+        return tf.constant(np.pad(rows, ((0, self.length - len(rows)), (0, 0))).astype(self._row_type, copy=False))
 
 
 class EvaluationBlock:
@@ -148,9 +201,9 @@ class EvaluationBlock:
         def evaluation() -> Any:
             logs = None
             if full:
-                logs = traced.repeat(lambda i, leaf: _slice(leaf, i * batch_size, batch_size), tf.constant(full))
+                logs = traced.repeat(lambda i, leaf: take(leaf, i * batch_size, batch_size), tf.constant(full))
             if rest:
-                logs = traced(lambda leaf: _slice(leaf, full * batch_size, rest))
+                logs = traced(lambda leaf: take(leaf, full * batch_size, rest))
             return logs
 
         self.concrete = tf.function(evaluation).get_concrete_function()
@@ -172,10 +225,6 @@ def _spec(log: Any) -> tf.TensorSpec:
     return tf.TensorSpec(log.shape, log.dtype)
 
 
-def _slice(leaf: tf.Tensor, start: Any, size: int) -> tf.Tensor:
-    return tf.ensure_shape(leaf[start : start + size], (size, *leaf.shape[1:]))
-
-
 _SHARE_OF_TRIAL = 0.02
 _CHUNKS = 3
 _CHUNK_SECONDS = 0.1
@@ -188,6 +237,8 @@ def seconds_per_update(
     updates_of_trial: int,
     longest: int,
     now: Callable[[], float] = time.perf_counter,
+    *,
+    shortest: int = 1,
 ) -> float:
     """Return the seconds of one update: the least mean of three chunks, after a warm-up of one.
 
@@ -199,6 +250,7 @@ def seconds_per_update(
         updates_of_trial: The updates of the trial whose loop is being chosen.
         longest: The most updates that `run` can do in one call.
         now: The clock, in seconds.
+        shortest: The fewest that it can do.
     """
 
     def timed(updates: int) -> float:
@@ -206,10 +258,10 @@ def seconds_per_update(
         run(updates)
         return (now() - begin) / updates
 
-    run(1)
-    first = timed(1)
+    run(shortest)
+    first = timed(shortest)
     affordable = min(longest, int(updates_of_trial * _SHARE_OF_TRIAL / _CHUNKS))
-    if affordable == 0:
+    if affordable < shortest:
         return first
-    chunk = max(1, min(affordable, int(_CHUNK_SECONDS / max(first, 1e-9))))
+    chunk = max(shortest, min(affordable, int(_CHUNK_SECONDS / max(first, 1e-9))))
     return min(timed(chunk) for _ in range(_CHUNKS))

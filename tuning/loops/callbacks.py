@@ -41,15 +41,24 @@ class Progress(Protocol):
         """Training seconds so far."""
 
 
+_APART = 2
+"""Executions that are told apart from those that follow."""
+
+
 class TrainingClock:
     """Adds up the seconds of the executions of a train function.
 
     The first execution may compile. What it took beyond the steady rate is then told as `compile_seconds`, and
     `seconds` leaves it out. The steady rate excludes the first two executions, or the first if there are only two.
 
+    A GPU may not have done what a call has returned from: the clock waits for it wherever it is read, so that what one
+    part has begun is told of that part. In the course of an epoch that is only where gaps are left out, since there a
+    callback may wait for the device in its own time.
+
     Args:
         counts_gaps: Whether the time between two executions of an epoch belongs to the training, as Keras's own
             bookkeeping does; False where callbacks of the user run there.
+        wait: Returns when the device has done all that it was given; None for no device that is ever behind.
         watching: The callbacks, which are told of every batch that `fit` does not tell of; None where nobody watches.
         now: The clock, in seconds.
     """
@@ -59,9 +68,11 @@ class TrainingClock:
         *,
         counts_gaps: bool,
         watching: TrialCallbacks | None = None,
+        wait: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._counts_gaps = counts_gaps
+        self._wait = wait
         self._watching = watching
         self._compiled = False
         self._now = now
@@ -75,12 +86,16 @@ class TrainingClock:
 
     def run(self, execution: Callable[[], Any], updates: int) -> Any:
         """Run one execution of the train function, which does `updates` optimizer updates, and return its logs."""
-        begin = self._now()
         if self._counts_gaps and self._last_end is not None:
             begin = self._last_end
+        else:
+            self._wait()
+            begin = self._now()
         logs = execution()
-        self._last_end = self._now()
         self._executions += 1
+        if not self._counts_gaps or self._executions <= _APART:
+            self._wait()
+        self._last_end = self._now()
         self._add(updates, self._last_end - begin)
         return logs
 
@@ -91,6 +106,7 @@ class TrainingClock:
     def end_epoch(self, logs: Any) -> None:
         """Wait until the device has finished what made these logs; the waiting belongs to the training."""
         wait_for(logs)
+        self._wait()
         if self._last_end is not None:
             self._add(0, self._now() - self._last_end)
         self._last_end = None

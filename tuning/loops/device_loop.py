@@ -36,7 +36,7 @@ class DeviceLoop:
         for name in ("make_train_function", "make_test_function"):
             if getattr(type(model), name) is not getattr(keras.Model, name):
                 return f"it overrides {name}"
-        if data.has_text and not data.on_cpu:
+        if data.has_text and data.processor.is_gpu:
             return "text can be given neither to XLA nor to a GPU"
         if not data.fits_on_device:
             return f"{data.arrays.nbytes} bytes of data are too many beside a model"
@@ -59,22 +59,29 @@ def _block_plan(program: Program, order: ExampleOrder, clock: Clock, loop: str, 
         loop: Its name.
         jit_compile: Whether XLA compiles whole blocks.
     """
-    blocks, length = block_shape(order.most_updates)
-    block = program.compiled_block(order.batch_size, length, jit_compile=jit_compile)
-    clock.expect_no_compiling()
+    blocks = block_shape(order, whole=jit_compile and program.processor.is_gpu)
+    block = program.compiled_block(order.batch_size, blocks.length, jit_compile=jit_compile)
+    rest = block
+    if block.is_whole and blocks.count * blocks.length != order.most_updates:
+        rest = program.compiled_block(order.batch_size, blocks.length, jit_compile=False)
+    if program.is_compiled(order.batch_size, jit_compile=jit_compile):
+        clock.expect_no_compiling()
     model = program.model
-    install(model, "train", BlockSteps(block, blocks, order, clock))
+    steps = BlockSteps(block, rest, blocks.count, order, clock)
+    install(model, "train", steps)
     install(model, "test", program.evaluation)
     arguments = {
         "x": placeholder_data(),
         "shuffle": False,
-        "steps_per_epoch": blocks,
+        "steps_per_epoch": steps.in_epoch,
         "validation_data": placeholder_data(),
         "validation_steps": 1,
     }
-    settings = {"jit_compile": jit_compile or bool(model.jit_compile), "steps_per_execution": length}
-    rows = block.padded(order.rows(0)[:length])
-    timed = Block(lambda updates: block(rows, updates), min(length, order.updates_in(0)))
+    settings = {"jit_compile": jit_compile or bool(model.jit_compile), "steps_per_execution": blocks.length}
+    rows = block.padded(order.rows(0)[: blocks.length])
+    timed = Block(
+        lambda updates: block(rows, updates), longest=min(blocks.length, order.updates_in(0)), shortest=block.shortest
+    )
     return FitPlan(model, arguments, loop, settings=settings, block=timed)
 
 
@@ -83,36 +90,43 @@ class BlockSteps:
 
     Args:
         block: Trains up to `block.length` updates per call.
-        blocks: In an epoch.
+        rest: Trains what a whole block cannot: the few updates that are left of an epoch. Else it is `block`.
+        blocks: Of `block` in an epoch.
         order: The examples of every update.
         clock: Times every block.
     """
 
-    def __init__(self, block: TrainBlock, blocks: int, order: ExampleOrder, clock: Clock) -> None:
-        self._block = block
+    def __init__(self, block: TrainBlock, rest: TrainBlock, blocks: int, order: ExampleOrder, clock: Clock) -> None:
+        self._block, self._rest = block, rest
         self._blocks = blocks
         self._order = order
         self._clock = clock
         self._epoch = 0
-        self._waiting: list[tuple[tf.Tensor, int]] = []
+        self._waiting: list[tuple[TrainBlock, tf.Tensor, int]] = []
         self._logs: Any = None
+
+    @property
+    def in_epoch(self) -> int:
+        """Steps of an epoch."""
+        return self._blocks + (self._rest is not self._block)
 
     def __call__(self) -> Any:
         """Train one block of the running epoch and return the logs of its last update."""
         if not self._waiting:
             self._waiting = self._blocks_of(self._epoch)
-        rows, updates = self._waiting.pop(0)
+        block, rows, updates = self._waiting.pop(0)
         if updates:  # the last block is empty where an epoch has one update less and that was all it held
-            self._logs = self._clock.run(lambda: self._block(rows, updates), updates)
+            self._logs = self._clock.run(lambda: block(rows, updates), updates)
         if not self._waiting:
             self._clock.end_epoch(self._logs)
             self._epoch += 1
         return self._logs
 
-    def _blocks_of(self, epoch: int) -> list[tuple[tf.Tensor, int]]:
+    def _blocks_of(self, epoch: int) -> list[tuple[TrainBlock, tf.Tensor, int]]:
         rows, length = self._order.rows(epoch), self._block.length
-        parts = [rows[i * length : (i + 1) * length] for i in range(self._blocks)]
-        return [(self._block.padded(part), len(part)) for part in parts]
+        parts = [rows[i * length : (i + 1) * length] for i in range(self.in_epoch)]
+        blocks = [self._block] * self._blocks + [self._rest]
+        return [(block, block.padded(part), len(part)) for block, part in zip(blocks, parts, strict=False)]
 
 
 class XlaLoop(DeviceLoop):

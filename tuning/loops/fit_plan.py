@@ -27,10 +27,12 @@ class Block:
     Args:
         run: Does so many updates and returns the logs of the last.
         longest: The most updates of one call.
+        shortest: The fewest.
     """
 
     run: Callable[[int], Any]
     longest: int
+    shortest: int = 1
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,11 @@ from tuning.loops.arrays import ExampleOrder
 from tuning.loops.blocks import LEAST_UPDATES, TrainBlock, block_shape, seconds_per_update
 from tuning.loops.callbacks import wait_for
 from tuning.loops.loop import TIMED
+from tuning.loops.processor import Processor
 from tuning.loops.program import Program
 
 _SHARE_OF_TRIAL = 0.03  # what a failed attempt may cost of the trial's predicted time; timing the blocks takes 0.02
 _LEAST_RATIO = 0.25  # the best that XLA is hoped to do to a step's time, before anything was measured
-# Measured on 2 CPU cores with 300 to 2300 operations: XLA compiles at 1.2 to 5.5 ms each, and executing one costs
-# TensorFlow's own executor 1.6 to 3.7 microseconds, which XLA saves.
-_COMPILE_SECONDS_PER_OPERATION = 3e-3
-_OVERHEAD_SECONDS_PER_OPERATION = 2e-6
 _REMEASURE_FACTOR = 4
 
 
@@ -102,13 +99,18 @@ class XlaForecast:
 
 
 def forecast(
-    operations: int, updates: int, seconds_per_update: float, batch_size: int, known: Iterable[LoopChoice]
+    operations: int,
+    updates: int,
+    seconds_per_update: float,
+    batch_size: int,
+    known: Iterable[LoopChoice],
+    processor: Processor,
 ) -> XlaForecast:
     """Predict what XLA would do, from the same model at other batch sizes, else from the size of its graph.
 
         seconds of trainings  = updates * seconds_per_update
-        expected ratio        = the nearest known batch size's, else max(1/4, 1 - operations * 2 us / update)
-        expected compile time = the longest known, else operations * 3 ms
+        expected ratio        = the nearest known batch size's, else max(1/4, 1 - operations * overhead / update)
+        expected compile time = the longest known, else operations * compile seconds of one
 
     XLA saves the overhead of executing operations one by one, so it gains less, relatively, the larger the batch.
 
@@ -118,14 +120,15 @@ def forecast(
         seconds_per_update: The seconds of a plain update, as timed.
         batch_size: Examples per update.
         known: Choices made for the same model.
+        processor: Tells the overhead and the compile seconds of an operation.
     """
     choices = list(known)
     compiled = [choice.compiler_seconds for choice in choices if choice.compiler_seconds is not None]
     compared = [choice for choice in choices if choice.ratio is not None]
     nearest = min(compared, key=lambda choice: abs(math.log2(choice.batch_size / batch_size)), default=None)
-    overhead = operations * _OVERHEAD_SECONDS_PER_OPERATION / seconds_per_update
+    overhead = operations * processor.overhead_seconds_per_operation / seconds_per_update
     return XlaForecast(
-        compile_seconds=max(compiled, default=operations * _COMPILE_SECONDS_PER_OPERATION),
+        compile_seconds=max(compiled, default=operations * processor.compile_seconds_per_operation),
         ratio=nearest.ratio if nearest and nearest.ratio else max(_LEAST_RATIO, 1 - overhead),
         device_seconds=updates * seconds_per_update,
     )
@@ -167,7 +170,7 @@ def choose_loop(
     if why_not:
         return _choice(order, updates, plain_name, [plain], why_not)
     plain.time()
-    hoped = forecast(program.facts.size, updates, plain.seconds, order.batch_size, known)
+    hoped = forecast(program.facts.size, updates, plain.seconds, order.batch_size, known, program.processor)
     if not hoped.is_worth_trying:
         return _choice(order, updates, plain_name, [plain], "compiling with XLA would not pay")
     compiled = _Candidate(program, order, updates, compiled_name, jit_compile=True)
@@ -175,7 +178,8 @@ def choose_loop(
         return _choice(order, updates, plain_name, [plain, compiled], "XLA cannot compile it")
     compiled.time()
     winner, loser = (compiled, plain) if compiled.seconds < plain.seconds else (plain, compiled)
-    program.forget_block(order.batch_size, jit_compile=loser.jit_compile)
+    if not winner.needs_plain_block:
+        program.forget_block(order.batch_size, jit_compile=loser.jit_compile)
     return _choice(order, updates, winner.loop, [plain, compiled], "the faster of both")
 
 
@@ -198,7 +202,7 @@ class _Candidate:
         self._program = program
         self._order = order
         self._updates = updates
-        self._length = block_shape(order.most_updates)[1]
+        self._length = block_shape(order, whole=jit_compile and program.processor.is_gpu).length
 
     @property
     def compile_seconds(self) -> float:
@@ -206,6 +210,11 @@ class _Candidate:
 
     def compile(self) -> TrainBlock:
         return self._program.compiled_block(self._order.batch_size, self._length, jit_compile=self.jit_compile)
+
+    @property
+    def needs_plain_block(self) -> bool:
+        """Whether its blocks are whole, so that plain ones train what an epoch leaves over."""
+        return self.compile().is_whole
 
     def try_compiling(self, hoped: XlaForecast) -> bool:
         """Compile within the seconds that it may take; return False if XLA refuses the model."""
@@ -224,7 +233,9 @@ class _Candidate:
         longest = min(block.length, self._order.updates_in(0))
         snapshot = self._program.snapshot()
         try:
-            self.seconds = seconds_per_update(lambda updates: wait_for(block(rows, updates)), self._updates, longest)
+            self.seconds = seconds_per_update(
+                lambda updates: wait_for(block(rows, updates)), self._updates, longest, shortest=block.shortest
+            )
         finally:
             self._program.restore(snapshot)
 
@@ -253,11 +264,12 @@ def run_within(seconds: float, function: Callable[[], object]) -> Exception | No
 
 def _why_plain(program: Program, updates: int) -> str:
     """Return why XLA is out of the question; empty where it may be tried."""
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
     if updates < LEAST_UPDATES:
         return "too few updates to time"
-    if program.facts.convolves and not on_gpu:
+    if program.facts.convolves and not program.processor.is_gpu:
         return "XLA is slow at convolutions on a CPU"
+    if program.facts.uses_cudnn_recurrences:
+        return "XLA cannot compile cuDNN's recurrences"
     if not program.reusable:
         return "the program keeps state that timing would disturb"
     return ""

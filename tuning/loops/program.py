@@ -14,6 +14,7 @@ import tensorflow as tf
 from search_spaces.data import Arrays
 from tuning.loops.arrays import ResidentData
 from tuning.loops.blocks import EvaluationBlock, TracedStep, TrainBlock
+from tuning.loops.processor import Processor
 
 
 class Program:
@@ -59,21 +60,34 @@ class Program:
         if key not in self._blocks:
             begin = time.perf_counter()
             step = self._step(batch_size, jit_compile=not jit_compile and self.model.jit_compile)
-            self._blocks[key] = TrainBlock(step, batch_size, length, jit_compile=jit_compile)
+            self._blocks[key] = TrainBlock(
+                step, batch_size, length, jit_compile=jit_compile, processor=self._data.processor
+            )
             self.compile_seconds[key] = time.perf_counter() - begin
             self._learn(self._blocks[key].concrete)
         return self._blocks[key]
 
     def compiled_block(self, batch_size: int, length: int, *, jit_compile: bool) -> TrainBlock:
-        """Return the training block of a batch size, compiled; `compile_seconds` tells what both took."""
+        """Return the training block of a batch size, compiled as far as `is_compiled` tells; see `compile_seconds`."""
         key = (batch_size, jit_compile)
         block = self.block(batch_size, length, jit_compile=jit_compile)
         if key not in self._compiled:
             begin = time.perf_counter()
-            block.compile()
+            snapshot = self.snapshot() if self._data.processor.is_gpu and self.reusable else None
+            if block.compile(may_train=snapshot is not None):
+                self._compiled.add(key)
+            self.restore(snapshot or ())
             self.compile_seconds[key] += time.perf_counter() - begin
-            self._compiled.add(key)
         return block
+
+    def is_compiled(self, batch_size: int, *, jit_compile: bool) -> bool:
+        """Whether the first update of a training compiles nothing any more."""
+        return (batch_size, jit_compile) in self._compiled
+
+    @property
+    def processor(self) -> Processor:
+        """Where it runs."""
+        return self._data.processor
 
     def forget_block(self, batch_size: int, *, jit_compile: bool) -> None:
         """Free a block that lost the choice."""
@@ -206,6 +220,11 @@ class GraphFacts:
     def size(self) -> int:
         """Number of operations."""
         return sum(self.operations.values())
+
+    @property
+    def uses_cudnn_recurrences(self) -> bool:
+        """Whether it contains a recurrence of cuDNN's, which only a GPU has and XLA cannot compile."""
+        return any("CudnnRNN" in operation for operation in self.operations)
 
     @property
     def convolves(self) -> bool:

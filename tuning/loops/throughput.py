@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import wait_for
 from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan, MakePlan, training_to_measure
+from tuning.loops.processor import this_processor
 from tuning.messages import MemoryProbe, MemoryProbeRequest
 
 _ENDLESS = 10**9
@@ -104,10 +99,11 @@ def measure(plan: FitPlan, clock: ChunkClock) -> float:
 
 def _median_of_blocks(block: Block, clock: ChunkClock) -> float:
     """Return the same for blocks, each as long as a chunk, lest a whole block take minutes."""
-    wait_for(block.run(1))
+    wait_for(block.run(block.shortest))
     begin = clock.now()
-    wait_for(block.run(1))
-    updates = max(1, min(block.longest, int(clock.chunk_seconds / max(clock.now() - begin, 1e-9))))
+    wait_for(block.run(block.shortest))
+    affordable = int(block.shortest * clock.chunk_seconds / max(clock.now() - begin, 1e-9))
+    updates = max(block.shortest, min(block.longest, affordable))
     while len(clock.seconds_per_update) < clock.chunks:
         clock.begin()
         while not clock.is_full:
@@ -136,48 +132,6 @@ def input_seconds(pipeline: EpochPipeline, seconds: float = 0.2, now: Callable[[
         epoch += 1
 
 
-_STATUS = Path("/proc/self/status")
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"  # proc(5): reset the peak resident set size to the current one
-
-
-class MemoryMeter:
-    """Measures the peak between its creation and each reading.
-
-    GPU: the peak of TensorFlow's allocator on `GPU:0`, which counts what the tensors need; NVML would show the pool.
-    Linux CPU: `VmHWM` after its reset. Elsewhere: the peak since the process started, an upper bound.
-    """
-
-    def __init__(self) -> None:
-        self._on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        if self._on_gpu:
-            tf.config.experimental.reset_memory_stats("GPU:0")
-        else:
-            _reset_resident_peak()
-
-    def peak_bytes(self) -> int:
-        """Return the peak so far, in bytes."""
-        if self._on_gpu:
-            return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
-        return _resident_peak_bytes()
-
-
-def _reset_resident_peak() -> None:
-    try:
-        _CLEAR_REFS.write_text(_RESET_PEAK)
-    except OSError:
-        return  # no Linux, or a container that forbids it: the reading is then the process's own peak
-
-
-def _resident_peak_bytes() -> int:
-    if _STATUS.exists():
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) * (1 if sys.platform == "darwin" else 1024)
-
-
 _BATCHES_AHEAD = 16  # more than an input pipeline ever holds ready
 _LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 
@@ -201,10 +155,11 @@ def probe_memory(make_plan: MakePlan, n_train: int, request: MemoryProbeRequest)
     order = ExampleOrder(min(n_train, _BATCHES_AHEAD * size), size, seed=0)
     epochs = -(-request.updates // order.least_updates)
     plan = make_plan(training_to_measure(request, epochs, loop=request.loop), order)
-    meter = MemoryMeter()
-    baseline = meter.peak_bytes()
+    processor = this_processor()
+    processor.reset_peak()
+    baseline = processor.peak_bytes()
     plan.model.fit(**plan.arguments, epochs=epochs, callbacks=[_FewUpdates(request.updates)], verbose=0)
-    peak = max(baseline, meter.peak_bytes())  # Linux's own count may fall by a few pages
+    peak = max(baseline, processor.peak_bytes())  # Linux's own count may fall by a few pages
     return MemoryProbe(request.trial_id, size, peak, baseline)
 
 
@@ -226,14 +181,3 @@ class _FewUpdates(keras.callbacks.Callback):
         self._left -= 1
         if self._left <= 0:
             self.model.stop_training = True
-
-
-def intra_op_threads() -> int | None:
-    """Threads among which TensorFlow divides an operation on the CPU; None where a GPU trains.
-
-    As TensorFlow reads it: what `tf.config.threading` was told, else `TF_NUM_INTRAOP_THREADS`, else every core.
-    """
-    if tf.config.list_logical_devices("GPU"):
-        return None
-    told = tf.config.threading.get_intra_op_parallelism_threads()
-    return told or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)

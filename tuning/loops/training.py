@@ -10,7 +10,7 @@ import keras
 from tuning.loops.callbacks import EpochReporter, TrainingClock, TrialCallbacks
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.optimizers import scaled_constants
-from tuning.loops.throughput import MemoryMeter, intra_op_threads
+from tuning.loops.processor import this_processor
 from tuning.loops.user_callbacks import acting_on_batches, restored_epoch
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
@@ -28,9 +28,12 @@ class Training:
         self, trial: Trial, callbacks: Sequence[keras.callbacks.Callback], report: Callable[[EpochReport], bool]
     ) -> None:
         self._trial, self._callbacks = trial, callbacks
-        self._memory = MemoryMeter()
+        self._processor = this_processor()
+        self._processor.reset_peak()
         self._watching = TrialCallbacks(callbacks)
-        self.clock = TrainingClock(counts_gaps=not acting_on_batches(callbacks), watching=self._watching)
+        self.clock = TrainingClock(
+            counts_gaps=not acting_on_batches(callbacks), watching=self._watching, wait=self._processor.wait
+        )
         self._reporter = EpochReporter(trial, self.clock, report)
 
     def run(self, plan: FitPlan) -> TrialOutcome:
@@ -40,7 +43,7 @@ class Training:
         train = type(plan.model).fit  # the model's own attribute may be what is driven by this
         train(plan.model, **plan.arguments, epochs=trial.budget.epochs, callbacks=self._watching, verbose=0)
         return outcome_of(
-            trial, plan, self.clock, self._reporter, self._memory.peak_bytes(), restored_epoch(self._callbacks)
+            trial, plan, self.clock, self._reporter, self._processor.peak_bytes(), restored_epoch(self._callbacks)
         )
 
 
@@ -81,7 +84,7 @@ def outcome_of(
             **settings,
             **scaled_constants(plan.model, trial.instructions.scaling),
             "epochs_trained": reporter.epochs,
-            "intra_op_threads": intra_op_threads(),
+            "intra_op_threads": this_processor().threads,
             "micro_batch_size": micro,
         },
     )

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from search_spaces.data import Data
-from tuning.loops import arrays as module
 from tuning.loops.arrays import DataPlacement, as_keras_sees_them
+from tuning.loops.processor import Cpu
 
 
 def some_data(y=None, **weights):
@@ -62,7 +62,7 @@ SIZE = 2 * (12 * 4 + 6 * 8)
 
 @pytest.mark.parametrize(("free", "fits"), [(2 * SIZE, True), (2 * SIZE - 2, False)])
 def test_data_are_placed_in_at_most_half_of_the_free_memory(monkeypatch, free, fits):
-    monkeypatch.setattr(module, "_host_free", lambda: free)
+    monkeypatch.setattr(Cpu, "free_bytes", lambda _: free)
     placement = DataPlacement(as_keras_sees_them(some_data(), None))
     assert placement.free_bytes == free
     assert (placement.fits_on_device, placement.fits_on_host) == (fits, fits)
@@ -77,26 +77,9 @@ def test_data_that_fit_are_tensors_placed_once_and_the_pipelines_too():
 
 
 def test_data_that_do_not_fit_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr(module, "_host_free", lambda: 1)
+    monkeypatch.setattr(Cpu, "free_bytes", lambda _: 1)
     arrays = as_keras_sees_them(some_data(), None)
     assert DataPlacement(arrays).for_pipeline is arrays.train
-
-
-def test_free_memory_is_the_least_that_any_limit_leaves(monkeypatch):
-    for name in ("_cgroup_free", "_address_space_free"):
-        with monkeypatch.context() as patch:
-            patch.setattr(module, name, lambda: 7)
-            assert module._host_free() == 7
-
-
-def test_the_limit_of_a_cgroup_counts_what_is_used(monkeypatch, tmp_path):
-    for name, number in (("_CGROUP_LIMIT", 100), ("_CGROUP_USED", 30)):
-        path = tmp_path / name
-        path.write_text(f"{number}\n")
-        monkeypatch.setattr(module, name, path)
-    assert module._cgroup_free() == 70
-    (tmp_path / "_CGROUP_LIMIT").write_text("max\n")
-    assert module._cgroup_free() == module._total()
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])

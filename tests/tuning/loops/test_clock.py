@@ -1,6 +1,9 @@
 """The training clock, driven by a fake time."""
 
+import random
+
 import pytest
+from asynchronous import AsynchronousDevice
 
 from tuning.loops.callbacks import TrainingClock
 
@@ -81,3 +84,37 @@ def test_validation_between_epochs_never_counts():
     run(clock, time, [1.0])
     clock.end_epoch({"loss": 0.5})
     assert clock.seconds == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("acting", [False, True], ids=["no callbacks", "callbacks act on batches"])
+def test_the_busy_time_of_an_asynchronous_device_is_told_whatever_callbacks_do(seed, acting):
+    """Callbacks may wait for the device by reading logs, have it do work of their own, or keep the host busy."""
+    chance, device = random.Random(seed), AsynchronousDevice()
+    clock = TrainingClock(counts_gaps=not acting, wait=device.wait, now=device)
+    clock.expect_no_compiling()
+    for _ in range(3):
+        device.begin(chance.random())  # as a callback does at the beginning of an epoch
+        for batch in reversed(range(chance.randint(1, 8))):
+            logs = clock.run(device.train(chance.uniform(0.5, 2.0), launch=0.001), 1)
+            if acting and batch:  # after the last batch the epoch ends before the callbacks are told
+                for act in (device.wait, lambda: device.begin(0.3), lambda: device.pass_by(0.7)):
+                    if chance.random() < 0.5:
+                        act()
+        clock.end_epoch(logs)
+        device.begin(5.0)  # validation
+        device.pass_by(1.0)
+        if chance.random() < 0.5:
+            device.wait()
+    assert clock.seconds == pytest.approx(device.busy_seconds, rel=0.01)
+
+
+def test_the_compiling_of_an_asynchronous_device_is_told_apart():
+    device = AsynchronousDevice()
+    clock = TrainingClock(counts_gaps=True, wait=device.wait, now=device)
+    clock.run(lambda: device.pass_by(5.0) or device.begin(1.0), 1)
+    for _ in range(9):
+        logs = clock.run(lambda: device.begin(1.0), 1)
+    clock.end_epoch(logs)
+    assert clock.compile_seconds == pytest.approx(5.0)
+    assert clock.seconds == pytest.approx(10.0)

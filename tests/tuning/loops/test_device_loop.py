@@ -6,7 +6,7 @@ from training_helpers import dense_model, make_data, make_trial
 
 from tuning.loops import blocks
 from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
-from tuning.loops.blocks import block_shape, seconds_per_update
+from tuning.loops.blocks import BlockShape, block_shape, seconds_per_update
 from tuning.loops.device_loop import BlockSteps, DeviceLoop, XlaLoop
 from tuning.loops.session import TrainingSession
 from tuning.trial import Status
@@ -46,7 +46,7 @@ class FakeClock:
 @pytest.mark.parametrize(("blocks_per_epoch", "length"), [(1, 3), (2, 2), (3, 1)])
 def test_the_blocks_of_an_epoch_train_its_rows_in_order_and_skip_an_empty_last_one(blocks_per_epoch, length):
     order, block, clock = ExampleOrder(10, 4, seed=3), FakeBlock(length), FakeClock()
-    steps = BlockSteps(block, blocks_per_epoch, order, clock)
+    steps = BlockSteps(block, block, blocks_per_epoch, order, clock)
     logs = [[steps() for _ in range(blocks_per_epoch)] for _ in range(4)]
     trained = [row for rows in block.trained for row in rows]
     assert trained == [row for epoch in range(4) for row in order.rows(epoch).tolist()]
@@ -57,7 +57,7 @@ def test_the_blocks_of_an_epoch_train_its_rows_in_order_and_skip_an_empty_last_o
 
 @pytest.mark.parametrize(("updates", "expected"), [(1, (1, 1)), (1024, (1, 1024)), (1025, (2, 513)), (2500, (3, 834))])
 def test_an_epoch_is_cut_into_equal_blocks_of_at_most_1024_updates(updates, expected):
-    assert block_shape(updates) == expected
+    assert block_shape(ExampleOrder(updates, 1, seed=0)) == BlockShape(*expected)
 
 
 def test_epochs_of_several_blocks_train_as_one_of_one_block(monkeypatch):

@@ -51,7 +51,7 @@ def test_data_too_large_for_the_host_train_and_validate_alike_without_being_plac
     histories = []
     for share in (0.5, 1e-12):
         with monkeypatch.context() as patch:
-            patch.setattr(DataPlacement.__init__, "__defaults__", (share,))
+            patch.setattr(DataPlacement.__init__, "__defaults__", (share, None))
             recorder = Recorder()
             session = TrainingSession(dense_model, make_data())
             outcome = session.train(make_trial(7, loop="keras", evaluation_batch_size=9), recorder)

@@ -9,6 +9,7 @@ from training_helpers import Recorder, dense_model, make_data, make_trial
 
 from tuning.loops.blocks import LEAST_UPDATES
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, XlaForecast, forecast, run_within
+from tuning.loops.processor import Cpu
 from tuning.loops.session import TrainingSession
 from tuning.trial import Status
 
@@ -18,18 +19,20 @@ def choice(batch_size: int, **fields: object) -> LoopChoice:
 
 
 def test_a_model_never_tried_is_forecast_by_the_size_of_its_graph() -> None:
-    found = forecast(500, updates=10_000, seconds_per_update=4e-3, batch_size=8, known=())
+    found = forecast(500, updates=10_000, seconds_per_update=4e-3, batch_size=8, known=(), processor=Cpu())
     assert found.compile_seconds == pytest.approx(1.5)
     assert found.ratio == pytest.approx(0.75)  # 500 operations at 2 us are 1 ms of 4
     assert found.device_seconds == pytest.approx(40)
     assert found.saved_seconds == pytest.approx(10)
-    assert forecast(500, 10_000, 0.5e-3, 8, ()).ratio == 0.25
+    assert forecast(500, 10_000, 0.5e-3, 8, (), Cpu()).ratio == 0.25
 
 
 def test_a_model_tried_at_other_sizes_is_forecast_by_the_nearest() -> None:
     near = choice(16, seconds_per_update={"device": 2.0, "xla": 1.0}, compile_seconds={"device": 1.0, "xla": 3.0})
     far = choice(512, seconds_per_update={"device": 1.0, "xla": 2.0}, compile_seconds={"device": 9.0, "xla": 5.0})
-    found = forecast(500, updates=100, seconds_per_update=1e-3, batch_size=32, known=[far, near, choice(32)])
+    found = forecast(
+        500, updates=100, seconds_per_update=1e-3, batch_size=32, known=[far, near, choice(32)], processor=Cpu()
+    )
     assert (found.ratio, found.compile_seconds) == (0.5, 5.0)
 
 
