@@ -112,12 +112,15 @@ class MemoryProbe:
         batch_size: Its batch size.
         peak_memory_bytes: Peak of device memory (GPU) or of the worker's resident memory (CPU), everything included.
         baseline_memory_bytes: What was in use before, with the data in place.
+        first_peak_memory_bytes: Peak of the first update on a GPU, in which cuDNN tries its algorithms and may take
+            gigabytes for that; the other peak is that of the updates after it. None on a CPU.
     """
 
     trial_id: str
     batch_size: int
     peak_memory_bytes: int
     baseline_memory_bytes: int
+    first_peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import keras
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import wait_for
 from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan, MakePlan, training_to_measure
-from tuning.loops.processor import this_processor
+from tuning.loops.processor import Processor, this_processor
 from tuning.messages import MemoryProbe, MemoryProbeRequest
 
 _ENDLESS = 10**9
@@ -136,7 +136,9 @@ _BATCHES_AHEAD = 16  # more than an input pipeline ever holds ready
 _LEAST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 
 
-def probe_memory(make_plan: MakePlan, n_train: int, request: MemoryProbeRequest) -> MemoryProbe:
+def probe_memory(
+    make_plan: MakePlan, n_train: int, request: MemoryProbeRequest, processor: Processor | None = None
+) -> MemoryProbe:
     """Train a few updates, so that the optimizer's slots exist, validate, and read the peak.
 
     The peak is taken from after the data were placed and the model built, so that what placing them needed for a
@@ -147,29 +149,44 @@ def probe_memory(make_plan: MakePlan, n_train: int, request: MemoryProbeRequest)
         make_plan: Plans a training on an order of examples.
         n_train: Training examples.
         request: What to probe.
+        processor: Whose memory; None for this process's own.
 
     Raises:
         Exception: Whatever building or training raises; see `status_of_error`.
     """
-    size = request.batch_size
+    processor, size = processor or this_processor(), request.batch_size
     order = ExampleOrder(min(n_train, _BATCHES_AHEAD * size), size, seed=0)
-    epochs = -(-request.updates // order.least_updates)
-    plan = make_plan(training_to_measure(request, epochs, loop=request.loop), order)
-    processor = this_processor()
+    epochs = max(-(-request.updates // order.least_updates), 1 + processor.is_gpu)
     processor.reset_peak()
-    baseline = processor.peak_bytes()
-    plan.model.fit(**plan.arguments, epochs=epochs, callbacks=[_FewUpdates(request.updates)], verbose=0)
+    plan = make_plan(training_to_measure(request, epochs, loop=request.loop), order)
+    watch = _FewUpdates(request.updates, processor)
+    baseline = watch.begin()
+    plan.model.fit(**plan.arguments, epochs=epochs, callbacks=[watch], verbose=0)
     peak = max(baseline, processor.peak_bytes())  # Linux's own count may fall by a few pages
-    return MemoryProbe(request.trial_id, size, peak, baseline)
+    return MemoryProbe(request.trial_id, size, peak, baseline, watch.first_peak_bytes)
 
 
 class _FewUpdates(keras.callbacks.Callback):
-    """Waits before the last update for about as long as the one before it took, and ends the training after it."""
+    """Waits before the last update for about as long as the one before it took, and ends the training after it.
 
-    def __init__(self, updates: int) -> None:
+    On a GPU it tells the first step of `fit`, with what was done before, from the later ones, of which there is at
+    least one.
+    """
+
+    def __init__(self, updates: int, processor: Processor) -> None:
         super().__init__()
         self._left = updates
+        self._processor = processor
         self._begin = time.perf_counter()
+        self._is_first = True
+        self.first_peak_bytes: int | None = None
+
+    def begin(self) -> int:
+        """Watch from now on, and return what is in use."""
+        before = self._processor.peak_bytes()
+        self._processor.reset_peak()
+        self.first_peak_bytes = before if self._processor.is_gpu else None
+        return self._processor.peak_bytes()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         took = time.perf_counter() - self._begin
@@ -179,5 +196,11 @@ class _FewUpdates(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         self._left -= 1
+        if self._is_first and self.first_peak_bytes is not None:
+            self._processor.wait()
+            self.first_peak_bytes = max(self.first_peak_bytes, self._processor.peak_bytes())
+            self._processor.reset_peak()
+            self._left = max(1, self._left)
+        self._is_first = False
         if self._left <= 0:
             self.model.stop_training = True

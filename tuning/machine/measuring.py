@@ -62,6 +62,7 @@ def with_memory(
     data: Data,
     model: ModelDescription,
     evaluation_batch_size: int,
+    loop: str,
 ) -> Machine:
     """Find out which of a search's batch sizes fit, where the largest might not.
 
@@ -72,6 +73,7 @@ def with_memory(
         data: What the search trains on.
         model: What it trains.
         evaluation_batch_size: Examples per validation step.
+        loop: The loop of the trials.
 
     Raises:
         ValueError: If not even the smallest size fits.
@@ -83,6 +85,7 @@ def with_memory(
         data=data,
         description=model,
         evaluation_batch_size=evaluation_batch_size,
+        loop=loop,
     )
     return replace(machine, memory=found, memory_is_known=True)
 
@@ -227,18 +230,21 @@ PREDICTED = "predicted_peak_memory_bytes"
 class CappedExecutor:
     """An executor around another; a trial that does not fit ends at once as out of memory, or is trained in parts.
 
+    One that fits and yet runs out of memory on a GPU is lost, to run again: another program may have taken memory of
+    the card, or the worker's pool lies in pieces. That says nothing of the batch size.
+
     Args:
         executor: Runs what fits.
-        memory: What fits.
+        memory: What fits; None where everything does.
         accumulate: Whether a batch that does not fit is trained as micro-batches, the largest that fit and divide it.
     """
 
-    def __init__(self, executor: Executor, memory: MemoryFindings, *, accumulate: bool = False) -> None:
+    def __init__(self, executor: Executor, memory: MemoryFindings | None, *, accumulate: bool = False) -> None:
         self._executor = executor
         self._memory = memory
         self._accumulate = accumulate
         self._refused: list[Event] = []
-        self._running: dict[str, Trial] = {}
+        self._running: dict[str, tuple[Trial, str]] = {}
 
     def devices(self) -> tuple[Device, ...]:
         """Return the devices of the inner executor."""
@@ -248,18 +254,19 @@ class CappedExecutor:
         """Start a request; a trial that does not fit is refused or divided."""
         if not isinstance(request, Trial):
             self._executor.submit(request, device)
-        elif self._memory.fits(request.batch_size):
+        elif self._memory is None or self._memory.fits(request.batch_size):
             self._run(request, device)
         elif self._accumulate:
             micro = largest_divisor(request.batch_size, self._memory.largest_batch_size)
             self._run(replace(request, instructions=replace(request.instructions, micro_batch_size=micro)), device)
         else:
-            self._refused.append(TrialOutcome(request.trial_id, Status.OUT_OF_MEMORY, reason=self._why(request)))
+            reason = _why_not(request, self._memory)
+            self._refused.append(TrialOutcome(request.trial_id, Status.OUT_OF_MEMORY, reason=reason))
 
     def events(self, timeout_s: float) -> list[Event]:
         """Return what has happened; the outcome of a trial tells what memory was expected, too."""
         refused, self._refused = self._refused, []
-        return refused or [self._with_prediction(event) for event in self._executor.events(timeout_s)]
+        return refused or [self._judged(event) for event in self._executor.events(timeout_s)]
 
     def stop(self, trial_id: str) -> None:
         """Ask a running trial to stop."""
@@ -274,26 +281,34 @@ class CappedExecutor:
         self._executor.close()
 
     def _run(self, trial: Trial, device: str) -> None:
-        self._running[trial.trial_id] = trial
+        self._running[trial.trial_id] = (trial, device)
         self._executor.submit(trial, device)
 
-    def _why(self, trial: Trial) -> str:
-        limit = self._memory.limit
-        predicted = self._memory.predicted_bytes(trial.batch_size)
-        needs = "" if predicted is None else f" and would need about {predicted:,} bytes"
-        return (
-            f"Not run: batch size {trial.batch_size} is above {self._memory.largest_batch_size}, the largest that "
-            f"fits{needs}; the limit is {limit.bytes:,} bytes ({limit.source})."
-        )
-
-    def _with_prediction(self, event: Event) -> Event:
-        trial = self._running.pop(event.trial_id, None) if isinstance(event, TrialOutcome) else None
-        held = None if trial is None else trial.instructions.micro_batch_size or trial.batch_size
-        predicted = None if held is None else self._memory.predicted_bytes(held)
+    def _judged(self, event: Event) -> Event:
+        """Return an event; of a trial's outcome with the memory that was expected, and lost where that was there."""
+        if not isinstance(event, TrialOutcome) or event.trial_id not in self._running:
+            return event
+        trial, device = self._running.pop(event.trial_id)
+        if event.status is Status.OUT_OF_MEMORY and self._is_gpu(device):
+            reason = f"It fits, but another program may have held memory of the card: {event.reason}"
+            return replace(event, status=Status.LOST, reason=reason)
+        held = trial.instructions.micro_batch_size or trial.batch_size
+        predicted = None if self._memory is None else self._memory.predicted_bytes(held)
         if predicted is None:
             return event
-        assert isinstance(event, TrialOutcome)
         return replace(event, measurements={**event.measurements, PREDICTED: float(predicted)})
+
+    def _is_gpu(self, device: str) -> bool:
+        return any(known.is_gpu for known in self.devices() if known.name == device)
+
+
+def _why_not(trial: Trial, memory: MemoryFindings) -> str:
+    limit, predicted = memory.limit, memory.predicted_bytes(trial.batch_size)
+    needs = "" if predicted is None else f" and would need about {predicted:,} bytes"
+    return (
+        f"Not run: batch size {trial.batch_size} is above {memory.largest_batch_size}, the largest that "
+        f"fits{needs}; the limit is {limit.bytes:,} bytes ({limit.source})."
+    )
 
 
 def largest_divisor(batch_size: int, limit: int) -> int:

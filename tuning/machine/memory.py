@@ -182,8 +182,10 @@ def _is_bent(line: MemoryLine | None) -> bool:
 
 def _read(answer: object, batch_size: int, limit: MemoryLimit) -> Tried:
     if isinstance(answer, MemoryProbe):
-        peak = answer.peak_memory_bytes
+        peak, first = answer.peak_memory_bytes, answer.first_peak_memory_bytes or 0
         reason = "" if peak <= limit.bytes else f"its peak of {peak:,} bytes exceeds the limit of {limit.bytes:,} bytes"
+        if not reason and first > limit.bytes:
+            reason = f"its first update takes {first:,} bytes, more than the limit of {limit.bytes:,} bytes"
         return Tried(batch_size, not reason, peak, reason, Status.OUT_OF_MEMORY if reason else Status.COMPLETED)
     assert isinstance(answer, TrialOutcome)
     return Tried(batch_size, fits=False, reason=answer.reason, status=answer.status)
@@ -194,7 +196,7 @@ _BYTES_PER_PARAMETER = 64  # weight, gradient and slots in float32 are 16 to 20
 _WORKSPACES = 2  # kernels may need as much again as the tensors, none of which is ever freed in this estimate
 _LEAST_BYTES_PER_EXAMPLE = 8 * 2**20  # where the tensors are not known
 _ACTIVATIONS_PER_INPUT = 10_000  # 25 to 300 for convolutions on images (measured), about 6,500 for small transformers
-_LOOP = "keras"  # needs the most: it holds several batches ready
+_LOOP = "keras"  # on a CPU it needs the most: it holds several batches ready
 
 
 def could_run_out(largest: int, data: Data, description: ModelDescription, limit_bytes: int) -> bool:
@@ -226,6 +228,7 @@ def memory_of_search(
     description: ModelDescription,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
+    loop: str = _LOOP,
 ) -> MemoryFindings | None:
     """What fits of a search's batch sizes; None if nothing could fail to, or it could not be learnt.
 
@@ -239,20 +242,23 @@ def memory_of_search(
         description: The model.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
+        loop: That of the trials. A GPU is probed with it, since it holds the data or not as the loop wants; a CPU with
+            Keras's own, which needs the most.
 
     Raises:
         ValueError: If not even the smallest size fits.
     """
+    loop = loop if first_device(executor).is_gpu else _LOOP
     largest = sizes[-1]
     if not could_run_out(largest, data, description, limit.bytes):
         return None
-    margin = margin_for(limit, has_batch_normalization=description.has_batch_normalization, loop=_LOOP)
+    margin = margin_for(limit, has_batch_normalization=description.has_batch_normalization, loop=loop)
     found = probe_memory(
         executor,
         limit,
         n_train=largest,
         margin=margin,
-        loop=_LOOP,
+        loop=loop,
         sizes=sizes,
         hyperparameters=hyperparameters,
         evaluation_batch_size=evaluation_batch_size,

@@ -189,11 +189,12 @@ class Search:
                 data=setup.arguments.data,
                 model=setup.model,
                 evaluation_batch_size=setup.arguments.evaluation_batch_size,
+                loop=self._options.loop,
             )
             self._study.measured(machine)
             if machine.memory is not None:
                 self._tracker.measured(machine.memory.measurement)
-        if machine.memory is None:
+        if machine.memory is None and not first_device(executor).is_gpu:
             return executor
         return CappedExecutor(executor, machine.memory, accumulate=self._options.accumulate)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from asynchronous import GpuOnTheCpu
 from training_helpers import N_TRAIN, dense_model, make_data
 
+from tuning.loops import arrays, throughput
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.fit_plan import EpochPipeline
 from tuning.loops.session import TrainingSession
@@ -74,3 +76,32 @@ def test_the_input_alone_is_timed_after_its_first_batch():
 def test_numbers_out_of_range_are_refused(field):
     with pytest.raises(ValueError, match=f"{field} must be at least 1; got 0"):
         MemoryProbeRequest(**{"trial_id": "m", "batch_size": 8, field: 0})
+
+
+class ScriptedGpu(GpuOnTheCpu):
+    """A card whose peak since the last reset is scripted."""
+
+    def __init__(self, peaks):
+        self._peaks, self.resets = iter(peaks), 0
+
+    def reset_peak(self):
+        self.resets += 1
+
+    def peak_bytes(self):
+        return next(self._peaks)
+
+
+@pytest.mark.parametrize("loop", ["keras", "device"])
+def test_on_a_gpu_the_first_update_is_told_apart_from_those_after_it(loop, monkeypatch):
+    card = ScriptedGpu([30, 10, 50, 40])  # after planning, before training, after its first step, at the end
+    monkeypatch.setattr(arrays, "this_processor", lambda: card)
+    monkeypatch.setattr(throughput, "this_processor", lambda: card)
+    found = TrainingSession(dense_model, make_data()).probe(MemoryProbeRequest("m", 8, loop=loop))
+    assert isinstance(found, MemoryProbe), found
+    assert found.first_peak_memory_bytes == 50
+    assert (found.peak_memory_bytes, found.baseline_memory_bytes) == (40, 10)
+    assert card.resets == 3
+
+
+def test_on_a_cpu_no_first_update_is_told_apart(session):
+    assert session.probe(MemoryProbeRequest("m", 8)).first_peak_memory_bytes is None

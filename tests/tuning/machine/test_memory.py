@@ -224,3 +224,18 @@ def test_the_whole_training_set_is_tried_once() -> None:
     coming = next_probe(tried, limit_bytes=3 * GIB, n_train=1000, margin=0.02)
     assert coming is not None
     assert coming.batch_size > 100
+
+
+def test_the_first_update_must_fit_too() -> None:
+    """cuDNN may take gigabytes once, to try its algorithms; the line is that of the updates after it."""
+
+    def answer(request: MemoryProbeRequest) -> MemoryProbe:
+        size = request.batch_size
+        return MemoryProbe(request.trial_id, size, (800 + size) * MIB, 700 * MIB, (800 + 2 * size) * MIB)
+
+    limit = MemoryLimit(2400 * MIB, "GPU")
+    found = probe_memory(ScriptedExecutor(probes=answer), limit, n_train=10**6, margin=0.02)
+    assert 800 * 0.95 <= found.largest_batch_size <= 800
+    assert found.line is not None
+    assert found.line.bytes_per_example == pytest.approx(MIB, rel=0.01)
+    assert any("its first update takes" in probe.reason for probe in found.probes)

@@ -142,3 +142,34 @@ def test_the_peak_of_a_batch_in_parts_is_predicted_as_that_of_a_part() -> None:
     outcome = await_end(executor, "parts")[-1]
     assert isinstance(outcome, TrialOutcome)
     assert outcome.measurements[PREDICTED] == pytest.approx((800 + 3 * 256) * MIB)
+
+
+def test_a_trial_that_fits_and_runs_out_of_a_card_s_memory_runs_again() -> None:
+    """Another program may have taken it: nothing is learnt of the batch size."""
+
+    def full(trial: Trial) -> TrialOutcome:
+        return TrialOutcome(trial.trial_id, Status.OUT_OF_MEMORY, reason="OOM when allocating tensor")
+
+    for device, memory, expected in (
+        ("gpu:GPU-1", FINDINGS, Status.LOST),
+        ("gpu:GPU-1", None, Status.LOST),
+        ("cpu:0", FINDINGS, Status.OUT_OF_MEMORY),
+    ):
+        executor = CappedExecutor(ScriptedExecutor(full, devices=(device,)), memory)
+        executor.submit(Trial(Setting(64, None), 0, trial_id="t"), device)
+        outcome = await_end(executor, "t")[-1]
+        assert isinstance(outcome, TrialOutcome)
+        assert (outcome.status, "OOM when allocating tensor" in outcome.reason) == (expected, True)
+
+
+@pytest.mark.parametrize(("device", "expected"), [("gpu:GPU-1", "auto"), ("cpu:0", "keras")])
+def test_a_card_is_probed_in_the_loop_of_the_trials(device: str, expected: str) -> None:
+    loops = []
+
+    def answer(request: MemoryProbeRequest) -> MemoryProbe:
+        loops.append(request.loop)
+        return MemoryProbe(request.trial_id, request.batch_size, 2**20, 2**19)
+
+    executor = ScriptedExecutor(probes=answer, devices=(device,))
+    memory_of_search(executor, LIMIT, sizes=(8, 512), data=DATA, description=description(), loop="auto")
+    assert set(loops) == {expected}
