@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import traceback
 
@@ -35,6 +36,7 @@ _MEMORY_TEXTS = (
     "std::bad_alloc",
     "Cannot allocate memory",
 )
+_FATAL_LINE = re.compile(r"(?:\d{4}-\d\d-\d\d [\d:.]+: F|\bF\d{4} [\d:.]+ +\d+|^F) \S+:\d+\] [^\n]*", re.MULTILINE)
 _UNDER_A_LIMIT = {
     signal.SIGSEGV: "as TensorFlow does under a tight limit on address space",
     signal.SIGABRT: "as TensorFlow does when a limit on address space leaves no room for a thread or a buffer",
@@ -74,11 +76,19 @@ def status_of_exit(exit_code: int | None, log_tail: str, *, limited: bool = Fals
     return Status.FAILED, f"The worker died {died}."
 
 
+def fatal_line(log: str) -> str:
+    """Return the line in which a library says why it aborts the process, in at most 400 characters, or nothing.
+
+    TensorFlow marks it with an F; a trace of the stack of any length follows it.
+    """
+    fatal = [match[0] for match in _FATAL_LINE.finditer(log)]
+    return _fold(fatal[-1]) if fatal else ""
+
+
 def one_line(error: BaseException) -> str:
     """`Type: message`, folded into one line of at most 400 characters."""
     message = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return text if len(text) <= _REASON_LENGTH else text[: _REASON_LENGTH - 1] + "…"
+    return _fold(f"{type(error).__name__}: {message}" if message else type(error).__name__)
 
 
 def traceback_tail(error: BaseException) -> str:
@@ -94,6 +104,11 @@ def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return bool(names & _AMBIGUOUS_TYPES) and any(text in str(error) for text in _MEMORY_TEXTS)
+
+
+def _fold(text: str) -> str:
+    folded = " ".join(text.split())
+    return folded if len(folded) <= _REASON_LENGTH else folded[: _REASON_LENGTH - 1] + "…"
 
 
 def _is_signal(number: int) -> bool:

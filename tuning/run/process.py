@@ -13,14 +13,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tuning.loops.failures import status_of_exit
+from tuning.loops.failures import fatal_line, status_of_exit
 from tuning.messages import Request
 from tuning.run import memory_limit
 from tuning.run.executor import worker_environment
 from tuning.run.wire import STOP, Hello
 from tuning.trial import Status, Trial, TrialOutcome
 
-_TAIL_BYTES = 4000
+_TAIL_LENGTH = 4000
+_READ_BYTES = 64_000  # the traces of stacks that follow the reason of an abort are longer than what is kept of a log
 _GRACE_S = 5.0
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -103,16 +104,15 @@ class WorkerProcess:
         exit_code = self.wait()
         killed = may_have_killed(self._kills_before, count_kills())
         trial_id = "" if self.request is None else self.request.trial_id
-        log_tail = self._log_tail()
-        return outcome_of_death(trial_id, exit_code, log_tail, killer_was_at_work=killed, limited=self._limited)
+        return outcome_of_death(trial_id, exit_code, self._log(), killer_was_at_work=killed, limited=self._limited)
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever receives finds out, with its log
             self.connection.send(message)
 
-    def _log_tail(self) -> str:
+    def _log(self) -> str:
         with self._log_path.open("rb") as log:
-            log.seek(max(self._log_start, self._log_path.stat().st_size - _TAIL_BYTES))
+            log.seek(max(self._log_start, self._log_path.stat().st_size - _READ_BYTES))
             return log.read().decode(errors="replace").strip()
 
 
@@ -121,7 +121,7 @@ _FROM_OUTSIDE = {-number for number in (signal.SIGTERM, signal.SIGHUP, signal.SI
 
 
 def outcome_of_death(
-    trial_id: str, exit_code: int, log_tail: str, *, killer_was_at_work: bool, limited: bool = False
+    trial_id: str, exit_code: int, log: str, *, killer_was_at_work: bool, limited: bool = False
 ) -> TrialOutcome:
     """Return how a trial ended whose worker died.
 
@@ -132,23 +132,23 @@ def outcome_of_death(
     Args:
         trial_id: The trial or request that the worker ran.
         exit_code: How the process ended, -n for signal n.
-        log_tail: The last lines of the worker's log.
+        log: What the worker's log says of the request, at least its end; the outcome keeps the last lines.
         killer_was_at_work: Whether the system's out-of-memory killer may have killed a process meanwhile.
         limited: Whether the worker's address space was limited.
     """
-    status, reason = _explain(exit_code, log_tail, killer_was_at_work, limited)
-    return TrialOutcome(trial_id, status, reason=reason, log_tail=log_tail, exit_code=exit_code)
+    status, reason = _explain(exit_code, log, killer_was_at_work, limited)
+    return TrialOutcome(trial_id, status, reason=reason, log_tail=log[-_TAIL_LENGTH:], exit_code=exit_code)
 
 
-def _explain(exit_code: int, log_tail: str, killer_was_at_work: bool, limited: bool) -> tuple[Status, str]:
-    last = log_tail.splitlines()[-1] if log_tail else ""
+def _explain(exit_code: int, log: str, killer_was_at_work: bool, limited: bool) -> tuple[Status, str]:
+    last = log.splitlines()[-1] if log else ""
     if exit_code == memory_limit.EXIT_CODE:
         return Status.OUT_OF_MEMORY, f"The {last or 'memory limit was exceeded'}."
     if exit_code in _FROM_OUTSIDE and not (exit_code == -signal.SIGKILL and killer_was_at_work):
         name = signal.Signals(-exit_code).name
         return Status.LOST, f"The worker was killed by {name} from outside, not by the system for lack of memory."
-    status, reason = status_of_exit(exit_code, log_tail, limited=limited)
-    return status, f"{reason} {last}".strip() if status is Status.FAILED else reason
+    status, reason = status_of_exit(exit_code, log, limited=limited)
+    return status, f"{reason} {fatal_line(log) or last}".strip() if status is Status.FAILED else reason
 
 
 def has_limited_address_space(process_id: int) -> bool:

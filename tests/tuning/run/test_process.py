@@ -42,7 +42,19 @@ def test_a_long_log_is_told_by_its_end(tmp_path: Path, monkeypatch: pytest.Monke
     worker = start("print('x' * 10**5 + 'end', flush=True); sys.exit(1)", tmp_path, monkeypatch)
     tail = worker.outcome_of_death().log_tail
     assert tail.endswith("xend")
-    assert len(tail) < 5000
+    assert len(tail) == 4000
+    worker.dismiss()
+
+
+def test_an_abort_is_explained_by_its_line_in_front_of_a_long_trace_of_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fatal = "F tensorflow/core/gpu_event_mgr.cc:274] Unexpected Event status: 1"
+    script = f"print({fatal!r}, *['    @ 0x7fec'] * 1000, sep='\\n', flush=True); import os; os.abort()"
+    worker = start(script, tmp_path, monkeypatch)
+    outcome = worker.outcome_of_death()
+    assert (outcome.status, outcome.reason) == (Status.FAILED, f"The worker died of SIGABRT. {fatal}")
+    assert len(outcome.log_tail) == 4000
     worker.dismiss()
 
 
