@@ -10,7 +10,7 @@ import traceback
 from tuning.trial import Status
 
 # TensorFlow's errors that report a lack of memory only in their text: types by name, so that this stays importable
-# without TensorFlow. Seen on GPU with TF #7025, #55502, #60401; CUDNN_STATUS_NOT_SUPPORTED at large batches.
+# without TensorFlow.
 _AMBIGUOUS_TYPES = {
     "InternalError",
     "UnknownError",
@@ -21,21 +21,46 @@ _AMBIGUOUS_TYPES = {
     "XlaRuntimeError",
     "RuntimeError",
 }
-_MEMORY_TEXTS = (
-    "Dst tensor is not initialized",
-    "Failed copying input tensor",
-    "CUDA_ERROR_OUT_OF_MEMORY",
-    "RESOURCE_EXHAUSTED",
-    "OOM when allocating",
-    "failed to allocate",
-    "Failed to allocate",
-    "CUDNN_STATUS_NOT_SUPPORTED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "can't start new thread",
-    "std::bad_alloc",
-    "Cannot allocate memory",
+
+# Each text is reported or measured: tests/tuning/loops/failure_texts.txt has it with its source.
+_ALLOCATION_FAILED = re.compile(
+    r"Dst tensor is not initialized"
+    r"|Failed copying input tensor(?!.* in order to run \S+: )"  # what follows the operation's name is the cause
+    r"|CUDA_ERROR_OUT_OF_MEMORY"
+    r"|RESOURCE_EXHAUSTED"
+    r"|OOM when allocating"
+    r"|[Oo]ut of memory while trying to allocate"
+    r"|ran out of memory trying to allocate"
+    r"|ran out of memory when allocating [1-9]"
+    r"|[Ff]ailed to alloc(?:ate)? (?:request for )?[\d.]+"
+    r"|[Ff]ailed to allocate (?:memory|scratch buffer)"
+    r"|allocate pinned host memory"
+    r"|CUDNN_STATUS_ALLOC_FAILED"
+    r"|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|CUBLAS_STATUS_NOT_INITIALIZED"  # a handle needs memory beside the pool of TensorFlow
+    r"|failed to create cublas handle: the resource allocation failed"
+    r"|StreamExecutor without BLAS support"
+    r"|ould not create cudnn handle: CUDNN_STATUS_INTERNAL_ERROR"
+    r"|can't start new thread"
+    r"|std::bad_alloc"
+    r"|Cannot allocate memory"
 )
+# What cuDNN says of a size that is too large for it, but also of much that does not end a process.
+_SIZE_REFUSED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|No algorithm worked!|Failed to get convolution algorithm")
+# Lines that speak of memory, and yet of no failure, or of another resource that is exhausted.
+_BESIDE_MEMORY = re.compile(
+    r"this is not a failure|This is benign"
+    r"|No space left on device|[Qq]uota exceeded|Too many open files"
+)
+# After one of these nothing works in the process any more, so that whatever it says of memory is a consequence. The
+# names are those of which CUDA's documentation says that the process must end, and those of broken hardware.
+_DEAD_DEVICE = re.compile(
+    r"CUDA_ERROR_(?:ILLEGAL_ADDRESS|LAUNCH_FAILED|LAUNCH_TIMEOUT|MISALIGNED_ADDRESS|ILLEGAL_INSTRUCTION|INVALID_PC"
+    r"|INVALID_ADDRESS_SPACE|HARDWARE_STACK_ERROR|ASSERT|TENSOR_MEMORY_LEAK|ECC_UNCORRECTABLE|NVLINK_UNCORRECTABLE)"
+    r"(?:: [\w -]*\w)?"
+    r"|an illegal memory access was encountered"
+)
+_CUDA_ERROR = re.compile(r"CUDA_ERROR_(?!NO_DEVICE)\w+(?:: [\w -]*\w)?")
 _FATAL_LINE = re.compile(r"(?:\d{4}-\d\d-\d\d [\d:.]+: F|\bF\d{4} [\d:.]+ +\d+|^F) \S+:\d+\] [^\n]*", re.MULTILINE)
 _UNDER_A_LIMIT = {
     signal.SIGSEGV: "as TensorFlow does under a tight limit on address space",
@@ -48,17 +73,21 @@ _REASON_LENGTH = 400
 def status_of_error(error: BaseException) -> tuple[Status, str]:
     """Return the status of a trial that raised `error`, and one line that says why.
 
-    Decides by type first; the text counts only for types that TensorFlow also uses for other failures.
+    Decides by type first; the text counts only for types that TensorFlow also uses for other failures. A device that a
+    CUDA error has made useless is a failure, whatever else the text says; the line names that error.
     """
-    status = Status.OUT_OF_MEMORY if _is_out_of_memory(error) else Status.FAILED
-    return status, one_line(error)
+    if _is_out_of_memory(error):
+        return Status.OUT_OF_MEMORY, one_line(error)
+    reason, named = one_line(error), _error_of_a_dead_device(str(error))
+    return Status.FAILED, reason if named is None or named in reason else _fold(f"{named}: {reason}")
 
 
 def status_of_exit(exit_code: int | None, log_tail: str, *, limited: bool = False) -> tuple[Status, str]:
     """Return the status of the trial that a dead worker was running, and one line that says why.
 
     A segmentation fault or an abort is a crash, which says nothing of larger batch sizes, unless the log tells of an
-    allocation that failed, or address space is limited: TensorFlow then dies so.
+    allocation that failed, or address space is limited: TensorFlow then dies so. A CUDA error that ends the use of the
+    device is a crash, too, whatever the log says of memory.
 
     Args:
         exit_code: As `multiprocessing.Process.exitcode`: -n for death by signal n; None if unknown.
@@ -68,12 +97,15 @@ def status_of_exit(exit_code: int | None, log_tail: str, *, limited: bool = Fals
     signalled = signal.Signals(-exit_code) if exit_code is not None and _is_signal(-exit_code) else None
     if signalled is signal.SIGKILL:
         return Status.OUT_OF_MEMORY, "The worker died of SIGKILL, as the system does when memory runs out."
-    if limited and signalled in _UNDER_A_LIMIT:
-        return Status.OUT_OF_MEMORY, f"The worker died of {signalled.name}, {_UNDER_A_LIMIT[signalled]}."
     died = f"of {signalled.name}" if signalled else f"with exit code {exit_code}"
-    if any(text in log_tail for text in _MEMORY_TEXTS):
+    if named := _error_of_a_dead_device(log_tail):
+        return Status.FAILED, f"The worker died {died} after {named}."
+    if limited and signalled in _UNDER_A_LIMIT:
+        return Status.OUT_OF_MEMORY, f"The worker died {died}, {_UNDER_A_LIMIT[signalled]}."
+    if _tells(_ALLOCATION_FAILED, log_tail):
         return Status.OUT_OF_MEMORY, f"The worker died {died} after reporting a failed allocation."
-    return Status.FAILED, f"The worker died {died}."
+    others = [match[0] for match in _CUDA_ERROR.finditer(log_tail)]
+    return Status.FAILED, f"The worker died {died} after {others[-1]}." if others else f"The worker died {died}."
 
 
 def fatal_line(log: str) -> str:
@@ -99,11 +131,26 @@ def traceback_tail(error: BaseException) -> str:
 
 def _is_out_of_memory(error: BaseException) -> bool:
     names = {cls.__name__ for cls in type(error).__mro__}
-    if isinstance(error, MemoryError) or "ResourceExhaustedError" in names:
+    if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return bool(names & _AMBIGUOUS_TYPES) and any(text in str(error) for text in _MEMORY_TEXTS)
+    text = str(error)
+    if "ResourceExhaustedError" in names:  # TensorFlow also raises it for a full disk and for too many open files
+        return _BESIDE_MEMORY.search(text) is None
+    if not names & _AMBIGUOUS_TYPES or _error_of_a_dead_device(text):
+        return False
+    return _tells(_ALLOCATION_FAILED, text) or _tells(_SIZE_REFUSED, text)
+
+
+def _tells(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether a line of the text matches that does not itself say that it is no lack of memory."""
+    return any(pattern.search(line) and not _BESIDE_MEMORY.search(line) for line in text.splitlines())
+
+
+def _error_of_a_dead_device(text: str) -> str | None:
+    match = _DEAD_DEVICE.search(text)
+    return match[0] if match else None
 
 
 def _fold(text: str) -> str:
