@@ -30,6 +30,7 @@ ORDER = (
     "tuning.built",
     "tuning.tuner",
     "tuning.tuners",
+    "tuning.gpu_check",
     "tuning.commands",
     "tuning.cli",
 )
@@ -43,6 +44,10 @@ MAY_LOAD_TENSORFLOW = (
     "tuning.oracle",
     "tuning.built",
     "tuning.tuner",
+    "tuning.gpu_check.models",
+    "tuning.gpu_check.acts",
+    "tuning.gpu_check.memory",
+    "tuning.gpu_check.child",
     "search_spaces",
 )
 TENSORFLOW_FREE = ("tuning.loops.loop",)

@@ -112,8 +112,9 @@ class Program:
         return sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in self._variables())
 
     def snapshot(self) -> list[tuple[Any, tf.Tensor]]:
-        """Return the present value of every variable, to be given to `restore`."""
-        return [(variable, tf.identity(variable.value)) for variable in self._variables()]
+        """Return the present value of every variable, to be given to `restore`; in the host's memory, not on a card."""
+        with tf.device("CPU:0"):
+            return [(variable, tf.identity(variable.value)) for variable in self._variables()]
 
     def restore(self, snapshot: Iterable[tuple[Any, tf.Tensor]]) -> None:
         """Set every variable back to its value in the snapshot."""

@@ -1,0 +1,1 @@
+"""`python -m tuning.gpu_check`: whether what is promised of a GPU holds on the one at hand."""

@@ -1,0 +1,134 @@
+"""Checks D, E and H: seconds that are right, loops that agree and are fast, data that stay on the card."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import statistics
+from typing import Any
+
+from search_spaces.data import Data
+from tuning.gpu_check.bench import Bench, images, sequences, vectors
+from tuning.gpu_check.check import Check, Finding
+from tuning.gpu_check.models import cnn, lstm, mlp, residual, transformer
+from tuning.trial import Status
+
+_LOOPS = ("keras", "device", "xla")
+_DTYPES = ("float32", "float16", "uint8", "int32", "int64", "bool")
+_EPOCHS = 6
+
+
+def _clock(bench: Bench) -> Finding:
+    """Seconds told against the wall between the beginning of an epoch and its validation."""
+    from tuning.gpu_check.acts import Watch, WatchReading
+
+    ratios = {}
+    for name, build, data in (("mlp", mlp, vectors(16_384)), ("residual", residual, images(4096))):
+        for watch, loops in ((Watch, _LOOPS), (WatchReading, ("keras",))):
+            for loop in loops:
+                path = bench.folder / f"{name}-{watch.__name__}-{loop}.json"
+                with bench.executor(build, data, callbacks=[watch(str(path))]) as executor:
+                    trained = bench.train(executor, 128, epochs=_EPOCHS, loop=loop)
+                told = [report.seconds for report in trained.reports]
+                wall = json.loads(path.read_text())
+                # of the first epoch a part is compiling
+                ratios[f"{name}, {loop}, {watch.__name__}"] = (told[-1] - told[0]) / sum(wall[1:])
+    worst = max(abs(ratio - 1) for ratio in ratios.values())
+    return Finding(worst <= 0.03, f"{worst:.1%} off at most", {name: round(r, 4) for name, r in ratios.items()})
+
+
+def _compile_apart(bench: Bench) -> Finding:
+    """The first trial of a size is no slower than the third, for all that it compiles and cuDNN tries."""
+    with bench.executor(residual, images(8192)) as executor:
+        outcomes = [bench.train(executor, 128, epochs=3, seed=seed, loop="device").outcome for seed in range(3)]
+    seconds = [outcome.seconds or 0.0 for outcome in outcomes]
+    compiling = outcomes[0].compile_seconds or 0.0
+    ratio = seconds[0] / seconds[2]
+    detail = {"seconds": seconds, "compile_seconds": [outcome.compile_seconds for outcome in outcomes]}
+    return Finding(abs(ratio - 1) <= 0.05 and compiling > 0, f"trial 1 / trial 3 = {ratio:.3f}", detail)
+
+
+def _repeatable(bench: Bench) -> Finding:
+    with bench.executor(cnn, images(8192)) as executor:
+        seconds = [bench.seconds_per_update(executor, 256, "device").seconds_per_update for _ in range(5)]
+    spread = statistics.stdev(seconds) / statistics.mean(seconds)
+    return Finding(spread <= 0.03, f"coefficient of variation {spread:.1%}", {"seconds_per_update": seconds})
+
+
+def _loops_agree(bench: Bench) -> Finding:
+    """Twenty updates in each loop, with float32 at its full precision."""
+    before = os.environ.get("NVIDIA_TF32_OVERRIDE")
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    try:
+        losses = {}
+        for name, build, data in (("mlp", mlp, vectors(640)), ("cnn", cnn, images(640))):
+            with bench.executor(build, data) as executor:
+                runs = [bench.train(executor, 32, epochs=1, loop=loop) for loop in _LOOPS]
+            losses[name] = [run.reports[-1].metrics["loss"] if run.reports else float("nan") for run in runs]
+    finally:
+        os.environ.pop("NVIDIA_TF32_OVERRIDE")
+        if before is not None:
+            os.environ["NVIDIA_TF32_OVERRIDE"] = before
+    worst = max(abs(one / other - 1) for each in losses.values() for one, other in itertools.combinations(each, 2))
+    return Finding(worst <= 1e-4, f"losses differ by {worst:.1e} at most", losses)
+
+
+def _dtypes(bench: Bench) -> Finding:
+    """An update on data of any type takes about as long as on float32, which a crossing of the bus would not."""
+    seconds = {}
+    for dtype in _DTYPES:
+        with bench.executor(cnn, images(16_384, dtype=dtype)) as executor:
+            seconds[dtype] = bench.seconds_per_update(executor, 64, "device").seconds_per_update
+    ratios = {dtype: round(value / seconds["float32"], 3) for dtype, value in seconds.items()}
+    return Finding(max(ratios.values()) <= 1.3, f"{max(ratios.values()):.2f} times float32 at most", ratios)
+
+
+def _never_slower(models: dict[str, tuple[Any, Data]], sizes: tuple[int, ...]) -> Any:
+    def compare(bench: Bench) -> Finding:
+        ratios, chosen = {}, {}
+        for name, (build, data) in models.items():
+            with bench.executor(build, data) as executor:
+                for size in sizes:
+                    plain = bench.seconds_per_update(executor, size, "keras")
+                    ours = bench.seconds_per_update(executor, size, "auto", epochs=50)
+                    ratios[f"{name}-{size}"] = round(plain.seconds_per_update / ours.seconds_per_update, 2)
+                    chosen[f"{name}-{size}"] = ours.loop
+        least = min(ratios.values())
+        told = f"{least:.2f} to {max(ratios.values()):.2f} times plain fit"
+        return Finding(least >= 0.97, told, {"ratios": ratios, "loops": chosen})
+
+    return compare
+
+
+def _recurrences(bench: Bench) -> Finding:
+    """cuDNN's recurrences, which XLA cannot compile, train in plain blocks, and are refused in one line otherwise."""
+    with bench.executor(lstm, sequences()) as executor:
+        auto = bench.train(executor, 64, epochs=10).outcome
+        xla = bench.train(executor, 64, epochs=1, loop="xla").outcome
+    reason = str(auto.settings.get("loop_reason"))
+    holds = auto.loop == "device" and xla.status is Status.FAILED and len(xla.reason.splitlines()) == 1
+    return Finding(holds, f"auto: {auto.loop} ({reason}); xla: {xla.status}: {xla.reason}")
+
+
+CHECKS = (
+    Check("D1", "the clock is right", "within 3 % of the wall", _clock),
+    Check("D2", "compiling and autotuning are apart", "within 5 %", _compile_apart),
+    Check("D3", "timings repeat", "3 %", _repeatable),
+    Check("D4", "the loops agree", "1e-4", _loops_agree),
+    Check("D5", "data of every type stay on the card", "1.3 times float32", _dtypes),
+    Check(
+        "D6",
+        "never slower than plain fit",
+        "0.97 times",
+        _never_slower({"mlp": (mlp, vectors()), "cnn": (cnn, images())}, (8, 128, 2048)),
+    ),
+    Check(
+        "D6-more",
+        "never slower than plain fit, sequences",
+        "0.97 times",
+        _never_slower({"lstm": (lstm, sequences()), "transformer": (transformer, sequences())}, (8, 128, 2048)),
+        is_quick=False,
+    ),
+    Check("E1", "cuDNN's recurrences are not given to XLA", "device; one line", _recurrences),
+)
