@@ -46,7 +46,7 @@ def _told_to_wall(bench: Bench, watch: Any, build: Any, data: Data, size: int, l
             f"{build.__name__} in the {loop} loop ended {trained.outcome.status}: {trained.outcome.reason}"
         )
     told, wall = [report.seconds for report in trained.reports], json.loads(path.read_text())
-    return round((told[-1] - told[0]) / sum(wall[1:]), 4)  # of the first epoch a part is compiling
+    return float(round((told[-1] - told[0]) / sum(wall[1:]), 4))  # of the first epoch a part is compiling
 
 
 def _compile_apart(bench: Bench) -> Finding:
