@@ -234,14 +234,83 @@ class NoiseScales:
     points: tuple[NoiseScalePoint, ...]
 
 
-Request = DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
-WorkerAnswer = ModelDescription | MemoryProbe | Throughput | NoiseScales
+LEAST_CALLS_FOR_P95 = 20
+"""The calls below which no 95th percentile is told: it would be the slowest call, or lie beyond it."""
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """Ask a worker what one call of the compiled predict step costs at one batch size. Answered by an `Inference`, or
+    by a `TrialOutcome` that says why there is none.
+
+    Calls are timed until there are `least_calls` of them that took `least_seconds` together, or until they took
+    `most_seconds`.
+
+    Args:
+        trial_id: Names the request.
+        batch_size: Examples per call, at least 1.
+        hyperparameters: Values for the build function's `hp`, by name.
+        least_calls: The calls to time where they are quick, at least 1.
+        least_seconds: The seconds that the timed calls should last together.
+        most_seconds: The seconds after which no further call is begun.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    trial_id: str
+    batch_size: int
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    least_calls: int = 50
+    least_seconds: float = 1.0
+    most_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "least_calls"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if not 0 <= self.least_seconds <= self.most_seconds:
+            told = f"least_seconds={self.least_seconds}, most_seconds={self.most_seconds}"
+            raise ValueError(f"least_seconds must lie between 0 and most_seconds; got {told}.")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What one call of the compiled predict step costs, tracing, compiling and warm-up excluded.
+
+    Args:
+        trial_id: The `InferenceRequest` that this answers.
+        batch_size: Examples per call.
+        calls: How many calls were timed, at least 1.
+        seconds: What they took together.
+        latency_p50_s: The seconds that half of the calls did not exceed.
+        latency_p95_s: The seconds that 95 % of them did not exceed; None of fewer than 20 calls.
+        peak_memory_bytes: Peak of device memory (GPU) or of the worker's resident memory (CPU), everything included.
+    """
+
+    trial_id: str
+    batch_size: int
+    calls: int
+    seconds: float
+    latency_p50_s: float
+    latency_p95_s: float | None
+    peak_memory_bytes: int
+
+    @property
+    def examples_per_second(self) -> float:
+        """Examples that one second of calls takes in."""
+        return self.batch_size * self.calls / self.seconds
+
+
+Request = DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | InferenceRequest
+WorkerAnswer = ModelDescription | MemoryProbe | Throughput | NoiseScales | Inference
 Event = EpochReport | TrialOutcome | WorkerAnswer
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Something measured apart from a trial: what fits, seconds per update, CPU threads, the gradient's noise scale.
+    """Something measured apart from a trial: what fits, seconds per update, CPU threads, the gradient's noise scale,
+    inference.
 
     Args:
         name: What was measured, such as "memory", "updates", "threads" or "noise"; one run of the record each.

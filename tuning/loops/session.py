@@ -17,6 +17,7 @@ from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan, training_to_measure
+from tuning.loops.inference import measure_inference
 from tuning.loops.model_builder import ModelBuilder, ModelError
 from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.own_fit import FitCall, OwnFit
@@ -27,6 +28,8 @@ from tuning.loops.training import Training
 from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
     DescribeRequest,
+    Inference,
+    InferenceRequest,
     MemoryProbe,
     MemoryProbeRequest,
     ModelDescription,
@@ -101,10 +104,12 @@ class TrainingSession:
             self._clean_up()
 
     def probe(
-        self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest
-    ) -> MemoryProbe | Throughput | NoiseScales | TrialOutcome:
+        self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | InferenceRequest
+    ) -> MemoryProbe | Throughput | NoiseScales | Inference | TrialOutcome:
         """Measure what is asked for, apart from any trial; a failure is told as by `train`."""
         try:
+            if isinstance(request, InferenceRequest):
+                return measure_inference(self._builder.build_for, self._arrays.validation[0], request)
             if isinstance(request, ThroughputRequest):
                 return self._probe_throughput(request)
             if isinstance(request, NoiseScaleRequest):
