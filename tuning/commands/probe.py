@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuning.commands.options import (
     add_memory_limit,
@@ -17,15 +17,22 @@ from tuning.commands.options import (
     read_workload,
     silent_start,
 )
-from tuning.loops.loop import LOOP_CHOICES
+from tuning.loops.loop import AUTO, LOOP_CHOICES
+
+if TYPE_CHECKING:
+    from search_spaces.workload import Workload
+    from tuning.show.inference_page import InferenceProbe
+    from tuning.show.probe_page import Probe
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("probe", help="what fits, how fast, how noisy the gradient; no search")
     add_workload(parser)
+    parser.add_argument("--inference", action="store_true", help="measure inference by batch size, and nothing else")
+    parser.add_argument("--latency", metavar="TIME", help="with --inference: bound on a call's p95, such as 20ms")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training set of a trial to come")
-    parser.add_argument("--loop", choices=LOOP_CHOICES, default="auto", help="how trials would be trained (auto)")
+    parser.add_argument("--loop", choices=LOOP_CHOICES, help="how trials would be trained (auto)")
     add_memory_limit(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
@@ -35,35 +42,26 @@ def add(commands: Any) -> None:
 
 
 def probe(asked: argparse.Namespace) -> int:
-    """`batch-size probe`: what fits, how fast, how noisy; no search."""
+    """`batch-size probe`: what fits, how fast, how noisy, or how fast inference is; no search."""
     from tuning.record.runs import log_measurement
     from tuning.record.store import TrackingError, check_store, resolve_tracking_uri
-    from tuning.search.probing import probe_workload
-    from tuning.show.probe_page import FORMATS, render
 
-    file_format = "png" if asked.plot is None else Path(asked.plot).suffix.lstrip(".").lower()
-    if file_format not in FORMATS:
-        raise ValueError(f"--plot must name a .png or .svg file; got {asked.plot!r}.")
+    file_format, latency_s = _read_file_format(asked), _read_latency(asked)
     check_store(resolve_tracking_uri(asked.tracking_uri))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silent_start():
         workload = read_workload(asked)
-    found = probe_workload(
-        workload,
-        epochs=asked.epochs,
-        memory_limit_bytes=read_memory_limit(asked),
-        loop=asked.loop,
-        tell=lambda line: None if asked.quiet else print(f"probing {line}", file=sys.stderr),
-    )
-    picture, told = render(found, file_format), json.dumps(found.to_json())
+    found = _measure(workload, asked, latency_s)
+    picture, told = found.render(file_format), json.dumps(found.to_json())
     if asked.plot is not None:
         Path(asked.plot).write_bytes(picture)
+    name = found.measurement.name
     try:
         log_measurement(
             asked.tracking_uri,
             f"{workload.name}-probe",
             found.measurement,
-            files={"probe.json": told, f"probe.{file_format}": picture},
+            files={f"{name}.json": told, f"{name}.{file_format}": picture},
         )
     except TrackingError as error:  # what took a minute to measure is told all the same
         print(f"batch-size: {error}", file=sys.stderr)
@@ -71,4 +69,45 @@ def probe(asked: argparse.Namespace) -> int:
         print(told)
     else:
         found.show(console())
-    return 0 if found.memory.verified else 1
+    return 0 if found.has_answer else 1
+
+
+def _measure(workload: Workload, asked: argparse.Namespace, latency_s: float | None) -> Probe | InferenceProbe:
+    from tuning.search.probing import probe_inference_of, probe_workload
+
+    def tell(line: str) -> None:
+        if not asked.quiet:
+            print(f"probing {line}", file=sys.stderr)
+
+    limit = read_memory_limit(asked)
+    if asked.inference:
+        return probe_inference_of(workload, latency_s=latency_s, memory_limit_bytes=limit, tell=tell)
+    loop = AUTO if asked.loop is None else asked.loop
+    return probe_workload(workload, epochs=asked.epochs, memory_limit_bytes=limit, loop=loop, tell=tell)
+
+
+def _read_file_format(asked: argparse.Namespace) -> str:
+    from tuning.show.canvas import FORMATS
+
+    file_format = "png" if asked.plot is None else Path(asked.plot).suffix.lstrip(".").lower()
+    if file_format not in FORMATS:
+        raise ValueError(f"--plot must name a .png or .svg file; got {asked.plot!r}.")
+    return file_format
+
+
+def _read_latency(asked: argparse.Namespace) -> float | None:
+    """Return the bound in seconds, if there is one, and refuse options that do not go together.
+
+    Raises:
+        ValueError: If the bound is no time, or an option belongs to the other kind of probe.
+    """
+    from tuning.machine.inference import parse_latency
+
+    for option, value in (("--epochs", asked.epochs), ("--loop", asked.loop)):
+        if asked.inference and value is not None:
+            raise ValueError(f"{option} is about training, and --inference measures none; got {value!r}. Drop one.")
+    if asked.latency is None:
+        return None
+    if not asked.inference:
+        raise ValueError(f"--latency bounds inference; got {asked.latency!r} without --inference. Add that.")
+    return parse_latency(asked.latency)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from search_spaces.workload import Workload
 from tuning.loops.loop import AUTO, KERAS
+from tuning.machine.inference import probe_inference
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import series_of_user
 from tuning.machine.memory import margin_for, probe_memory
@@ -17,6 +18,7 @@ from tuning.messages import DescribeRequest, ModelDescription
 from tuning.run.executor import Executor, ask_again, first_device
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import running_executor
+from tuning.show.inference_page import InferenceProbe
 from tuning.show.probe_page import Probe
 from tuning.trial import TrialOutcome
 
@@ -85,10 +87,7 @@ def run_probe(
     Raises:
         ProbeError: If the model cannot be built or does not take the data.
     """
-    model = ask_again(executor, DescribeRequest(_DESCRIBE_ID, {}))
-    if isinstance(model, TrialOutcome):
-        raise ProbeError(model.reason)
-    assert isinstance(model, ModelDescription)
+    model = _described(executor)
     device = first_device(executor)
     machine = _with_memory(executor, model, n_train, KERAS if loop == AUTO else loop, tell)
     if machine.memory is not None and machine.memory.verified:
@@ -99,6 +98,68 @@ def run_probe(
         tell("gradient noise scale")
         machine = _with_noise(machine, executor, n_train, epochs)
     return Probe(workload, device.name, machine, n_train, model.has_batch_normalization)
+
+
+def probe_inference_of(
+    workload: Workload,
+    *,
+    latency_s: float | None = None,
+    memory_limit_bytes: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> InferenceProbe:
+    """Probe the inference of a workload, and nothing else, in a worker of its own, held to the memory limit.
+
+    Args:
+        workload: Model and data.
+        latency_s: The bound on the p95 latency of a call; None for none.
+        memory_limit_bytes: Memory that inference may use; None for what there is.
+        tell: Told what is going on, one line at a time.
+
+    Raises:
+        ValueError: If the model or the data cannot be used, or the limit is not positive.
+    """
+    options = SearchOptions(workers=1, memory_limit_bytes=memory_limit_bytes)
+    arguments = SearchArguments(workload.load_data(), workload.epochs)
+    data = arguments.data
+    with running_executor(workload.build, arguments, options, holds_memory=True) as executor:
+        return run_inference_probe(
+            executor, workload=workload.name, n_examples=data.n_train + data.n_val, latency_s=latency_s, tell=tell
+        )
+
+
+def run_inference_probe(
+    executor: Executor,
+    *,
+    workload: str,
+    n_examples: int,
+    latency_s: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> InferenceProbe:
+    """Measure inference by batch size in a worker that has not trained: describing a model trains a batch.
+
+    Args:
+        executor: Its workers should be held to the limit that they tell.
+        workload: Its name, for people.
+        n_examples: The examples of the data, of training and validation.
+        latency_s: The bound on the p95 latency of a call; None for none.
+        tell: Told what is going on, one line at a time.
+
+    Raises:
+        ProbeError: If the model cannot be built or does not take the data.
+    """
+    _described(executor)
+    device = first_device(executor)
+    executor.renew(device.name)
+    found = probe_inference(executor, n_examples=n_examples, bound_s=latency_s, tell=tell)
+    return InferenceProbe(workload, device.name, found)
+
+
+def _described(executor: Executor) -> ModelDescription:
+    model = ask_again(executor, DescribeRequest(_DESCRIBE_ID, {}))
+    if isinstance(model, TrialOutcome):
+        raise ProbeError(model.reason)
+    assert isinstance(model, ModelDescription)
+    return model
 
 
 def _with_memory(

@@ -137,6 +137,26 @@ def legend(axes: Any, title: str | None = None) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, title=title, columnspacing=1.2)
 
 
+FORMATS = ("png", "svg")
+
+
+def as_file(figure: Figure, file_format: str) -> bytes:
+    """Return a figure as a file's content.
+
+    Args:
+        figure: What to write.
+        file_format: "png" or "svg".
+
+    Raises:
+        ValueError: If the format is another.
+    """
+    if file_format not in FORMATS:
+        raise ValueError(f"A plot must be written as {' or '.join(FORMATS)}; got {file_format!r}. Rename the file.")
+    content = io.BytesIO()
+    figure.savefig(content, format=file_format, dpi=110)
+    return content.getvalue()
+
+
 def inline_svg(figure: Figure, label: str) -> str:
     """The figure as an `<svg>` element for a page.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, KERAS, ThroughputFindings
 from tuning.messages import Measurement
-from tuning.show.canvas import heading, paragraphs, warnings
+from tuning.show.canvas import as_file, heading, paragraphs, warnings
 from tuning.show.canvas import table as html_table
 from tuning.show.cost_figures import draw_memory, draw_noise, draw_throughput
 from tuning.stats.forecast import LARGEST_TIME_RESIDUAL, best_forecast, candidate_sizes, sizes_to_search
@@ -68,6 +67,11 @@ class Probe:
         return sizes_to_search(candidates, best_forecast(user.line, user.knee, critical), critical)
 
     @property
+    def has_answer(self) -> bool:
+        """Whether any batch size fits."""
+        return self.memory.verified
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """What the numbers do not say."""
         return (*self._memory_caveats(), *self._speed_caveats(), *self._noise_caveats())
@@ -107,6 +111,17 @@ class Probe:
             console.print(line, highlight=False)
         for caveat in self.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
+
+    def render(self, file_format: str = "png") -> bytes:
+        """Return the picture as a file's content.
+
+        Args:
+            file_format: "png" or "svg".
+
+        Raises:
+            ValueError: If the format is another.
+        """
+        return as_file(draw(self), file_format)
 
     def _repr_html_(self) -> str:
         """The findings with their figures, for notebooks."""
@@ -230,9 +245,6 @@ def _size(number: float) -> str:
     return f"{number:,.0f} B"
 
 
-FORMATS = ("png", "svg")
-
-
 def draw(probe: Probe) -> Figure:
     """One figure with three panels; a panel without data says so."""
     figure = Figure(figsize=(13, 4), layout="constrained")
@@ -242,23 +254,6 @@ def draw(probe: Probe) -> Figure:
     _draw_throughput(middle, probe.throughput)
     _draw_noise(right, probe.noise)
     return figure
-
-
-def render(probe: Probe, file_format: str = "png") -> bytes:
-    """The figure as a file's content.
-
-    Args:
-        probe: What to draw.
-        file_format: "png" or "svg".
-
-    Raises:
-        ValueError: If the format is another.
-    """
-    if file_format not in FORMATS:
-        raise ValueError(f"A plot must be written as {' or '.join(FORMATS)}; got {file_format!r}. Rename the file.")
-    content = io.BytesIO()
-    draw(probe).savefig(content, format=file_format, dpi=110)
-    return content.getvalue()
 
 
 def _draw_memory(axes: Any, found: MemoryFindings) -> None:

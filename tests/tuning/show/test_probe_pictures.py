@@ -11,7 +11,7 @@ from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
 from tuning.messages import NoiseScalePoint
-from tuning.show.probe_page import Probe, draw, render
+from tuning.show.probe_page import Probe, draw
 
 
 def test_three_panels_show_line_limit_knees_and_intervals() -> None:
@@ -44,12 +44,12 @@ def test_a_bound_alone_is_drawn_as_a_mark() -> None:
 
 @pytest.mark.parametrize(("file_format", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_it_is_written_as_png_or_svg(file_format: str, start: bytes) -> None:
-    assert render(run(), file_format).startswith(start)
+    assert run().render(file_format).startswith(start)
 
 
 def test_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="png or svg; got 'pdf'"):
-        render(run(), "pdf")
+        run().render("pdf")
 
 
 def test_a_notebook_shows_the_words_the_table_and_the_picture() -> None:
