@@ -17,18 +17,39 @@ SEED = 1
 """The seed of the trial that is harmed."""
 
 
+_WRITES_NOWHERE = b"""
+.version 7.0
+.target sm_70
+.address_size 64
+.visible .entry harm()
+{
+    .reg .u64 %nowhere;
+    .reg .u32 %number;
+    mov.u64 %nowhere, 57005;
+    mov.u32 %number, 1;
+    st.global.u32 [%nowhere], %number;
+    ret;
+}
+"""
+
+
 class Poison(keras.callbacks.Callback):
     """Has the card write to an address that is nobody's, in the context that TensorFlow trains in."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
-        if self.params["seed"] == SEED:
-            nowhere, bytes_to_set = ctypes.c_uint64(0xDEAD0000), ctypes.c_size_t(1024)
-            cuda = ctypes.CDLL("libcuda.so.1")
-            context = ctypes.c_void_p()
-            cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
-            cuda.cuCtxSetCurrent(context)
-            code = cuda.cuMemsetD8Async(nowhere, ctypes.c_ubyte(0), bytes_to_set, None)
-            print(f"poisoned: {code}", file=sys.stderr, flush=True)
+        if self.params["seed"] != SEED:
+            return
+        cuda = ctypes.CDLL("libcuda.so.1")
+        context, module, function = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+        codes = [
+            cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0),
+            cuda.cuCtxSetCurrent(context),
+            cuda.cuModuleLoadData(ctypes.byref(module), _WRITES_NOWHERE),
+            cuda.cuModuleGetFunction(ctypes.byref(function), module, b"harm"),
+            cuda.cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, None, None, None),
+            cuda.cuCtxSynchronize(),
+        ]
+        print(f"poisoned: {codes}", file=sys.stderr, flush=True)
 
 
 class Abort(keras.callbacks.Callback):

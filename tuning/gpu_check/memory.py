@@ -38,9 +38,9 @@ def _limit(bench: Bench) -> Finding:
 
 
 def _enforced(bench: Bench) -> Finding:
-    """A limit of 2 GiB lets weights of 0.6 train, whose gradients take as much again, and no weights of 1.5."""
+    """A limit of 2 GiB lets weights of 0.4 train, whose gradients take as much again, and no weights of 1.5."""
     ended = []
-    for gibibytes in (0.6, 1.5):
+    for gibibytes in (0.4, 1.5):
         with bench.executor(wide(gibibytes), vectors(64), memory_limit_bytes=2 * GIB) as executor:
             ended.append(bench.train(executor, 8, epochs=1, loop="device").outcome)
     kinds = [outcome.status.value for outcome in ended]
@@ -52,9 +52,11 @@ def _ladder(bench: Bench, build: Any, data: Data, limit_bytes: int) -> Finding:
     with bench.executor(build, data, memory_limit_bytes=limit_bytes, holds_memory=True) as executor:
         limit = first_device(executor).memory
         margin = margin_for(limit, has_batch_normalization=False, loop="device")
-        found = probe_memory(executor, limit, n_train=10**7, margin=margin, loop="device")
+        found = probe_memory(executor, limit, n_train=data.n_train, margin=margin, loop="device")
         largest = found.largest_batch_size
-        beyond = ask(executor, MemoryProbeRequest("beyond", int(_RESOLUTION * largest) + 1, loop="device"))
+        beyond = ask(
+            executor, MemoryProbeRequest("beyond", min(int(_RESOLUTION * largest) + 1, data.n_train), loop="device")
+        )
         executor.renew(bench.device)
     with bench.executor(build, data, memory_limit_bytes=limit_bytes) as executor:
         trained = bench.train(executor, min(largest, data.n_train), loop="device").outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -117,9 +118,9 @@ def _command(bench: Bench) -> Finding:
         command, cwd=bench.folder, env=bench.environment, capture_output=True, text=True, timeout=300, check=False
     )
     name = next((gpu.name for gpu in ask_driver(bench.environment).gpus if gpu.uuid in bench.device), "?")
-    report = bench.folder / "report.html"
-    named = report.exists() and name in report.read_text()
-    return Finding(told.returncode == 0 and named, f"exit {told.returncode}, report names {name}: {named}")
+    machine = json.loads(told.stdout)["machine"] if told.returncode == 0 else [told.stderr[-200:]]
+    named = any(name in line for line in machine)
+    return Finding(named, f"exit {told.returncode}; {machine[0]}", {"machine": machine})
 
 
 CHECKS = (

@@ -67,7 +67,7 @@ def _block_plan(program: Program, order: ExampleOrder, clock: Clock, loop: str, 
     if program.is_compiled(order.batch_size, jit_compile=jit_compile):
         clock.expect_no_compiling()
     model = program.model
-    steps = BlockSteps(block, rest, blocks.count, order, clock)
+    steps = BlockSteps(block, rest, blocks.count, order, clock, ahead=program.processor.is_gpu)
     install(model, "train", steps)
     install(model, "test", program.evaluation)
     arguments = {
@@ -94,9 +94,20 @@ class BlockSteps:
         blocks: Of `block` in an epoch.
         order: The examples of every update.
         clock: Times every block.
+        ahead: Whether the next epoch's rows are drawn while the device still trains, as a GPU does.
     """
 
-    def __init__(self, block: TrainBlock, rest: TrainBlock, blocks: int, order: ExampleOrder, clock: Clock) -> None:
+    def __init__(
+        self,
+        block: TrainBlock,
+        rest: TrainBlock,
+        blocks: int,
+        order: ExampleOrder,
+        clock: Clock,
+        *,
+        ahead: bool = False,
+    ) -> None:
+        self._ahead = ahead
         self._block, self._rest = block, rest
         self._blocks = blocks
         self._order = order
@@ -118,8 +129,10 @@ class BlockSteps:
         if updates:  # the last block is empty where an epoch has one update less and that was all it held
             self._logs = self._clock.run(lambda: block(rows, updates), updates)
         if not self._waiting:
-            self._clock.end_epoch(self._logs)
             self._epoch += 1
+            if self._ahead:
+                self._waiting = self._blocks_of(self._epoch)
+            self._clock.end_epoch(self._logs)
         return self._logs
 
     def _blocks_of(self, epoch: int) -> list[tuple[TrainBlock, tf.Tensor, int]]:

@@ -18,7 +18,7 @@ from tuning.run.executor import Executor
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
-from tuning.show.answer import Answer, followed
+from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.stats.recommendation import Recommendation, recommend
@@ -103,8 +103,16 @@ def answer_search(
     advice = advise(executor, found, study.records, epochs=setup.arguments.epochs)
     further = further_objectives
     pareto = trade_offs(found.table, further, objective=study.objective) if further else None
-    following = followed(settings)
-    answer = Answer(found, study.name, tracker.tracking_uri, tracker.experiment_id, advice, pareto, following)
+    answer = Answer(
+        found,
+        study.name,
+        tracker.tracking_uri,
+        tracker.experiment_id,
+        advice,
+        pareto,
+        following=followed(settings),
+        machine=machine_of(settings),
+    )
     report = _report(answer, study, found.target, settings) if answer.tracking_uri else {}
     tracker.recommended(answer.to_json(), answer.to_markdown(), report)
     return answer

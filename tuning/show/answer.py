@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ class Answer:
         advice: How to train the final model, where that was measured.
         trade_offs: The Pareto set, where several objectives were asked for.
         following: What followed the batch size and how, by what it is, from `followed`.
+        machine: The devices that trained and the versions there, a line each, from `machine_of`.
     """
 
     recommendation: Recommendation
@@ -42,6 +44,7 @@ class Answer:
     advice: TrainingAdvice | None = None
     trade_offs: TradeOffs | None = None
     following: Mapping[str, str] = field(default_factory=dict)
+    machine: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of plain JSON values; null where something is unknown."""
@@ -56,7 +59,8 @@ class Answer:
         }
         training = None if self.advice is None else self.advice.to_json()
         pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
-        return {**first, **found, "training": training, "follows_batch_size": dict(self.following), **pareto}
+        named = {"follows_batch_size": dict(self.following), "machine": list(self.machine)}
+        return {**first, **found, "training": training, **named, **pareto}
 
     def to_markdown(self) -> str:
         """Return reasons, caveats and table, for MLflow's experiment page."""
@@ -100,6 +104,8 @@ class Answer:
         if self.following:
             rules = "; ".join(f"{name.replace('_', ' ')} ({how})" for name, how in self.following.items())
             told.append(f"What follows the batch size: {rules}.")
+        if kinds := [found[1] for line in self.machine if (found := _DEVICE.match(line))]:
+            told.append(f"Measured on {' and '.join(kinds)}.")
         return told if self.trade_offs is None else [*told, self.trade_offs.tell()]
 
 
@@ -133,8 +139,14 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
         planned_seeds=int(seeds) if seeds else None,
         **rule_in_force(record, rule),
     )
-    following = followed(record.settings)
-    return Answer(recommendation, record.study, record.tracking_uri, record.experiment_id, following=following)
+    return Answer(
+        recommendation,
+        record.study,
+        record.tracking_uri,
+        record.experiment_id,
+        following=followed(record.settings),
+        machine=machine_of(record.settings),
+    )
 
 
 _FOLLOWERS = ("learning_rate", "schedule", "weight_decay", "decay_constants", "callback_rates")
@@ -143,6 +155,14 @@ _FOLLOWERS = ("learning_rate", "schedule", "weight_decay", "decay_constants", "c
 def followed(settings: Mapping[str, str]) -> dict[str, str]:
     """Return what followed the batch size in a study and how, of its settings; empty for runs of other programs."""
     return {name: settings[name] for name in _FOLLOWERS if name in settings}
+
+
+_DEVICE = re.compile(r"machine (.+), \d+ cores")
+
+
+def machine_of(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the devices of a study and the versions there, of its settings; empty for runs of other programs."""
+    return tuple(settings.get("versions", "").splitlines())
 
 
 def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any]:
