@@ -155,6 +155,11 @@ class TrialOutcome:
         exit_code: How its worker died, -n for signal n; None if it lived.
         weights_epoch: The epoch, from 1, whose weights the model ended with, where `EarlyStopping` restored them; None
             for the last one.
+        energy_joules: Energy of the training seconds, of the whole card or processor, idle power included; None if
+            unknown.
+        mean_watts: The mean power in them.
+        joules_per_example: Energy of one training example.
+        energy_note: Why its energy is unknown, as a clause in plain words; empty if it is known or nobody asked.
     """
 
     trial_id: str
@@ -170,6 +175,10 @@ class TrialOutcome:
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     exit_code: int | None = None
     weights_epoch: int | None = None
+    energy_joules: float | None = None
+    mean_watts: float | None = None
+    joules_per_example: float | None = None
+    energy_note: str = ""
 
 
 @dataclass(frozen=True)

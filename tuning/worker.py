@@ -8,6 +8,7 @@ Everything that must precede TensorFlow happens first.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -61,6 +62,7 @@ def tell_device(hello: Hello, connection: Connection[Any, Any]) -> Device | None
 
 def open_session(hello: Hello, limit_bytes: int | None = None) -> Any:
     """Return a session on the user's model and data, with a watch on this process's memory if there is a limit."""
+    from tuning.loops.energy import energy_meter_here
     from tuning.loops.session import TrainingSession
 
     hypermodel, callbacks, fit_options, custom_objects = pickle.loads(hello.payload)
@@ -74,6 +76,7 @@ def open_session(hello: Hello, limit_bytes: int | None = None) -> Any:
         callbacks=callbacks,
         fit_options=fit_options,
         weights_directory=hello.weights_directory,
+        energy=functools.partial(energy_meter_here, sharing=hello.sharing),
     )
     # On a GPU TensorFlow keeps the limit on the device; resident memory says nothing about that.
     if limit_bytes is not None and not hello.device.startswith("gpu"):

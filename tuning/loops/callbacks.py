@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from tuning.loops.energy_windows import EnergyWindows
 from tuning.trial import EpochReport, Status, Trial
 
 
@@ -60,6 +61,7 @@ class TrainingClock:
             bookkeeping does; False where callbacks of the user run there.
         wait: Returns when the device has done all that it was given; None for no device that is ever behind.
         watching: The callbacks, which are told of every batch that `fit` does not tell of; None where nobody watches.
+        energy: Is read at the clock's own boundaries; None where nobody asks for energy.
         now: The clock, in seconds.
     """
 
@@ -69,11 +71,13 @@ class TrainingClock:
         counts_gaps: bool,
         watching: TrialCallbacks | None = None,
         wait: Callable[[], None] = lambda: None,
+        energy: EnergyWindows | None = None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._counts_gaps = counts_gaps
         self._wait = wait
         self._watching = watching
+        self._energy = energy
         self._compiled = False
         self._now = now
         self._first = self._second = self._steady = (0, 0.0)
@@ -86,6 +90,8 @@ class TrainingClock:
 
     def run(self, execution: Callable[[], Any], updates: int) -> Any:
         """Run one execution of the train function, which does `updates` optimizer updates, and return its logs."""
+        if self._energy is not None and (self._compiled or self._executions):
+            self._energy.open()
         if self._counts_gaps and self._last_end is not None:
             begin = self._last_end
         else:
@@ -97,6 +103,8 @@ class TrainingClock:
             self._wait()
         self._last_end = self._now()
         self._add(updates, self._last_end - begin)
+        if self._energy is not None:
+            self._energy.look(self._last_end)
         return logs
 
     def next_batch(self, batch: int, logs: Any) -> bool:
@@ -109,6 +117,8 @@ class TrainingClock:
         self._wait()
         if self._last_end is not None:
             self._add(0, self._now() - self._last_end)
+        if self._energy is not None:
+            self._energy.close()
         self._last_end = None
 
     @property

@@ -12,6 +12,7 @@ import keras
 from search_spaces.data import Data
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import EpochReporter, scalars
+from tuning.loops.energy_windows import EnergyWindows
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.model_builder import BATCH_SIZE_NAME, ModelBuilder, ModelError
 from tuning.loops.training import Training
@@ -68,6 +69,7 @@ class OwnFit:
         callbacks: Sequence[keras.callbacks.Callback],
         report: Callable[[EpochReport], bool],
         plan_for: PlanFor,
+        energy: EnergyWindows | None = None,
     ) -> tuple[TrialOutcome, keras.Model]:
         """Train one trial, and return its outcome and its model.
 
@@ -76,6 +78,7 @@ class OwnFit:
             callbacks: The user's, copied.
             report: Told every epoch; returns False to stop the trial.
             plan_for: Plans what `model.fit` is driven with.
+            energy: Reads the energy of a `model.fit` that is driven; None where nobody asks for it.
 
         Raises:
             ModelError: If `fit` trains at another batch size or for other epochs than its trial, or several times.
@@ -88,7 +91,7 @@ class OwnFit:
             call = read_call(self._data, *args, **kwargs)
             call = replace(call, callbacks=tuple(each for each in call.callbacks if each is not reporter))
             _check(call, trial, again=bool(outcomes))
-            training = Training(trial, call.callbacks, report)
+            training = Training(trial, call.callbacks, report, energy)
             size = trial.instructions.micro_batch_size or trial.batch_size
             order = ExampleOrder(call.data.n_train, size, trial.seed, shuffled=call.shuffled)
             outcomes.append(training.run(plan_for(call, model, order, training.clock)))
@@ -187,7 +190,13 @@ class _OwnReporter(EpochReporter):
             self.on_epoch_end(trial.budget.epochs - 1, _returned(returned))
         settings = {BATCH_SIZE_NAME: trial.batch_size, "epochs_trained": self.epochs}
         return TrialOutcome(
-            trial.trial_id, self.status, self.reason, seconds=clock.seconds, loop=OWN_LOOP, settings=settings
+            trial.trial_id,
+            self.status,
+            self.reason,
+            seconds=clock.seconds,
+            loop=OWN_LOOP,
+            settings=settings,
+            energy_note="HyperModel.fit trains by a loop of its own, whose training cannot be told from the rest",
         )
 
 

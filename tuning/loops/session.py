@@ -15,6 +15,8 @@ from search_spaces.data import Data
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them, read_fit_options
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
+from tuning.loops.energy import EnergyMeter, energy_meter_here
+from tuning.loops.energy_windows import EnergyWindows, measure_idle_watts
 from tuning.loops.failures import status_of_error, traceback_tail
 from tuning.loops.fit_plan import FitPlan, training_to_measure
 from tuning.loops.inference import measure_inference
@@ -56,6 +58,7 @@ class TrainingSession:
         fit_options: Further arguments of Keras's `fit`, see `read_fit_options`.
         weights_directory: Where final weights are saved, `TRIAL_ID.weights.h5`, of trials that are to keep them; None
             saves none.
+        energy: Finds the meter of this device's energy; asked when the first trial comes.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class TrainingSession:
         callbacks: Sequence[Any] = (),
         fit_options: Mapping[str, Any] | None = None,
         weights_directory: Path | None = None,
+        energy: Callable[[], EnergyMeter] = energy_meter_here,
     ) -> None:
         self._builder = ModelBuilder(hypermodel)
         self._data = data
         self._callbacks = tuple(callbacks)
         self._fit_options = fit_options
         self._weights_directory = weights_directory
+        self._find_meter = energy
         self._trials = 0
         self._gradients = CustomGradients()
 
@@ -143,10 +148,11 @@ class TrainingSession:
         rate_factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
         callbacks = copies_for_trial(self._callbacks, trial.trial_id, rate_factor)
         if self._builder.has_own_fit:
-            outcome, model = self._own_fit.train(trial, callbacks, report, functools.partial(self._plan_given, trial))
+            plan_for = functools.partial(self._plan_given, trial)
+            outcome, model = self._own_fit.train(trial, callbacks, report, plan_for, self._energy_windows())
             self._keep_weights(trial, model)
             return outcome
-        training = Training(trial, callbacks, report)
+        training = Training(trial, callbacks, report, self._energy_windows())
         order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
         plan = self._planner.plan(trial, order, training.clock)
         outcome = training.run(plan)
@@ -169,6 +175,16 @@ class TrainingSession:
         else:
             planner = Planner(self._builder, as_keras_sees_them(call.data, call.class_weight))
         return planner.plan_given(model, trial, order, clock, call.callbacks)
+
+    def _energy_windows(self) -> EnergyWindows:
+        meter, idle_watts = self._energy
+        return EnergyWindows(meter, idle_watts)
+
+    @functools.cached_property
+    def _energy(self) -> tuple[EnergyMeter, float | None]:
+        """The meter, and the power of a second before this worker's first training."""
+        meter = self._find_meter()
+        return meter, measure_idle_watts(meter)
 
     @functools.cached_property
     def _own_fit(self) -> OwnFit:

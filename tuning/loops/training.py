@@ -1,4 +1,4 @@
-"""Training: one `fit` with its callbacks, its clock and its meter of memory, and the outcome that they tell."""
+"""Training: one `fit` with its callbacks, its clock, its meters of memory and energy, and the outcome they tell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tuning.loops.callbacks import EpochReporter, TrainingClock, TrialCallbacks
+from tuning.loops.energy_windows import EnergyUse, EnergyWindows
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.optimizers import scaled_constants
 from tuning.loops.processor import this_processor
@@ -22,17 +23,26 @@ class Training:
         trial: What is trained.
         callbacks: The user's, copied for this trial.
         report: Told every epoch; returns False to stop the trial.
+        energy: Reads the energy of this training; None where nobody asks for it.
     """
 
     def __init__(
-        self, trial: Trial, callbacks: Sequence[keras.callbacks.Callback], report: Callable[[EpochReport], bool]
+        self,
+        trial: Trial,
+        callbacks: Sequence[keras.callbacks.Callback],
+        report: Callable[[EpochReport], bool],
+        energy: EnergyWindows | None = None,
     ) -> None:
         self._trial, self._callbacks = trial, callbacks
         self._processor = this_processor()
         self._processor.reset_peak()
         self._watching = TrialCallbacks(callbacks)
+        self._energy = energy
         self.clock = TrainingClock(
-            counts_gaps=not acting_on_batches(callbacks), watching=self._watching, wait=self._processor.wait
+            counts_gaps=not acting_on_batches(callbacks),
+            watching=self._watching,
+            wait=self._processor.wait,
+            energy=energy,
         )
         self._reporter = EpochReporter(trial, self.clock, report)
 
@@ -43,8 +53,18 @@ class Training:
         train = type(plan.model).fit  # the model's own attribute may be what is driven by this
         train(plan.model, **plan.arguments, epochs=trial.budget.epochs, callbacks=self._watching, verbose=0)
         return outcome_of(
-            trial, plan, self.clock, self._reporter, self._processor.peak_bytes(), restored_epoch(self._callbacks)
+            trial,
+            plan,
+            self.clock,
+            self._reporter,
+            self._processor.peak_bytes(),
+            restored_epoch(self._callbacks),
+            self._used(),
         )
+
+    def _used(self) -> EnergyUse | None:
+        micro = self._trial.instructions.micro_batch_size or self._trial.batch_size
+        return None if self._energy is None else self._energy.use(self.clock.seconds, self.clock.updates * micro)
 
 
 def outcome_of(
@@ -54,6 +74,7 @@ def outcome_of(
     reporter: EpochReporter,
     peak_memory_bytes: int,
     weights_epoch: int | None = None,
+    energy: EnergyUse | None = None,
 ) -> TrialOutcome:
     """Return what a training measured as a whole.
 
@@ -64,10 +85,12 @@ def outcome_of(
         reporter: Has told its epochs.
         peak_memory_bytes: From the meter.
         weights_epoch: The epoch whose weights it ended with; None for the last.
+        energy: What it consumed; None where nobody asked for it.
     """
     per_step = clock.seconds_per_update  # of one gradient
     micro = trial.instructions.micro_batch_size
     settings: dict[str, Any] = {} if weights_epoch is None else {"weights_epoch": weights_epoch}
+    used = energy or EnergyUse()
     return TrialOutcome(
         trial_id=trial.trial_id,
         status=reporter.status,
@@ -77,7 +100,11 @@ def outcome_of(
         examples_per_second=(micro or trial.batch_size) / per_step if per_step else None,
         peak_memory_bytes=peak_memory_bytes,
         loop=plan.loop,
-        measurements=plan.measurements,
+        measurements={**plan.measurements, **used.measurements},
+        energy_joules=used.joules,
+        mean_watts=used.mean_watts,
+        joules_per_example=used.joules_per_example,
+        energy_note=used.note,
         weights_epoch=weights_epoch,
         settings={
             **plan.settings,
@@ -86,5 +113,6 @@ def outcome_of(
             "epochs_trained": reporter.epochs,
             "intra_op_threads": this_processor().threads,
             "micro_batch_size": micro,
+            "throttled_by": used.throttled_by or None,
         },
     )
