@@ -53,6 +53,8 @@ class Case:
     """One workload and target: runs and seconds per epoch by batch size."""
 
     workload: str
+    network: str
+    optimizer: str
     runs: Mapping[int, Sequence[float]]
     seconds_per_epoch: Mapping[int, float]
 
@@ -94,7 +96,7 @@ def load() -> list[Case]:
         timed = {size: seconds.get((workload, network, optimizer, size)) for size in kept}
         times = {size: time for size, time in timed.items() if time is not None}
         if len(times) >= LEAST_SIZES and slowest >= LEAST_EPOCHS:
-            cases.append(Case(workload, {size: kept[size] for size in times}, times))
+            cases.append(Case(workload, network, optimizer, {size: kept[size] for size in times}, times))
     return cases
 
 
@@ -146,9 +148,14 @@ def this_project(case: Case, draw: Draw) -> int:
 
 def _trial(batch_size: int, seed: int, epochs: float, examples: int) -> Trial:
     """A run that scores 0 until it reaches the target, and then 1: the files tell no more."""
+    curve = curve_of(epochs, examples)
+    return finished_trial(batch_size, seed, curve[-1][1], metric=REACHED.name, curve=curve)
+
+
+def curve_of(epochs: float, examples: int) -> list[tuple[int, float]]:
+    """Return examples seen and the score of a run that needed so many epochs of so many examples; inf: never."""
     reached = math.isfinite(epochs)
-    seen = int(epochs * examples) if reached else examples
-    return finished_trial(batch_size, seed, float(reached), metric=REACHED.name, curve=[(seen, float(reached))])
+    return [(int(epochs * examples) if reached else examples, float(reached))]
 
 
 def mean_excess(cases: Sequence[Case], rule: Callable[[Case, Draw], int], count: int, draws: int) -> dict[str, float]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tuning.stats.arms import Arm
 from tuning.stats.comparison import Comparison
+from tuning.stats.costs import ENERGY, TIME
 from tuning.stats.decision import unconfirmed
 from tuning.stats.findings import Findings
 from tuning.stats.reasons import listing, number, plural
-from tuning.trial import Status
+from tuning.trial import Status, Trial
 
 ENOUGH_SEEDS = 3
 LEAST_EXACT = 6  # below, no exact paired test can reach 5 %
@@ -21,6 +23,7 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
     """Return the warnings that apply."""
     caveats = (
         _obstacle(findings),
+        _no_energy(findings),
         _too_few_seeds(findings),
         _missing_seeds(findings),
         _unpaired(findings.decision.quality),
@@ -41,6 +44,27 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
 def _obstacle(findings: Findings) -> str:
     obstacle = findings.decision.obstacle
     return f"{obstacle[0].upper()}{obstacle[1:]}; the pick is the best of those that ran." if obstacle else ""
+
+
+def _no_energy(findings: Findings) -> str:
+    if findings.cost != ENERGY or findings.costs.is_energy:
+        return ""
+    return f"Energy was to decide, but is not known{energy_note(findings.arms)}; {TIME} decided instead."
+
+
+def energy_note(arms: Sequence[Arm]) -> str:
+    """Return for which batch sizes no energy is known and why, after "is not known"; empty if it is known for all."""
+    lacking = [arm for arm in arms if arm.scores and not any(_joules(trial) for trial in arm.all_trials)]
+    if not lacking:
+        return ""
+    notes = [trial.outcome.energy_note for arm in lacking for trial in arm.all_trials if trial.outcome is not None]
+    why = next(filter(None, notes), "no trial logged it")
+    return f" for {listing([arm.batch_size for arm in lacking])}: {why}"
+
+
+def _joules(trial: Trial) -> float | None:
+    outcome = trial.outcome if trial.scored else None
+    return None if outcome is None else outcome.joules_per_example or outcome.energy_joules
 
 
 def _too_few_seeds(findings: Findings) -> str:

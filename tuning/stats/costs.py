@@ -1,4 +1,4 @@
-"""What training with each batch size costs: seconds or examples, to the target or for the whole budget."""
+"""What training with each batch size costs: seconds, examples or joules, to the target or for the whole budget."""
 
 from __future__ import annotations
 
@@ -17,6 +17,24 @@ SECONDS_TO_TARGET = "seconds to the target"
 EXAMPLES_TO_TARGET = "examples to the target"
 SECONDS_OF_TRAINING = "seconds of training"
 SECONDS_PER_EXAMPLE = "seconds per example"
+JOULES_TO_TARGET = "joules to the target"
+JOULES_OF_TRAINING = "joules of training"
+JOULES_PER_EXAMPLE = "joules per example"
+
+TIME = "time"
+ENERGY = "energy"
+COSTS = (TIME, ENERGY)
+
+
+def check_cost(cost: str) -> str:
+    """Return the cost if there is one of this name.
+
+    Raises:
+        ValueError: If there is no such cost.
+    """
+    if cost not in COSTS:
+        raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
+    return cost
 
 
 @dataclass(frozen=True)
@@ -28,12 +46,21 @@ class Costs:
         by_batch_size: The cost of each batch size that has one.
         examples_per_second: The throughput of each batch size that has one.
         crossings: When each seed of each batch size reached the target; empty without a target.
+        joules_per_example: The energy of one training example with each batch size that tells it.
+        ties: What decides between batch sizes that cost the same; the cost in time, where energy is the cost.
     """
 
     kind: str | None
     by_batch_size: Mapping[int, float]
     examples_per_second: Mapping[int, float]
     crossings: Mapping[int, Mapping[int, Crossing]] = field(default_factory=dict)
+    joules_per_example: Mapping[int, float] = field(default_factory=dict)
+    ties: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def is_energy(self) -> bool:
+        """Whether the costs are joules."""
+        return self.kind in (JOULES_TO_TARGET, JOULES_OF_TRAINING, JOULES_PER_EXAMPLE)
 
     def reached(self, batch_size: int) -> bool:
         """Return whether every scored seed of the batch size reached the target."""
@@ -57,26 +84,61 @@ class Costs:
         return {seed: -math.log(c.examples) for seed, c in self.crossings[batch_size].items()}
 
     def log_rate(self, batch_size: int) -> float:
-        """Return ln(examples per second), or 0 where examples are what counts."""
+        """Return ln(examples per second), of joules ln(examples per joule), or 0 where examples are what counts."""
+        if self.kind == JOULES_TO_TARGET:
+            return -math.log(self.joules_per_example[batch_size])
         return math.log(self.examples_per_second[batch_size]) if self.kind == SECONDS_TO_TARGET else 0.0
 
 
 def arm_costs(
-    arms: Sequence[Arm], *, objective: Objective, target: float | None, throughput: Mapping[int, float] | None
+    arms: Sequence[Arm],
+    *,
+    objective: Objective,
+    target: float | None,
+    throughput: Mapping[int, float] | None,
+    cost: str = TIME,
 ) -> Costs:
     """Return the costs of every arm, in the most telling kind that the trials allow for all of them.
 
     With a target: seconds to it (examples to it / throughput), else examples to it. Without: seconds of training the
     largest budget that any trial had, else seconds per example. Throughput is the caller's, measured with nothing else
     running, or the median over an arm's own trials.
+
+    Where `cost` is "energy": the same in joules if every batch size with a score tells its energy, else in time. Joules
+    to the target are examples to it times the median of joules per example over an arm's own trials.
     """
     rates = {arm.batch_size: rate for arm in arms if (rate := _throughput(arm, throughput))}
     crossings = {} if target is None else {a.batch_size: _crossings(a, target, objective) for a in arms}
-    costs = Costs(None, {}, rates, crossings)
-    for kind, by_batch_size in _candidates(arms, costs):
+    joules = {arm.batch_size: each for arm in arms if (each := median_of(arm.all_trials, "joules_per_example"))}
+    costs = Costs(None, {}, rates, crossings, joules)
+    timed = _most_telling(costs, _candidates(arms, costs))
+    if cost != ENERGY:
+        return timed
+    energy = _most_telling(costs, _energy_candidates(arms, costs))
+    return timed if energy.kind is None else dataclasses.replace(energy, ties=timed.by_batch_size)
+
+
+def _most_telling(costs: Costs, candidates: Sequence[tuple[str, dict[int, float]]]) -> Costs:
+    for kind, by_batch_size in candidates:
         if by_batch_size:
             return dataclasses.replace(costs, kind=kind, by_batch_size=by_batch_size)
     return costs
+
+
+def _energy_candidates(arms: Sequence[Arm], costs: Costs) -> list[tuple[str, dict[int, float]]]:
+    """Return the costs in joules by kind, the most telling first; empty where a batch size with a score lacks one."""
+    sizes = [arm.batch_size for arm in arms if arm.scores]
+    each = costs.joules_per_example
+    reaching = [size for size in sizes if costs.reached(size)]
+    examples = {b: e for b in reaching if (e := costs.examples_to_target(b)) is not None}
+    budget = _budget(arms)
+    found = [
+        (JOULES_TO_TARGET, {b: e * each[b] for b, e in examples.items() if b in each}, reaching),
+        (JOULES_OF_TRAINING, {b: budget * each[b] for b in sizes if b in each} if budget else {}, sizes),
+        (JOULES_OF_TRAINING, _measured(arms, "energy_joules"), sizes),
+        (JOULES_PER_EXAMPLE, {b: each[b] for b in sizes if b in each}, sizes),
+    ]
+    return [(kind, known if len(known) == len(needed) else {}) for kind, known, needed in found]
 
 
 def _candidates(arms: Sequence[Arm], costs: Costs) -> list[tuple[str, dict[int, float]]]:
@@ -85,26 +147,34 @@ def _candidates(arms: Sequence[Arm], costs: Costs) -> list[tuple[str, dict[int, 
     seconds = {b: s for b in reaching if (s := costs.seconds_to_target(b)) is not None}
     examples = {b: e for b in reaching if (e := costs.examples_to_target(b)) is not None}
     per_example = {b: 1 / costs.examples_per_second[b] for b in sizes if b in costs.examples_per_second}
-    budget = max((trial.examples_seen for arm in arms for trial in arm.all_trials), default=0)
+    budget = _budget(arms)
     return [
         (SECONDS_TO_TARGET, seconds if len(seconds) == len(reaching) else {}),
         (EXAMPLES_TO_TARGET, examples if len(examples) == len(reaching) else {}),
         (SECONDS_OF_TRAINING, {b: budget * cost for b, cost in per_example.items()} if budget else {}),
-        (SECONDS_OF_TRAINING, _measured_seconds(arms) if len(per_example) < len(sizes) else {}),
+        (SECONDS_OF_TRAINING, _measured(arms, "seconds") if len(per_example) < len(sizes) else {}),
         (SECONDS_PER_EXAMPLE, per_example),
     ]
 
 
-def _measured_seconds(arms: Sequence[Arm]) -> dict[int, float]:
-    seconds = {a.batch_size: [t.seconds for t in a.trials if t.scored and t.seconds] for a in arms}
-    return {size: statistics.median(values) for size, values in seconds.items() if values}
+def _budget(arms: Sequence[Arm]) -> int:
+    return max((trial.examples_seen for arm in arms for trial in arm.all_trials), default=0)
+
+
+def _measured(arms: Sequence[Arm], name: str) -> dict[int, float]:
+    return {arm.batch_size: median for arm in arms if (median := median_of(arm.trials, name))}
+
+
+def median_of(trials: Sequence[Trial], name: str) -> float | None:
+    """Return the median of a field of the outcomes of scored trials; None if none of them knows it."""
+    values = [value for t in trials if t.scored and t.outcome is not None and (value := getattr(t.outcome, name))]
+    return statistics.median(values) if values else None
 
 
 def _throughput(arm: Arm, throughput: Mapping[int, float] | None) -> float | None:
     if throughput and arm.batch_size in throughput:
         return throughput[arm.batch_size]
-    rates = [t.examples_per_second for t in arm.all_trials if t.scored and t.examples_per_second]
-    return statistics.median(rates) if rates else None
+    return median_of(arm.all_trials, "examples_per_second")
 
 
 def _crossings(arm: Arm, target: float, objective: Objective) -> dict[int, Crossing]:

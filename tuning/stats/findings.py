@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm
-from tuning.stats.costs import Costs
+from tuning.stats.costs import TIME, Costs
 from tuning.stats.decision import Decision, is_worse
 from tuning.stats.forecast import ThroughputLine, fit_throughput
 from tuning.stats.scaling_law import ScalingLaw, TimeOptimum, fit_scaling_law, time_optimum
@@ -29,6 +29,7 @@ class Findings:
         costs: What each costs.
         decision: What was picked, by which comparison.
         explanation: The fits.
+        cost: What was asked to decide between batch sizes that are good enough: "time" or "energy".
     """
 
     objective: Objective
@@ -40,6 +41,7 @@ class Findings:
     costs: Costs
     decision: Decision
     explanation: Explanation
+    cost: str = TIME
 
     @property
     def chosen(self) -> Arm:

@@ -35,6 +35,10 @@ def cost_in_words(costs: Costs, batch_size: int) -> str:
         return ""
     if costs.kind == cost_kinds.EXAMPLES_TO_TARGET:
         return f"{number(cost)} {costs.kind}"
+    if costs.kind == cost_kinds.JOULES_PER_EXAMPLE:
+        return f"{energy(cost)} per example"
+    if costs.is_energy:
+        return f"{energy(cost)} {costs.kind.removeprefix('joules ')}"
     if costs.kind == cost_kinds.SECONDS_PER_EXAMPLE:
         return f"{number(1 / cost)} examples per second"
     return f"{duration(cost)} {costs.kind.removeprefix('seconds ')}"
@@ -72,13 +76,14 @@ def _why_soonest(findings: Findings, spent: str) -> str:
     value = judged.mean if pooled is None else pooled.mean
     runner_up = max(findings.others, key=value)
     measured = cost_in_words(findings.costs, runner_up)
+    how = "with the least energy" if findings.costs.is_energy else "soonest"
     if findings.costs.by_batch_size[runner_up] < findings.costs.by_batch_size[findings.decision.chosen]:
         return (
-            f"It is expected to reach {findings.objective.name} {findings.target:g} soonest: {spent} as measured. "
+            f"It is expected to reach {findings.objective.name} {findings.target:g} {how}: {spent} as measured. "
             f"{runner_up} measured {measured}, but its neighbours say that this was luck."
         )
     return (
-        f"It reaches {findings.objective.name} {findings.target:g} soonest: {spent}, "
+        f"It reaches {findings.objective.name} {findings.target:g} {how}: {spent}, "
         f"against {measured} with {runner_up}, the next best."
     )
 
@@ -142,6 +147,11 @@ def _cost_of_being_wrong(findings: Findings) -> str:
     chance, margin, loss = decision.chance_of_loss, decision.margin, decision.expected_loss
     if chance is None or margin is None or loss is None:
         return ""
+    if decision.times and findings.costs.is_energy:
+        return (
+            f"The chance that it takes in truth over {100 * math.expm1(margin):.0f} % more energy than another one "
+            f"compared is {percent(chance)}; on average it takes {_small_percent(math.expm1(loss))} more than the best."
+        )
     if decision.times:
         return (
             f"The chance that another one compared is in truth more than {100 * math.expm1(margin):.0f} % faster is "
@@ -198,6 +208,14 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{number(seconds / size, 2)} {unit}"
     return f"{number(seconds, 2)} seconds" if seconds < 100 else f"{seconds:.0f} seconds"
+
+
+def energy(joules: float) -> str:
+    """Return joules in the largest unit, J, kJ or MJ, of which there are at least two."""
+    for size, unit in ((1e6, "MJ"), (1e3, "kJ")):
+        if joules >= 2 * size:
+            return f"{number(joules / size, 2)} {unit}"
+    return f"{number(joules, 2)} J" if joules < 100 else f"{joules:.0f} J"
 
 
 def percent(share: float) -> str:

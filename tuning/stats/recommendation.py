@@ -11,12 +11,12 @@ from typing import Any
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
-from tuning.stats.caveats import caveats_of
+from tuning.stats.caveats import caveats_of, energy_note
 from tuning.stats.comparison import Comparison
-from tuning.stats.costs import arm_costs
+from tuning.stats.costs import TIME, arm_costs, check_cost, median_of
 from tuning.stats.decision import FASTEST, check_rule, decide, verdict_of
 from tuning.stats.findings import Explanation, Findings, explain
-from tuning.stats.reasons import reasons_of
+from tuning.stats.reasons import number, reasons_of
 from tuning.trial import Hyperparameters, Status, Trial
 
 
@@ -47,6 +47,7 @@ class Recommendation:
         expected_loss: The loss expected of the pick against the best, in the comparison's units; None if unknown.
         explanation: The fits, and the trade-offs between score, cost, examples and memory.
         target: The score by the time to which it was judged, or None.
+        energy_note: For which batch sizes no energy is known, and why; empty if it is known for all.
     """
 
     rule: str
@@ -66,6 +67,7 @@ class Recommendation:
     expected_loss: float | None = None
     explanation: Explanation | None = None
     target: float | None = None
+    energy_note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return every field as plain JSON values; numbers that are not finite become null."""
@@ -82,6 +84,7 @@ def recommend(
     tolerance: float | None = None,
     target: float | None = None,
     throughput: Mapping[int, float] | None = None,
+    cost: str = TIME,
     notes: Sequence[str] = (),
     planned_seeds: int | None = None,
 ) -> Recommendation:
@@ -94,25 +97,29 @@ def recommend(
         tolerance: A loss of objective, in its own units, that the user accepts for a cheaper batch size.
         target: The objective to reach; then the cost is the time to it, and a batch size must reach it on every seed.
         throughput: Examples per second by batch size, measured with nothing else running; overrides the trials' own.
+        cost: What decides between batch sizes that are good enough: "time", or "energy" if every batch size tells it;
+            of those that take the same energy, time.
         notes: Caveats that the caller knows, as sentences.
         planned_seeds: Seeds that each batch size was meant to have.
 
     Raises:
         NothingToRecommend: If no trial completed with a score.
-        ValueError: If the rule is unknown or the tolerance is negative.
+        ValueError: If the rule or the cost is unknown, or the tolerance is negative.
     """
     check_rule(rule)
+    check_cost(cost)
     if tolerance is not None and not tolerance >= 0:
         raise ValueError(f"tolerance must not be negative; got {tolerance}.")
     counts = count_by_status(trials)
     if not any(trial.scored for trial in trials):
         raise NothingToRecommend(_nothing(trials, counts))
     arms = group_into_arms(trials, objective=objective, target=target)
-    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput)
+    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput, cost=cost)
     decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
     means = {size: objective.sign * decision.quality.mean(size) for size in decision.quality.batch_sizes}
     explanation = explain(arms, costs, means, objective=objective)
-    findings = Findings(objective, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation)
+    findings = Findings(objective, rule, tolerance, target, planned_seeds, arms, costs, decision, explanation, cost)
+    note = energy_note(arms)
     return Recommendation(
         rule=rule,
         objective=objective.name,
@@ -131,6 +138,7 @@ def recommend(
         expected_loss=decision.expected_loss,
         explanation=explanation,
         target=target,
+        energy_note=f"Energy is not known{note}." if note else "",
     )
 
 
@@ -157,6 +165,9 @@ def _row(arm: Arm, findings: Findings) -> TableRow:
         examples_per_second=findings.costs.examples_per_second.get(size),
         peak_memory_bytes=arm.peak_memory_bytes,
         seconds_to_target=findings.costs.seconds_to_target(size),
+        energy_joules=median_of(arm.trials, "energy_joules"),
+        mean_watts=median_of(arm.trials, "mean_watts"),
+        joules_per_example=findings.costs.joules_per_example.get(size),
     )
 
 
@@ -180,6 +191,8 @@ def _plain(value: Any) -> Any:
 
 
 COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
+ENERGY_COLUMN = "mJ/ex"
+"""Millijoules per example; a column of its own only where energy is known."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +210,9 @@ class TableRow:
         examples_per_second: Training throughput.
         peak_memory_bytes: The largest peak of its trials.
         seconds_to_target: The geometric mean over the seeds.
+        energy_joules: The median over its trials of the energy of a training.
+        mean_watts: The median over its trials of the mean power.
+        joules_per_example: The median over all trials of this batch size.
     """
 
     batch_size: int
@@ -208,12 +224,22 @@ class TableRow:
     examples_per_second: float | None
     peak_memory_bytes: float | None
     seconds_to_target: float | None
+    energy_joules: float | None = None
+    mean_watts: float | None = None
+    joules_per_example: float | None = None
 
 
-def cells(row: TableRow) -> tuple[str, ...]:
-    """Return the cells of one batch size, one for each of `COLUMNS`; empty where unknown."""
+def columns_of(table: Sequence[TableRow]) -> tuple[str, ...]:
+    """Return the names of the columns of a table; that of energy is among them where any row tells it."""
+    if all(row.joules_per_example is None for row in table):
+        return COLUMNS
+    return *COLUMNS[:-1], ENERGY_COLUMN, COLUMNS[-1]
+
+
+def cells(row: TableRow, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
+    """Return the cells of one batch size, one for each of the columns, from `columns_of`; empty where unknown."""
     memory = row.peak_memory_bytes
-    return (
+    found = (
         str(row.batch_size),
         _number(row.learning_rate, ".3g"),
         str(row.seeds),
@@ -222,7 +248,10 @@ def cells(row: TableRow) -> tuple[str, ...]:
         _number(row.examples_per_second, ",.0f"),
         "" if memory is None else f"{memory / 2**20:,.0f}",
         row.verdict,
+        "" if row.joules_per_example is None else number(1000 * row.joules_per_example, 2),
     )
+    by_name = dict(zip((*COLUMNS, ENERGY_COLUMN), found, strict=True))
+    return tuple(by_name[name] for name in columns)
 
 
 def _number(value: float | None, form: str) -> str:

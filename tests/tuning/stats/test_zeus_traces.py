@@ -30,6 +30,16 @@ def zeus():
 
 
 @pytest.fixture(scope="module")
+def zeus_energy(zeus):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "zeus", zeus)
+        spec = importlib.util.spec_from_file_location("zeus_energy_benchmark", ROOT / "benchmarks" / "zeus_energy.py")
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
 def cases(zeus):
     return zeus.load()
 
@@ -100,3 +110,21 @@ def test_pooled_picks_cost_less_than_the_measured_minimum_and_never_much(zeus, c
     measured = zeus.mean_excess(cases, zeus.measured_argmin, 3, 2)
     assert np.mean(list(pooled.values())) < np.mean(list(measured.values())) + 0.5
     assert max(pooled.values()) < 8
+
+
+def test_from_all_runs_energy_finds_the_batch_size_of_least_energy(zeus_energy):
+    cases = zeus_energy.load_with_power()
+    picks = [zeus_energy.by_energy(found, zeus_energy.all_runs(found)) for found in cases]
+    excess = [found.excess(size) for found, size in zip(cases, picks, strict=True)]
+    assert len(cases) == 31
+    assert sum(each == 0 for each in excess) == 29
+    assert max(excess) < 0.1
+
+
+def test_energy_picks_other_sizes_than_time_and_saves_energy(zeus_energy):
+    cases = zeus_energy.load_with_power()
+    rules = (zeus_energy.by_energy, zeus_energy.by_time)
+    picks = [[rule(found, zeus_energy.all_runs(found)) for found in cases] for rule in rules]
+    spent = [sum(found.excess(size) for found, size in zip(cases, sizes, strict=True)) for sizes in picks]
+    assert sum(one != other for one, other in zip(*picks, strict=True)) >= 12
+    assert spent[0] < 0.05 * spent[1]
