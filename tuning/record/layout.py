@@ -32,6 +32,8 @@ OBJECTIVE = "objective"
 TARGET = "judged_by_target"
 THROUGHPUT = "judged_by_examples_per_second"
 LOG_TAIL = "log_tail.txt"
+ENERGY_NOTE = "batch_size.energy_note"
+"""The tag that says why the energy of a trial is unknown."""
 
 # A param that a trial starts with and that is none of these is a hyperparameter of the model.
 OWN_PARAMS = frozenset({"batch_size", "learning_rate", "seed", "epochs", "loop", "evaluation_batch_size"})
@@ -144,6 +146,9 @@ def outcome_metrics(outcome: TrialOutcome, last: EpochReport | None, timestamp_m
         "seconds": outcome.seconds,
         "compile_seconds": outcome.compile_seconds,
         "examples_per_second": outcome.examples_per_second,
+        "energy_joules": outcome.energy_joules,
+        "mean_watts": outcome.mean_watts,
+        "joules_per_example": outcome.joules_per_example,
     }
     by_epoch = epoch_values(last, None).keys() if last else ()
     again = {name: value for name, value in values.items() if name in by_epoch}
@@ -170,6 +175,8 @@ def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterVal
 def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
     """Return the tags of a trial that ended; one that did not complete says why in the description of its page."""
     tags = {STATUS: outcome.status.value, REASON: outcome.reason}
+    if outcome.energy_note:
+        tags[ENERGY_NOTE] = outcome.energy_note
     if outcome.status is not Status.COMPLETED:
         tags[NOTE] = f"**{outcome.status.value}**: {outcome.reason or 'no reason given'}"
         if outcome.log_tail:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
@@ -93,9 +94,9 @@ def read_foreign(
 
     A run's score is the metric's last value. Its learning rate is the param `learning_rate` or `lr`; its seconds,
     throughput and memory are the metrics `seconds`, `examples_per_second` and `peak_memory_bytes`, or, for seconds, the
-    run's duration. Seeds are the param `seed` if that tells the repeats of a setting apart in every run, else
-    repeats are numbered in the order of starting: their noise is then known, but they are not paired. A study of
-    our own is read as `read_study` does, with another objective.
+    run's duration; its energy is `joules_per_example` or `energy_joules`. Seeds are the param `seed` if that tells the
+    repeats of a setting apart in every run, else repeats are numbered in the order of starting: their noise is then
+    known, but they are not paired. A study of our own is read as `read_study` does, with another objective.
 
     Args:
         tracking_uri: As `resolve_tracking_uri` takes it.
@@ -165,6 +166,9 @@ def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
         examples_per_second=metrics.get("examples_per_second"),
         peak_memory_bytes=None if memory is None else int(memory),
         weights_epoch=kept,
+        energy_note=tags.get(layout.ENERGY_NOTE, ""),
+        measurements={IDLE_WATTS: metrics[IDLE_WATTS]} if IDLE_WATTS in metrics else {},
+        **_energy(metrics),
     )
 
 
@@ -249,7 +253,17 @@ def _trial(run: Run, param: str, metric: str) -> Trial:
         seconds=metrics.get("seconds", _lifetime_seconds(run)),
         examples_per_second=metrics.get("examples_per_second"),
         peak_memory_bytes=int(memory) if memory is not None and math.isfinite(memory) else None,
+        **_energy(metrics),
     )
+
+
+IDLE_WATTS = "idle_watts"
+
+
+def _energy(metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a run logged of its energy, by the names of `TrialOutcome`; None where it is not a finite number."""
+    found = {name: metrics.get(name, math.nan) for name in ("energy_joules", "mean_watts", "joules_per_example")}
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _lifetime_seconds(run: Run) -> float | None:

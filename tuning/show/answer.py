@@ -18,7 +18,7 @@ from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.reading import StudyRecord
 from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, warnings
 from tuning.show.score_figures import draw_quality, draw_trade_off
-from tuning.stats.recommendation import COLUMNS, Recommendation, cells, recommend
+from tuning.stats.recommendation import Recommendation, cells, columns_of, recommend
 from tuning.stats.trade_offs import TradeOffs
 
 
@@ -68,8 +68,9 @@ class Answer:
         first, *rest = found.reasons
         lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
         lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
-        lines += ["| " + " | ".join(COLUMNS) + " |", "|" + " ---: |" * (len(COLUMNS) - 1) + " :--- |"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in found.table]
+        columns = columns_of(found.table)
+        lines += ["| " + " | ".join(columns) + " |", "|" + " ---: |" * (len(columns) - 1) + " :--- |"]
+        lines += ["| " + " | ".join(cells(row, columns)) + " |" for row in found.table]
         return "\n".join(lines) + "\n"
 
     def show(self, console: Console) -> None:
@@ -82,10 +83,11 @@ class Answer:
             title=f"{found.objective} by batch size",
             title_justify="left",
         )
-        for name in COLUMNS:
+        columns = columns_of(found.table)
+        for name in columns:
             table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
         for row in found.table:
-            table.add_row(*cells(row), style="bold green" if row.verdict == "recommended" else None)
+            table.add_row(*cells(row, columns), style="bold green" if row.verdict == "recommended" else None)
         console.print(table)
         if self.trade_offs is not None:
             console.print(pareto_table(self.trade_offs))
@@ -125,7 +127,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
 
     Args:
         record: The trials that were read.
-        rule: The arguments `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
+        rule: The arguments `rule`, `tolerance`, `target` and `cost` of `stats.recommendation.recommend`.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -192,11 +194,12 @@ def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:
     """
     first, *rest = found.reasons
     verdicts = [row.verdict for row in found.table]
+    columns = columns_of(found.table)
     parts = [
         heading(first),
         paragraphs([" ".join([*rest, *more])]),
         warnings(found.caveats),
-        table(COLUMNS, [cells(row) for row in found.table], strong=verdicts.index("recommended")),
+        table(columns, [cells(row, columns) for row in found.table], strong=verdicts.index("recommended")),
         _quality(found),
         _trade_off(found),
     ]

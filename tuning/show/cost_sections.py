@@ -1,8 +1,9 @@
-"""The figures of a report about what training costs: time or examples to the target, and updates to it."""
+"""The figures of a report about what training costs: time or examples to the target, updates to it, energy."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Collection
 
 import numpy as np
@@ -120,6 +121,32 @@ def _budget_section(evidence: Evidence, reached: Reached) -> Section:
         "Cost of training",
         lambda axes: draw_cost(axes, costs, unit=unit, chosen=found.batch_size),
         f"Of the same budget for every batch size; {why}.",
+    )
+
+
+def energy_section(evidence: Evidence) -> tuple[Section, ...]:
+    """Joules per example, or why they are unknown; nothing where nobody tried to read them."""
+    title = "Energy by batch size"
+    found = evidence.answer.recommendation
+    each = {row.batch_size: row.joules_per_example for row in found.table}
+    known = {size: joules for size, joules in each.items() if joules is not None}
+    if not known:
+        tried = any(trial.outcome is not None and trial.outcome.energy_note for trial in evidence.trials)
+        return (left_out(title, found.energy_note),) if tried else ()
+    watts = [row.mean_watts for row in found.table if row.mean_watts is not None]
+    outcomes = [trial.outcome for trial in evidence.trials if trial.outcome is not None]
+    idle = [outcome.measurements["idle_watts"] for outcome in outcomes if "idle_watts" in outcome.measurements]
+    told = "Of the training seconds, without compiling and validation, for the whole card or processor."
+    if watts:
+        told += f" The mean power was {number(min(watts))} to {number(max(watts))} W."
+    if idle:
+        told += f" While idle it was {number(statistics.median(idle))} W, which is not subtracted."
+    return (
+        Section(
+            title,
+            lambda axes: draw_cost(axes, known, unit="joules per example", chosen=found.batch_size),
+            f"{told} {found.energy_note}".strip(),
+        ),
     )
 
 

@@ -49,7 +49,7 @@ def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) 
     Args:
         tracking_uri: MLflow's store; None for the default.
         study: Its name; None for the one written to last.
-        rule: The arguments `rule`, `tolerance` and `target` of `stats.recommendation.recommend`.
+        rule: The arguments `rule`, `tolerance`, `target` and `cost` of `stats.recommendation.recommend`.
 
     Raises:
         TrackingError: If the store or the study does not exist.

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from tuning.record.layout import THROUGHPUT
 from tuning.show.canvas import Section, inline_svg, sketch
-from tuning.show.cost_sections import cost_section, updates_section
+from tuning.show.cost_sections import cost_section, energy_section, updates_section
 from tuning.show.evidence import Evidence, analyse
 from tuning.show.sections import (
     curves_section,
@@ -79,6 +79,7 @@ def sections_of(evidence: Evidence) -> Sequence[Section]:
         trade_off_section(evidence),
         rates_section(evidence, analysis),
         throughput_section(evidence, analysis),
+        *energy_section(evidence),
         memory_section(evidence),
         noise_section(evidence, analysis),
     )
@@ -94,6 +95,12 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
     offers = () if found.explanation is None else found.explanation.pareto
     offer = next((offer for offer in offers if offer.batch_size == row.batch_size), None)
     memory = row.peak_memory_bytes
+    is_known = any(each.joules_per_example is not None for each in found.table)
+    energy = {
+        "joules": _number(row.energy_joules, ",.3g"),
+        "watts": _number(row.mean_watts, ".3g"),
+        "joules per example": _number(row.joules_per_example, ".3g"),
+    }
     return {
         "batch size": str(row.batch_size),
         "verdict": row.verdict.replace("_", " "),
@@ -104,6 +111,7 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
         found.cost or "cost": _number(None if offer is None else offer.cost, ".3g"),
         "examples per second": _number(row.examples_per_second, ",.0f"),
         "peak MiB": _number(None if memory is None else memory / 2**20, ",.0f"),
+        **(energy if is_known else {}),
         "in Pareto set": "yes" if offer is not None and offer.efficient else "",
     }
 

@@ -70,6 +70,19 @@ def test_a_trial_is_read_back_as_it_was(tracking_uri: str) -> None:
     )
 
 
+def test_energy_is_read_back_and_why_there_is_none(tracking_uri: str) -> None:
+    tracker = study(tracking_uri)
+    energy = {"energy_joules": 120.0, "mean_watts": 60.0, "joules_per_example": 0.1}
+    record(tracker, "0", TrialOutcome("0", Status.COMPLETED, measurements={"idle_watts": 21.0}, **energy))
+    record(tracker, "1", TrialOutcome("1", Status.COMPLETED, energy_note="there is no counter"), seed=2)
+    first, second = (trial.outcome for trial in read_study(tracking_uri, "digits").trials)
+    assert first is not None
+    assert second is not None
+    assert {name: getattr(first, name) for name in energy} == energy
+    assert (first.measurements, first.energy_note) == ({"idle_watts": 21.0}, "")
+    assert (second.energy_joules, second.joules_per_example, second.energy_note) == (None, None, "there is no counter")
+
+
 def test_the_score_is_read_of_the_epoch_whose_weights_were_kept(tracking_uri: str) -> None:
     kept = TrialOutcome("0", Status.COMPLETED, weights_epoch=2, settings={"weights_epoch": 2})
     record(study(tracking_uri), "0", kept, accuracies=(0.5, 0.9, 0.75))

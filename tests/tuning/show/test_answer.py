@@ -5,24 +5,26 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from typing import Any
 
 from rich.console import Console
 
 import tuning
 from tuning.machine.advice import TrainingAdvice
 from tuning.objective import Objective
-from tuning.show.answer import Answer
+from tuning.record.reading import StudyRecord
+from tuning.show.answer import Answer, recommend_from
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.trial import Trial, finished_trial
 
 ACCURACY = Objective("val_accuracy")
 
 
-def trials(**more: float) -> list[Trial]:
+def trials(**more: Any) -> list[Trial]:
     return [finished_trial(size, seed, 0.9 + (size + seed) / 1000, **more) for size in (8, 16) for seed in range(2)]
 
 
-def found(**more: float) -> Recommendation:
+def found(**more: Any) -> Recommendation:
     return recommend(trials(**more), objective=ACCURACY, notes=["mind <this>"])
 
 
@@ -48,6 +50,48 @@ def test_an_answer_fits_80_columns_and_survives_json_and_markdown() -> None:
     assert "recommended" in told
     assert "| 4096 |" in answer.to_markdown()
     assert list(answer.to_json())[:5] == ["study", "tracking_uri", "experiment_id", "rule", "recommended_batch_size"]
+
+
+def test_energy_is_in_the_table_where_there_is_any() -> None:
+    told = [trial for size in (8, 16) for trial in trials_of_energy(size)]
+    answer = Answer(recommend(told, objective=ACCURACY), "study", "", "1")
+    console = Console(file=io.StringIO(), width=80)
+    answer.show(console)
+    assert isinstance(console.file, io.StringIO)
+    assert "MiB mJ/ex verdict" in console.file.getvalue()
+    assert "| MiB | mJ/ex | verdict |" in answer.to_markdown()
+    assert answer.to_markdown().splitlines()[-1].split(" | ")[-2] == "1,600"
+    assert "mJ/ex" in answer._repr_html_()
+    rows = answer.to_json()["table"]
+    assert [(row["energy_joules"], row["mean_watts"], row["joules_per_example"]) for row in rows] == [
+        (80.0, 40.0, 0.8),
+        (160.0, 40.0, 1.6),
+    ]
+    assert answer.to_json()["energy_note"] == ""
+
+
+def test_energy_that_nobody_read_has_no_column_and_a_note_in_json() -> None:
+    answer = Answer(found(energy_note="there is no counter"), "study", "", "1")
+    assert "mJ/ex" not in answer.to_markdown()
+    assert answer.to_json()["energy_note"] == "Energy is not known for 8 and 16: there is no counter."
+    assert answer.to_json()["table"][0]["joules_per_example"] is None
+
+
+def test_what_was_recorded_is_picked_from_by_energy() -> None:
+    told = [
+        finished_trial(size, seed, 0.9 + seed / 100, examples_per_second=10.0 * size, joules_per_example=size / 10)
+        for size in (8, 16)
+        for seed in range(3)
+    ]
+    record = StudyRecord("study", "", "1", ACCURACY, tuple(told), {})
+    picks = [recommend_from(record, {"cost": cost}).recommendation for cost in (None, "time", "energy")]
+    assert [pick.batch_size for pick in picks] == [16, 16, 8]
+    assert [pick.cost for pick in picks] == ["seconds per example", "seconds per example", "joules per example"]
+
+
+def trials_of_energy(size: int) -> list[Trial]:
+    energy = {"energy_joules": 10.0 * size, "mean_watts": 40.0, "joules_per_example": size / 10}
+    return [finished_trial(size, seed, 0.9 + seed / 100, **energy) for seed in range(3)]
 
 
 def test_a_notebook_shows_the_words_the_table_and_two_figures() -> None:

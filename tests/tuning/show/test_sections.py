@@ -10,7 +10,7 @@ from example_evidence import ACCURACY, SIZES, evidence, trials
 from tuning.objective import Objective
 from tuning.record.runs import Measurements
 from tuning.show.canvas import Section, sketch
-from tuning.show.cost_sections import cost_section, updates_section
+from tuning.show.cost_sections import cost_section, energy_section, updates_section
 from tuning.show.evidence import analyse, common_score
 from tuning.show.sections import memory_section, quality_section, rates_section, throughput_section
 from tuning.stats.arms import group_into_arms
@@ -144,3 +144,24 @@ def test_a_setting_is_crossed_only_where_no_seed_has_a_score() -> None:
     lost = finished_trial(64, 0, None, status=Status.FAILED, learning_rate=0.5)
     none = evidence([*trials((4, 16), multiples=(1,)), lost])
     assert "no score" in labels(rates_section(none, analyse(none)))
+
+
+def with_energy(**changes: object) -> tuple[Trial, ...]:
+    return tuple(replace(trial, outcome=replace(trial.outcome, **changes)) for trial in trials() if trial.outcome)
+
+
+def test_energy_is_drawn_with_the_idle_power_beside_it() -> None:
+    energy = with_energy(joules_per_example=0.2, mean_watts=150.0, measurements={"idle_watts": 55.0})
+    (section,) = energy_section(evidence(energy))
+    assert axes_of(section).get_ylabel() == "joules per example"
+    assert "The mean power was 150 to 150 W. While idle it was 55.0 W, which is not subtracted." in section.told
+
+
+def test_energy_that_could_not_be_read_is_left_out_with_the_reason() -> None:
+    (section,) = energy_section(evidence(with_energy(energy_note="there is no counter")))
+    assert section.draw is None
+    assert "there is no counter" in section.told
+
+
+def test_energy_that_nobody_tried_to_read_is_not_mentioned() -> None:
+    assert energy_section(evidence()) == ()
