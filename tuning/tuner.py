@@ -153,7 +153,8 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         """Recommend a batch size from the trials so far.
 
         Args:
-            rule: `rule`, `tolerance`, `target`: override the tuner's options; see `stats.recommendation.recommend`.
+            rule: `rule`, `tolerance`, `target`, `cost`: override the tuner's options; see
+                `stats.recommendation.recommend`.
 
         Raises:
             NothingToRecommend: If no trial completed.

@@ -154,6 +154,7 @@ class StagedSearch(BatchSizeTuner):
             target=self.options.target,
             rule=self.options.rule,
             tolerance=self.options.tolerance,
+            cost=self.options.cost,
         )
         timed = "plain model.fit" if self.options.loop in (AUTO, KERAS) else f"the {self.options.loop!r} loop"
         all_sizes = bool(self.batch_size and self.batch_size.sizes)

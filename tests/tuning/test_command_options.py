@@ -10,7 +10,7 @@ import pytest
 
 from search_spaces import Data, Workload, WorkloadError
 from tuning.cli import _parser
-from tuning.commands.options import read_arguments, read_class_weight, read_workload
+from tuning.commands.options import read_arguments, read_class_weight, read_options, read_rule, read_workload
 from tuning.search.options import SearchArguments
 
 X, Y = np.arange(40, dtype="float32").reshape(10, 4), np.arange(10) % 2
@@ -95,3 +95,15 @@ def test_a_tensorboard_callback_without_its_package_is_refused_before_anything_r
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="needs the package tensorboard"):
         SearchArguments(Data(X, Y, X, Y), 1, (board,))
+
+
+def test_the_cost_that_decides_is_asked_of_searches_and_of_what_is_recorded() -> None:
+    assert (read_options(asked()).cost, read_options(asked("--cost", "energy")).cost) == ("time", "energy")
+    for command in ("pick", "report"):
+        assert read_rule(_parser().parse_args([command, "--cost", "energy"]))["cost"] == "energy"
+
+
+def test_an_unknown_cost_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        asked("--cost", "money")
+    assert "invalid choice: 'money'" in capsys.readouterr().err

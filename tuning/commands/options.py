@@ -19,6 +19,7 @@ from tuning.loops.loop import LOOP_CHOICES
 from tuning.passwords import without_passwords
 from tuning.run.memory_limit import parse_bytes
 from tuning.search.options import EVALUATION_BATCH_SIZE, SearchArguments, SearchOptions
+from tuning.stats.costs import COSTS
 from tuning.stats.decision import RULES as PICK_RULES
 
 BAD_INPUT = 2
@@ -41,6 +42,7 @@ def telling_options() -> Parser:
     group = parser.add_argument_group("recommendation")
     group.add_argument("--rule", choices=PICK_RULES, default="fastest", help="what to optimise for (fastest)")
     group.add_argument("--tolerance", type=float, metavar="X", help="loss of objective accepted for speed")
+    group.add_argument("--cost", choices=COSTS, default="time", help="what decides between equally good ones (time)")
     group.add_argument("--target", type=float, metavar="V", help="objective to reach; judge by the time to it")
     group.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
     group.add_argument("--json", action="store_true", help="print one JSON object on standard output")
@@ -223,7 +225,7 @@ def read_memory_limit(asked: argparse.Namespace) -> int | None:
 
 def read_rule(asked: argparse.Namespace) -> dict[str, Any]:
     """How the recommendation is made."""
-    return {"rule": asked.rule, "tolerance": asked.tolerance, "target": asked.target}
+    return {"rule": asked.rule, "tolerance": asked.tolerance, "target": asked.target, "cost": asked.cost}
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def recommend_from_study(study: Study, options: SearchOptions, seeds: int, **rul
         study: The record; what a search has judged by is kept with it.
         options: How the recommendation picks.
         seeds: Trainings per setting that are planned.
-        rule: `rule`, `tolerance`, `target`, `throughput`: override these.
+        rule: `rule`, `tolerance`, `target`, `throughput`, `cost`: override these.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -49,6 +49,7 @@ def recommend_from_study(study: Study, options: SearchOptions, seeds: int, **rul
         "rule": options.rule,
         "tolerance": options.tolerance,
         "target": target,
+        "cost": options.cost,
         "throughput": None if rates is None else {int(size): rate for size, rate in rates.items()},
         **rule,
     }

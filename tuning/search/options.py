@@ -11,6 +11,7 @@ from typing import Any
 from search_spaces.data import Data, leaves
 from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
+from tuning.stats.costs import TIME, check_cost
 from tuning.stats.decision import check_rule
 from tuning.trial import MOST_LOSSES
 
@@ -29,6 +30,7 @@ class SearchOptions:
         rule: How the recommendation picks: "fastest", "balanced" or "quality".
         tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.
         target: Objective to reach; None for what the search suggests.
+        cost: What decides between batch sizes that are good enough: "time", or "energy" where it can be read.
         timeout_s: Answer after so many seconds with what is known. Running trials are stopped, if any has a score, and
             run again when the search goes on.
         memory_limit_bytes: Resident memory that a CPU worker may use.
@@ -59,6 +61,7 @@ class SearchOptions:
     rule: str = "fastest"
     tolerance: float | None = None
     target: float | None = None
+    cost: str = TIME
     timeout_s: float | None = None
     memory_limit_bytes: int | None = None
     probe: bool = True
@@ -77,6 +80,7 @@ class SearchOptions:
         if self.loop not in LOOP_CHOICES:
             raise ValueError(f"loop must be one of {', '.join(LOOP_CHOICES)}; got {self.loop!r}.")
         check_rule(self.rule)
+        check_cost(self.cost)
         check_schedule_batch_size(self.schedule_batch_size)
         if self.tolerance is not None and not self.tolerance >= 0:
             raise ValueError(f"tolerance must not be negative; got {self.tolerance}. It is a loss that is accepted.")

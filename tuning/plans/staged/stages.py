@@ -266,6 +266,7 @@ def _worth_another(state: StagedState, reference: Reference) -> tuple[int, ...]:
         objective=goal.objective,
         rule=goal.rule,
         tolerance=goal.tolerance,
+        cost=goal.cost,
         target=judged_target(reference, state.ended(CONFIRM), goal),
         throughput=state.user.examples_per_second(state.space.batch_size.values()),
         most_seeds=goal.seeds + MORE_SEEDS,

@@ -14,6 +14,7 @@ from tuning.machine.noise import GUESSED_NOISE_SCALE
 from tuning.objective import Objective
 from tuning.plans.plan import MemoryWall
 from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.costs import TIME
 from tuning.stats.decision import FASTEST
 from tuning.stats.target import Timings, crossing
 from tuning.trial import HyperparameterValue, Status, Trial
@@ -111,6 +112,7 @@ class StudyGoal:
         target: The score to reach; None for what the reference reaches on three seeds at 90 % of its budget.
         rule: How the recommendation picks.
         tolerance: A loss of objective accepted for a cheaper batch size.
+        cost: "time" or "energy"; the search itself looks for the shortest time, and the fresh seeds decide by this.
     """
 
     objective: Objective
@@ -121,6 +123,7 @@ class StudyGoal:
     target: float | None = None
     rule: str = FASTEST
     tolerance: float | None = None
+    cost: str = TIME
 
 
 @dataclass(frozen=True)
