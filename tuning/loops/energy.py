@@ -191,7 +191,7 @@ class RaplMeter:
 
 def _is_package(folder: Path) -> bool:
     with contextlib.suppress(OSError):
-        return folder.name.count(":") == 1 and (folder / "name").read_text().startswith("package")
+        return (folder / "name").read_text().startswith("package")
     return False
 
 

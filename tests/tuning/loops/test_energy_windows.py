@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras_tuner
 import numpy as np
 import pytest
 from energy_helpers import UUID, FakeNvml, FakeTime, add_domain
@@ -225,3 +226,25 @@ def test_a_trial_without_a_meter_says_why_it_tells_no_energy():
     outcome = session.train(make_trial(10), lambda report: True)
     assert (outcome.energy_joules, outcome.energy_note) == (None, "there is no counter")
     assert "idle_watts" not in outcome.measurements
+
+
+def test_a_fit_of_the_user_s_that_is_driven_tells_its_energy_and_a_loop_of_its_own_why_not(monkeypatch):
+    monkeypatch.setattr("tuning.loops.energy_windows.LEAST_SECONDS", 0.0)
+
+    class Driven(keras_tuner.HyperModel):
+        def build(self, hp):
+            return dense_model()
+
+        def fit(self, hp, model, *args, **kwargs):
+            return model.fit(*args, **kwargs)
+
+    class Own(Driven):
+        def fit(self, hp, model, *args, **kwargs):
+            return 0.5
+
+    told = [
+        TrainingSession(kind(), make_data(), energy=Lamp).train(make_trial(10, epochs=3), lambda report: True)
+        for kind in (Driven, Own)
+    ]
+    assert [outcome.energy_joules is None for outcome in told] == [False, True]
+    assert told[1].energy_note.startswith("HyperModel.fit trains by a loop of its own")

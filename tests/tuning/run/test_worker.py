@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from contracts import trial_of
 
+from search_spaces import Data, Setting
 from tuning.messages import DescribeRequest, ThroughputRequest
 from tuning.run.executor import Device
-from tuning.run.wire import STOP, Hello, Refusal
-from tuning.trial import EpochReport
-from tuning.worker import reporter, serve, tell_device
+from tuning.run.wire import STOP, Hello, Refusal, write_data
+from tuning.trial import EpochReport, Trial
+from tuning.worker import open_session, reporter, serve, tell_device
 
 EPOCH = EpochReport("t", 1, 100, 10, {}, 0.0)
 
@@ -97,3 +100,22 @@ def test_each_request_is_answered_by_its_own_method(request_: Any, answers: list
     serve(Session(), request_, theirs)
     assert [ours.recv() for _ in answers] == answers
     assert not ours.poll()
+
+
+def test_a_session_knows_how_many_workers_share_the_counter_of_energy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = np.ones((2, 1), dtype="float32"), np.zeros(2, dtype="int64")
+    write_data(Data(x, y, x, y), tmp_path)
+    monkeypatch.setattr("tuning.loops.energy.RaplMeter", lambda root: pytest.fail("read in spite of a neighbour"))
+    payload = pickle.dumps((build_tiny_model, (), {}, {}))
+    session = open_session(hello(payload=payload, data_directory=tmp_path, sharing=2))
+    assert "2 workers share the processor" in session.train(Trial(Setting(1, None), 0), lambda _: True).energy_note
+
+
+def build_tiny_model() -> Any:
+    import keras
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
