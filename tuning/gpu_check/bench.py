@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -66,9 +67,16 @@ class Bench:
             yield executor
 
     def train(
-        self, executor: LocalExecutor, batch_size: int, *, epochs: int = 2, seed: int = 0, **instructions: Any
+        self,
+        executor: LocalExecutor,
+        batch_size: int,
+        *,
+        epochs: int = 2,
+        seed: int = 0,
+        at_epochs: list[float] | None = None,
+        **instructions: Any,
     ) -> Trained:
-        """Train one trial to its end."""
+        """Train one trial to its end; the moments at which its epochs ended are added to `at_epochs`."""
         trial_id = f"{batch_size}-{seed}-{instructions.get('loop', 'auto')}"
         trial = Trial(
             Setting(batch_size, None),
@@ -84,6 +92,8 @@ class Bench:
             for event in executor.events(1.0):
                 if isinstance(event, EpochReport):
                     reports.append(event)
+                    if at_epochs is not None:
+                        at_epochs.append(time.monotonic())
                 elif isinstance(event, TrialOutcome) and event.trial_id == trial_id:
                     return Trained(event, tuple(reports), process_id)
 

@@ -172,7 +172,7 @@ CHECKS = (
         "B4",
         "the largest batch of a CNN is found",
         "7 probes, 5 %, it trains",
-        lambda bench: _ladder(bench, cnn, images(20_000), 3 * GIB),
+        lambda bench: _ladder(bench, cnn, images(8000), 3 * GIB // 2),
     ),
     Check(
         "B4-lstm",

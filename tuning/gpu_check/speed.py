@@ -6,17 +6,19 @@ import itertools
 import json
 import os
 import statistics
+import threading
+import time
 from typing import Any
 
 from search_spaces.data import Data
 from tuning.gpu_check.bench import Bench, images, sequences, vectors
-from tuning.gpu_check.check import Check, Finding
+from tuning.gpu_check.check import Check, Finding, Skipped
 from tuning.gpu_check.models import cnn, lstm, mlp, residual, transformer
 from tuning.trial import Status
 
 _LOOPS = ("keras", "device", "xla")
-_DTYPES = ("float32", "float16", "uint8", "int32", "int64", "bool")
 _EPOCHS = 3
+_SIZES = (8, 128, 2048)
 
 
 def _clock(bench: Bench, build: Any, data: Data, size: int) -> Finding:
@@ -85,31 +87,26 @@ def _loops_agree(bench: Bench) -> Finding:
     return Finding(worst <= 1e-4, f"losses differ by {worst:.1e} at most", losses)
 
 
-def _dtypes(bench: Bench) -> Finding:
+def _dtypes(bench: Bench, *others: str) -> Finding:
     """An update on data of any type takes about as long as on float32, which a crossing of the bus would not."""
     seconds = {}
-    for dtype in _DTYPES:
+    for dtype in ("float32", *others):
         with bench.executor(cnn, images(16_384, dtype=dtype)) as executor:
             seconds[dtype] = bench.seconds_per_update(executor, 64, "device").seconds_per_update
     ratios = {dtype: round(value / seconds["float32"], 3) for dtype, value in seconds.items()}
     return Finding(max(ratios.values()) <= 1.3, f"{max(ratios.values()):.2f} times float32 at most", ratios)
 
 
-def _never_slower(models: dict[str, tuple[Any, Data]], sizes: tuple[int, ...]) -> Any:
-    def compare(bench: Bench) -> Finding:
-        ratios, chosen = {}, {}
-        for name, (build, data) in models.items():
-            with bench.executor(build, data) as executor:
-                for size in sizes:
-                    plain = bench.seconds_per_update(executor, size, "keras")
-                    ours = bench.seconds_per_update(executor, size, "auto", epochs=50)
-                    ratios[f"{name}-{size}"] = round(plain.seconds_per_update / ours.seconds_per_update, 2)
-                    chosen[f"{name}-{size}"] = ours.loop
-        least = min(ratios.values())
-        told = f"{least:.2f} to {max(ratios.values()):.2f} times plain fit"
-        return Finding(least >= 0.97, told, {"ratios": ratios, "loops": chosen})
-
-    return compare
+def _never_slower(bench: Bench, build: Any, data: Data) -> Finding:
+    ratios, chosen = {}, {}
+    with bench.executor(build, data) as executor:
+        for size in _SIZES:
+            plain = bench.seconds_per_update(executor, size, "keras")
+            ours = bench.seconds_per_update(executor, size, "auto", epochs=50)
+            ratios[str(size)] = round(plain.seconds_per_update / ours.seconds_per_update, 2)
+            chosen[str(size)] = ours.loop
+    told = ", ".join(f"{ratio:.2f} at {size} ({chosen[size]})" for size, ratio in ratios.items())
+    return Finding(min(ratios.values()) >= 0.97, f"times plain fit: {told}", {"ratios": ratios, "loops": chosen})
 
 
 def _recurrences(bench: Bench) -> Finding:
@@ -120,6 +117,53 @@ def _recurrences(bench: Bench) -> Finding:
     reason = str(auto.settings.get("loop_reason"))
     holds = auto.loop == "device" and xla.status is Status.FAILED and len(xla.reason.splitlines()) == 1
     return Finding(holds, f"auto: {auto.loop} ({reason}); xla: {xla.status}: {xla.reason}")
+
+
+class _PowerSamples:
+    """Samples a card's power ten times a second, in a thread, from its creation to `mean`.
+
+    Args:
+        uuid: The card.
+
+    Raises:
+        Skipped: If NVIDIA's management library is not there.
+    """
+
+    def __init__(self, uuid: str) -> None:
+        try:
+            import pynvml
+        except ImportError:
+            raise Skipped("needs nvidia-ml-py") from None
+        pynvml.nvmlInit()
+        self._card, self._library = pynvml.nvmlDeviceGetHandleByUUID(uuid), pynvml
+        self._watts: list[tuple[float, float]] = []
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        while not self._is_over.wait(0.1):
+            self._watts.append((time.monotonic(), self._library.nvmlDeviceGetPowerUsage(self._card) / 1000))
+
+    def mean(self, begin: float, end: float) -> float:
+        """Return the mean watts between two moments, and stop."""
+        self._is_over.set()
+        self._thread.join()
+        return statistics.mean(watts for at, watts in self._watts if begin <= at <= end)
+
+
+def _energy(bench: Bench) -> Finding:
+    """The mean power told of a training of ten seconds and more, against samples of the card's power."""
+    samples = _PowerSamples(bench.device.partition(":")[2])
+    moments: list[float] = []
+    with bench.executor(residual, images(32_768)) as executor:
+        outcome = bench.train(executor, 64, epochs=8, loop="device", at_epochs=moments).outcome
+    told = outcome.mean_watts
+    if told is None:
+        return Finding(False, f"not told: {outcome.energy_note or outcome.reason}")
+    sampled = samples.mean(moments[0], moments[-1])
+    detail = {"sampled_watts": sampled, "told_watts": told, "joules_per_example": outcome.joules_per_example}
+    return Finding(abs(told / sampled - 1) <= 0.1, f"told {told:.0f} W, sampled {sampled:.0f} W", detail)
 
 
 CHECKS = (
@@ -139,19 +183,35 @@ CHECKS = (
     Check("D2", "compiling and autotuning are apart", "within 5 %", _compile_apart),
     Check("D3", "timings repeat", "3 %", _repeatable),
     Check("D4", "the loops agree", "1e-4", _loops_agree),
-    Check("D5", "data of every type stay on the card", "1.3 times float32", _dtypes),
     Check(
-        "D6",
-        "never slower than plain fit",
-        "0.97 times",
-        _never_slower({"mlp": (mlp, vectors()), "cnn": (cnn, images())}, (8, 128, 2048)),
+        "D5",
+        "data of every type stay on the card",
+        "1.3 times float32",
+        lambda bench: _dtypes(bench, "uint8", "int32", "bool"),
     ),
     Check(
-        "D6-more",
-        "never slower than plain fit, sequences",
-        "0.97 times",
-        _never_slower({"lstm": (lstm, sequences()), "transformer": (transformer, sequences())}, (8, 128, 2048)),
+        "D5-more",
+        "data of more types stay on the card",
+        "1.3 times float32",
+        lambda bench: _dtypes(bench, "float16", "int64", "int8", "int16"),
         is_quick=False,
     ),
+    Check("D6-mlp", "never slower than plain fit", "0.97 times", lambda bench: _never_slower(bench, mlp, vectors())),
+    Check("D6-cnn", "never slower than plain fit", "0.97 times", lambda bench: _never_slower(bench, cnn, images())),
+    Check(
+        "D6-lstm",
+        "never slower than plain fit",
+        "0.97 times",
+        lambda bench: _never_slower(bench, lstm, sequences()),
+        is_quick=False,
+    ),
+    Check(
+        "D6-transformer",
+        "never slower than plain fit",
+        "0.97 times",
+        lambda bench: _never_slower(bench, transformer, sequences()),
+        is_quick=False,
+    ),
+    Check("H1", "energy is that of the card", "within 10 % of sampled power", _energy),
     Check("E1", "cuDNN's recurrences are not given to XLA", "device; one line", _recurrences),
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import tensorflow as tf
+from tuning.loops.processor import this_processor
 
 
 class EnergyRefusal(RuntimeError):  # noqa: N818  (it is an answer, not a fault)
@@ -215,7 +215,7 @@ def energy_meter_here(
         root: Where Linux shows power domains.
     """
     try:
-        if tf.config.list_logical_devices("GPU"):
+        if this_processor().is_gpu:
             return NvmlMeter(_card_of(environment), _nvml())
         if sharing > 1:
             raise EnergyRefusal(f"{sharing} workers share the processor, which counts their sum; use one (--workers 1)")
