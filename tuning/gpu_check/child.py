@@ -19,17 +19,17 @@ def peaks() -> dict[str, int]:
     """Return the peak with 1 GiB held for a moment, after that was freed, and what a reset leaves."""
     import tensorflow as tf
 
-    from tuning.loops.processor import this_processor
+    from tuning.loops.processor import counted_peak, this_processor
 
     processor = this_processor()
     processor.reset_peak()
-    before = processor.peak_bytes()
+    before = counted_peak(processor)
     held: Any = tf.zeros((2**28,), tf.float32)
     processor.wait()
     del held
-    with_it = processor.peak_bytes()
+    with_it = counted_peak(processor)
     processor.reset_peak()
-    return {"before": before, "with_it": with_it, "after_reset": processor.peak_bytes()}
+    return {"before": before, "with_it": with_it, "after_reset": counted_peak(processor)}
 
 
 def limit() -> int:

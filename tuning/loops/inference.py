@@ -14,7 +14,7 @@ import numpy as np
 from search_spaces.data import Arrays, leaves, map_arrays
 from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import device_dtype
-from tuning.loops.processor import this_processor
+from tuning.loops.processor import counted_peak, this_processor
 from tuning.messages import LEAST_CALLS_FOR_P95, Inference, InferenceRequest
 from tuning.trial import Budget, Trial
 
@@ -60,7 +60,7 @@ def measure_inference(
         seconds=sum(seconds),
         latency_p50_s=percentile(seconds, 50),
         latency_p95_s=percentile(seconds, 95) if len(seconds) >= LEAST_CALLS_FOR_P95 else None,
-        peak_memory_bytes=processor.peak_bytes(),
+        peak_memory_bytes=counted_peak(processor),
     )
 
 

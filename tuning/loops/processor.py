@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -45,8 +46,8 @@ class Processor(Protocol):
     def reset_peak(self) -> None:
         """Begin to watch its memory."""
 
-    def peak_bytes(self) -> int:
-        """Return the peak since `reset_peak`, everything included."""
+    def peak_bytes(self) -> int | None:
+        """Return the peak since `reset_peak`, everything included; None where nobody counts."""
 
     def wait(self) -> None:
         """Return when it has done all that it was given."""
@@ -56,6 +57,25 @@ class Processor(Protocol):
 def this_processor() -> Processor:
     """Return the first GPU that TensorFlow sees, else the CPU."""
     return Gpu() if tf.config.list_logical_devices("GPU") else Cpu()
+
+
+def counted_peak(processor: Processor) -> int:
+    """Return the peak of a processor since `reset_peak`, for a probe.
+
+    Raises:
+        ValueError: If nobody counts it.
+    """
+    peak = processor.peak_bytes()
+    if peak is None:
+        raise ValueError(
+            f"The memory of {processor.name} must be counted to probe it; TensorFlow's allocator keeps no statistics. "
+            "Unset TF_GPU_ALLOCATOR, or search with probe=False."
+        )
+    return peak
+
+
+_NOT_COUNTED = (ValueError, tf.errors.OpError)
+"""What TensorFlow raises where an allocator, chosen by `TF_GPU_ALLOCATOR`, keeps no statistics."""
 
 
 class Gpu:
@@ -69,15 +89,20 @@ class Gpu:
 
     def free_bytes(self) -> int:
         """Return what TensorFlow may still take of the card."""
-        return gpu_memory_limit() - int(tf.config.experimental.get_memory_info(self.name)["current"])
+        with contextlib.suppress(*_NOT_COUNTED):
+            return gpu_memory_limit() - int(tf.config.experimental.get_memory_info(self.name)["current"])
+        return gpu_memory_limit()
 
     def reset_peak(self) -> None:
         """Let the allocator count anew from what it holds."""
-        tf.config.experimental.reset_memory_stats(self.name)
+        with contextlib.suppress(*_NOT_COUNTED):
+            tf.config.experimental.reset_memory_stats(self.name)
 
-    def peak_bytes(self) -> int:
-        """Return the allocator's peak since it counts."""
-        return int(tf.config.experimental.get_memory_info(self.name)["peak"])
+    def peak_bytes(self) -> int | None:
+        """Return the allocator's peak since it counts; None of an allocator that keeps no statistics."""
+        with contextlib.suppress(*_NOT_COUNTED):
+            return int(tf.config.experimental.get_memory_info(self.name)["peak"])
+        return None
 
     def wait(self) -> None:
         """Wait for every stream of the card."""

@@ -12,7 +12,7 @@ import keras
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import wait_for
 from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan, MakePlan, training_to_measure
-from tuning.loops.processor import Processor, this_processor
+from tuning.loops.processor import Processor, counted_peak, this_processor
 from tuning.messages import MemoryProbe, MemoryProbeRequest
 
 _ENDLESS = 10**9
@@ -162,7 +162,7 @@ def probe_memory(
     watch = _FewUpdates(request.updates, processor)
     baseline = watch.begin()
     plan.model.fit(**plan.arguments, epochs=epochs, callbacks=[watch], verbose=0)
-    peak = max(baseline, processor.peak_bytes())  # Linux's own count may fall by a few pages
+    peak = max(baseline, counted_peak(processor))  # Linux's own count may fall by a few pages
     return MemoryProbe(request.trial_id, size, peak, baseline, watch.first_peak_bytes)
 
 
@@ -183,10 +183,10 @@ class _FewUpdates(keras.callbacks.Callback):
 
     def begin(self) -> int:
         """Watch from now on, and return what is in use."""
-        before = self._processor.peak_bytes()
+        before = counted_peak(self._processor)
         self._processor.reset_peak()
         self.first_peak_bytes = before if self._processor.is_gpu else None
-        return self._processor.peak_bytes()
+        return counted_peak(self._processor)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         took = time.perf_counter() - self._begin
@@ -198,7 +198,7 @@ class _FewUpdates(keras.callbacks.Callback):
         self._left -= 1
         if self._is_first and self.first_peak_bytes is not None:
             self._processor.wait()
-            self.first_peak_bytes = max(self.first_peak_bytes, self._processor.peak_bytes())
+            self.first_peak_bytes = max(self.first_peak_bytes, counted_peak(self._processor))
             self._processor.reset_peak()
             self._left = max(1, self._left)
         self._is_first = False

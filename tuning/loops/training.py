@@ -72,7 +72,7 @@ def outcome_of(
     plan: FitPlan,
     clock: TrainingClock,
     reporter: EpochReporter,
-    peak_memory_bytes: int,
+    peak_memory_bytes: int | None,
     weights_epoch: int | None = None,
     energy: EnergyUse | None = None,
 ) -> TrialOutcome:

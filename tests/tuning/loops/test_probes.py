@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from asynchronous import GpuOnTheCpu
-from training_helpers import N_TRAIN, dense_model, make_data
+from training_helpers import N_TRAIN, dense_model, make_data, make_trial
 
-from tuning.loops import arrays, throughput
+from tuning.loops import arrays, throughput, training
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.fit_plan import EpochPipeline
 from tuning.loops.session import TrainingSession
@@ -105,3 +105,18 @@ def test_on_a_gpu_the_first_update_is_told_apart_from_those_after_it(loop, monke
 
 def test_on_a_cpu_no_first_update_is_told_apart(session):
     assert session.probe(MemoryProbeRequest("m", 8)).first_peak_memory_bytes is None
+
+
+def test_memory_that_nobody_counts_is_not_probed_but_trained_with(monkeypatch):
+    class Uncounted(GpuOnTheCpu):
+        def peak_bytes(self):
+            return None
+
+    for module in (arrays, throughput, training):
+        monkeypatch.setattr(module, "this_processor", Uncounted)
+    session = TrainingSession(dense_model, make_data())
+    found = session.probe(MemoryProbeRequest("m", 8, loop="device"))
+    assert found.status is Status.FAILED
+    assert "keeps no statistics. Unset TF_GPU_ALLOCATOR" in found.reason
+    outcome = session.train(make_trial(8), lambda _: True)
+    assert (outcome.status, outcome.peak_memory_bytes) == (Status.COMPLETED, None)

@@ -62,3 +62,15 @@ def test_a_gpu_is_asked_through_tensorflow(monkeypatch: pytest.MonkeyPatch) -> N
     gpu.reset_peak()
     gpu.wait()
     assert (gpu.free_bytes(), gpu.peak_bytes(), gpu.threads, calls) == (7, 5, None, ["GPU:0", "wait"])
+
+
+def test_a_gpu_whose_allocator_counts_nothing_tells_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> None:
+        raise ValueError(f"Allocator stats not available for device {name}")
+
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", refuse)
+    monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", refuse)
+    monkeypatch.setattr(module, "gpu_memory_limit", lambda: 10)
+    gpu = Gpu()
+    gpu.reset_peak()
+    assert (gpu.peak_bytes(), gpu.free_bytes()) == (None, 10)

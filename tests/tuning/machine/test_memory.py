@@ -239,3 +239,56 @@ def test_the_first_update_must_fit_too() -> None:
     assert found.line is not None
     assert found.line.bytes_per_example == pytest.approx(MIB, rel=0.01)
     assert any("its first update takes" in probe.reason for probe in found.probes)
+
+
+class Allocator:
+    """The memory of a card under TensorFlow's allocator, as a probe meets it.
+
+    Args:
+        limit_bytes: What TensorFlow may take, as it tells.
+        fragments: The share by which a worker's pool that has trained other sizes needs more.
+        workspace_bytes: What the first update takes beside, as far as there is room.
+        tenant_bytes: What another program takes from the third probe on.
+    """
+
+    def __init__(
+        self, limit_bytes: int, *, fragments: float = 0.0, workspace_bytes: int = 0, tenant_bytes: int = 0
+    ) -> None:
+        self.limit_bytes, self._tenant_bytes = limit_bytes, tenant_bytes
+        self._fragments, self._workspace_bytes = fragments, workspace_bytes
+        self.executor = ScriptedExecutor(probes=self._answer, devices=("gpu:GPU-1",))
+        self._fresh_since = 0
+
+    def needs(self, batch_size: int) -> float:
+        """Bytes that a training in a fresh worker needs."""
+        return 500 * MIB + batch_size * 0.7 * MIB
+
+    def has_room(self) -> float:
+        """What there is by now."""
+        return self.limit_bytes - (self._tenant_bytes if len(self.executor.probed) > 2 else 0)
+
+    def _answer(self, request: MemoryProbeRequest) -> MemoryProbe | TrialOutcome:
+        is_fresh = len(self.executor.renewed) > self._fresh_since or len(self.executor.probed) == 1
+        self._fresh_since = len(self.executor.renewed)
+        held = self.needs(request.batch_size) * (1 if is_fresh else 1 + self._fragments)
+        if held > self.has_room():
+            return TrialOutcome(request.trial_id, Status.OUT_OF_MEMORY, reason="OOM when allocating tensor")
+        first = held + min(self._workspace_bytes, self.has_room() - held)
+        return MemoryProbe(request.trial_id, request.batch_size, int(held), 400 * MIB, int(first))
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        Allocator(20_000 * MIB, fragments=0.05),
+        Allocator(20_000 * MIB, workspace_bytes=8000 * MIB),
+        Allocator(20_000 * MIB, tenant_bytes=8000 * MIB),
+    ],
+    ids=["a pool in pieces", "cuDNN's first update", "a tenant that grows"],
+)
+def test_what_is_said_to_fit_on_a_card_fits(card: Allocator) -> None:
+    limit = MemoryLimit(card.limit_bytes, "GPU")
+    found = probe_memory(card.executor, limit, n_train=10**7, margin=0.0, loop="auto")
+    largest = largest_true(card.needs, int(card.has_room()))
+    assert len(found.probes) <= 7
+    assert 0.95 * largest <= found.largest_batch_size <= largest
