@@ -159,6 +159,25 @@ def _after_failing(bench: Bench, harm: Any, expected: str) -> Finding:
     return Finding(holds, f"{outcome.status}: {outcome.reason}; then {next_one.outcome.status}")
 
 
+def _pieces(bench: Bench) -> Finding:
+    """A batch size that fits into a fresh worker still fits after many trials of other sizes, or in a fresh worker."""
+    sizes, data, limit_bytes = [2**n for n in range(5, 13)], images(8192), 3 * GIB // 2
+    largest = 0
+    for size in reversed(sizes):
+        with bench.executor(cnn, data, memory_limit_bytes=limit_bytes) as executor:
+            if bench.train(executor, size, epochs=1, loop="device").outcome.status is Status.COMPLETED:
+                largest = size
+                break
+    smaller = [size for size in sizes if size < largest]
+    with bench.executor(cnn, data, memory_limit_bytes=limit_bytes) as executor:
+        for seed in range(3):
+            for size in smaller:
+                bench.train(executor, size, epochs=1, seed=seed, loop="device")
+        ended = [bench.train(executor, largest, epochs=1, seed=seed, loop="device").outcome.status for seed in (3, 4)]
+    told = f"{3 * len(smaller)} trials, then batch size {largest}: {ended[0]}, again: {ended[1]}"
+    return Finding(largest > 0 and ended[1] is Status.COMPLETED, told)
+
+
 def _resident(bench: Bench) -> Finding:
     """Data that take 45 % of a limit of 4 GiB lie on the card beside the model; what is said to fit trains."""
     return _ladder(bench, cnn, images(int(0.45 * 4 * GIB / (1.25 * 32 * 32 * 3 * 4))), 4 * GIB)
@@ -187,6 +206,9 @@ CHECKS = (
         "7 probes, 5 %, it trains",
         lambda bench: _ladder(bench, transformer, sequences(20_000), 2 * GIB),
         is_quick=False,
+    ),
+    Check(
+        "B5", "a pool in pieces loses no batch size", "it trains, or does in a fresh worker", _pieces, is_quick=False
     ),
     Check("B7", "memory comes back", "64 MiB within 5 s", _returned),
     Check("C1", "out of memory in its faces, and a next trial", "out_of_memory, completed", _out_of_memory),

@@ -8,12 +8,16 @@ import os
 import statistics
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from search_spaces.data import Data
 from tuning.gpu_check.bench import Bench, images, sequences, vectors
 from tuning.gpu_check.check import Check, Finding, Skipped
 from tuning.gpu_check.models import cnn, lstm, mlp, residual, transformer
+from tuning.run.cuda_driver import ask_driver
+from tuning.run.executor import device_names
 from tuning.trial import Status
 
 _LOOPS = ("keras", "device", "xla")
@@ -166,6 +170,25 @@ def _energy(bench: Bench) -> Finding:
     return Finding(abs(told / sampled - 1) <= 0.1, f"told {told:.0f} W, sampled {sampled:.0f} W", detail)
 
 
+def _side_by_side(bench: Bench) -> Finding:
+    """Each card trains as fast beside the others as alone."""
+    cards = device_names(None, ask_driver(bench.environment).gpus)
+    if len(cards) < 2:
+        raise Skipped("needs a second GPU of the same model")
+    with ThreadPoolExecutor(len(cards)) as pool:
+        benches = [replace(bench, device=card) for card in cards]
+        alone = [_seconds_of_cnn(each) for each in benches]
+        together = list(pool.map(_seconds_of_cnn, benches))
+    least = min(one / other for one, other in zip(alone, together, strict=True))
+    detail = {"alone": alone, "together": together}
+    return Finding(least >= 0.9, f"{len(cards)} cards, {least:.2f} of the speed alone", detail)
+
+
+def _seconds_of_cnn(bench: Bench) -> float:
+    with bench.executor(cnn, images(8192)) as executor:
+        return bench.seconds_per_update(executor, 256, "device").seconds_per_update
+
+
 CHECKS = (
     Check(
         "D1",
@@ -213,5 +236,6 @@ CHECKS = (
         is_quick=False,
     ),
     Check("H1", "energy is that of the card", "within 10 % of sampled power", _energy),
+    Check("G1", "cards do not disturb one another", "0.9 of the speed alone", _side_by_side),
     Check("E1", "cuDNN's recurrences are not given to XLA", "device; one line", _recurrences),
 )

@@ -48,6 +48,7 @@ class FitPlan:
         measurements: What the deciding measured.
         block: A block of updates, to be timed apart from `fit`; None where the loop has none.
         pipeline: The input pipeline, to be timed alone; None where the loop has none.
+        is_disturbed: Whether something else works in this process, so that seconds would not be the training's own.
     """
 
     model: keras.Model
@@ -58,6 +59,7 @@ class FitPlan:
     measurements: Mapping[str, float] = field(default_factory=dict)
     block: Block | None = None
     pipeline: EpochPipeline | None = None
+    is_disturbed: bool = False
 
 
 MakePlan = Callable[[Trial, ExampleOrder], FitPlan]

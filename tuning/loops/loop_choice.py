@@ -139,11 +139,12 @@ class CompilerTimeoutError(RuntimeError):
 
     Args:
         seconds: How long it was waited for.
+        compiler: The thread in which it goes on.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, compiler: threading.Thread) -> None:
         super().__init__(f"XLA did not compile within {seconds:.1f} s")
-        self.seconds = seconds
+        self.seconds, self.compiler = seconds, compiler
 
 
 def choose_loop(
@@ -189,7 +190,8 @@ def plain_choice_after_timeout(
     """Return the choice of plain blocks where the compiler took too long; it is not tried again at this batch size."""
     plain, compiled = TIMED
     seconds = {plain: program.compile_seconds[order.batch_size, False], compiled: error.seconds}
-    return LoopChoice(order.batch_size, plain, updates, {}, seconds, str(error))
+    reason = f"{error}; a training beside the compiler is not timed"
+    return LoopChoice(order.batch_size, plain, updates, {}, seconds, reason)
 
 
 class _Candidate:
@@ -258,7 +260,7 @@ def run_within(seconds: float, function: Callable[[], object]) -> Exception | No
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise CompilerTimeoutError(seconds)
+        raise CompilerTimeoutError(seconds, thread)
     return errors[0] if errors else None
 
 

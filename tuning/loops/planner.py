@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ class Planner:
         self._choices: dict[tuple[str, int], LoopChoice] = {}
         self._unsupported: dict[str, str] = {}
         self._lent: _Lent | None = None
+        self._abandoned: list[threading.Thread] = []
 
     def plan(self, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
         """Return the model of a trial in its initial state, and how to train it.
@@ -72,7 +74,7 @@ class Planner:
         """
         name = trial.instructions.loop
         if name == AUTO:
-            return self._plan_by_choice(trial, order, clock)
+            return replace(self._plan_by_choice(trial, order, clock), is_disturbed=self._is_disturbed())
         try:
             return self._plan_with(find_loop(name), self._material(trial), order, clock)
         except UnsupportedModelError as error:
@@ -182,8 +184,14 @@ class Planner:
             try:
                 return material, choose_loop(material.program, order, updates, known, refusal=refusal)
             except CompilerTimeoutError as error:
+                self._abandoned.append(error.compiler)
                 choice = plain_choice_after_timeout(material.program, order, updates, error)
         return self._material(material.trial), choice
+
+    def _is_disturbed(self) -> bool:
+        """Return whether XLA still compiles what nobody waits for any more."""
+        self._abandoned = [compiler for compiler in self._abandoned if compiler.is_alive()]
+        return bool(self._abandoned)
 
     def _plan_fallback(self, trial: Trial, order: ExampleOrder, clock: Clock, reason: str) -> FitPlan:
         """Plan `fit`, with the updates per call chosen by timing."""

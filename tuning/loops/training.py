@@ -91,6 +91,8 @@ def outcome_of(
     micro = trial.instructions.micro_batch_size
     settings: dict[str, Any] = {} if weights_epoch is None else {"weights_epoch": weights_epoch}
     used = energy or EnergyUse()
+    if plan.is_disturbed:
+        per_step, used = None, EnergyUse(note="XLA still compiled beside the training")
     return TrialOutcome(
         trial_id=trial.trial_id,
         status=reporter.status,

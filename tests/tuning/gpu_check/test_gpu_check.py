@@ -184,6 +184,30 @@ def test_cards_must_be_the_same_by_whoever_is_asked(tmp_path: Path, monkeypatch:
         assert verdict("A1", FakeBench(tmp_path)) is expected
 
 
+@pytest.mark.parametrize(("again", "expected"), [(Status.COMPLETED, Verdict.PASS), (Status.FAILED, Verdict.FAIL)])
+def test_a_pool_in_pieces_may_cost_one_worker_but_no_batch_size(
+    again: Status, expected: Verdict, tmp_path: Path
+) -> None:
+    full, fits = trained(Status.OUT_OF_MEMORY), trained()
+    runs = [full, full, fits, *[fits] * (3 * 5), full, trained(again)]
+    assert verdict("B5", FakeBench(tmp_path, outcomes=runs)) is expected
+
+
+def test_one_card_has_no_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "ask_driver", lambda _: DriverAnswer((GPU,)))
+    assert verdict("G1", FakeBench(tmp_path)) is Verdict.SKIP
+
+
+@pytest.mark.parametrize(("together", "expected"), [(1.1, Verdict.PASS), (1.2, Verdict.FAIL)])
+def test_cards_are_compared_alone_and_together(
+    together: float, expected: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "ask_driver", lambda _: DriverAnswer((GPU, replace(GPU, uuid="GPU-2"))))
+    monkeypatch.setattr(speed, "replace", lambda bench, device: bench)
+    seconds = iter([1.0, 1.0, 1.0, together])
+    assert verdict("G1", FakeBench(tmp_path, seconds=lambda *_: next(seconds))) is expected
+
+
 def test_a_check_that_raises_has_failed_and_one_that_lacks_something_says_what(tmp_path: Path) -> None:
     def raising(bench: Bench) -> Finding:
         raise RuntimeError("no answer")

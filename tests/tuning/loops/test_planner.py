@@ -1,5 +1,7 @@
 """Planner: which loop trains a trial, with which program, and what later trials take over."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -93,12 +95,14 @@ def test_a_choice_serves_later_trials_of_its_batch_size_and_not_those_much_longe
 
 
 def test_a_compiler_that_does_not_return_keeps_its_program_and_plain_blocks_train_a_fresh_one(monkeypatch):
-    programs = []
+    programs, compiled = [], threading.Event()
+    compiler = threading.Thread(target=compiled.wait)
+    compiler.start()
 
     def choose_loop(program, order, updates, known, *, refusal):
         program.compiled_block(order.batch_size, 5, jit_compile=False)
         programs.append(program)
-        raise CompilerTimeoutError(2.5)
+        raise CompilerTimeoutError(2.5, compiler)
 
     monkeypatch.setattr(module, "choose_loop", choose_loop)
     planner = make_planner()
@@ -106,8 +110,12 @@ def test_a_compiler_that_does_not_return_keeps_its_program_and_plain_blocks_trai
     assert found.loop == "device"
     assert found.model is not programs[0].model
     assert found.measurements["compile_seconds_xla"] == 2.5
+    assert found.is_disturbed
+    assert "a training beside the compiler is not timed" in found.settings["loop_reason"]
     planner.finish()
-    plan(planner, "auto", trainings=1000)
+    compiled.set()
+    compiler.join()
+    assert not plan(planner, "auto", trainings=1000).is_disturbed
     assert len(programs) == 1
 
 

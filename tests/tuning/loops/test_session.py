@@ -18,6 +18,7 @@ from training_helpers import (
 )
 
 from search_spaces.data import Data
+from tuning.loops.planner import Planner
 from tuning.loops.session import TrainingSession
 from tuning.objective import Objective
 from tuning.trial import Goal, Status
@@ -297,3 +298,11 @@ def test_inputs_and_outputs_may_be_nested():
     assert outcome.status is Status.COMPLETED, outcome.reason
     keras.utils.set_random_seed(0)
     assert_same_history(recorder.history, plain_fit_history(build(), both, asked))
+
+
+def test_a_training_beside_something_else_tells_no_seconds(monkeypatch):
+    monkeypatch.setattr(Planner, "_is_disturbed", lambda _: True)
+    outcome = TrainingSession(dense_model, make_data()).train(make_trial(8), lambda _: True)
+    assert outcome.status is Status.COMPLETED
+    assert (outcome.seconds, outcome.examples_per_second, outcome.energy_joules) == (None, None, None)
+    assert outcome.energy_note == "XLA still compiled beside the training"
