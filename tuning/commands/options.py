@@ -96,6 +96,9 @@ def search_options() -> Parser:
         help="stop trials that are behind others of their batch size (on for tune, off for the others)",
     )
     how.add_argument("--timeout", type=float, metavar="S", help="answer after so many seconds with what is known")
+    how.add_argument(
+        "--trial-timeout", type=float, metavar="S", help="end a trial that takes longer, as one that hangs"
+    )
     how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -172,6 +175,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         threads=read_count("--threads", asked.threads),
         loop=asked.loop,
         timeout_s=asked.timeout,
+        trial_timeout_s=asked.trial_timeout,
         memory_limit_bytes=read_memory_limit(asked),
         probe=not asked.no_probe,
         accumulate=asked.accumulate,

@@ -72,8 +72,9 @@ def gather(leaf: Leaf, rows: tf.Tensor) -> tf.Tensor:
 def take(leaf: Leaf, start: Any, size: int) -> tf.Tensor:
     """Return `size` examples from `start` on, inside a graph."""
     if isinstance(leaf, Rows):
-        return leaf.batch(tf.ensure_shape(leaf.words[start : start + size], (size, leaf.words.shape[1])), size)
-    return tf.ensure_shape(leaf[start : start + size], (size, *leaf.shape[1:]))
+        return leaf.batch(tf.reshape(leaf.words[start : start + size], (size, leaf.words.shape[1])), size)
+    # not ensure_shape, which takes what is bool to the host
+    return tf.reshape(leaf[start : start + size], (size, *leaf.shape[1:]))
 
 
 def _as_words(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -171,11 +171,17 @@ class LocalExecutor:
             for place, worker in self._workers.items()
             if worker.request is not None or place.device not in self._told
         }
+        ends = {self._workers[place].sentinel: place for place in expected.values()}
         found: list[Event] = []
-        for connection in wait(list(expected), timeout_s):
-            assert isinstance(connection, Connection)
-            if expected[connection] in self._workers:  # or a refusal has just given up the whole device
-                found += self._receive(expected[connection])
+        for ready in wait([*expected, *(end for end in ends if end is not None)], timeout_s):
+            assert isinstance(ready, Connection | int)
+            place = expected[ready] if isinstance(ready, Connection) else ends[ready]
+            if place not in self._workers:  # a refusal has just given up the whole device, or it is buried already
+                continue
+            if isinstance(ready, Connection) or self._workers[place].connection.poll():
+                found += self._receive(place)
+            else:  # it has ended, and a child of it holds its connection
+                found += self._bury(place)
         return found
 
     def _receive(self, place: _Place) -> list[Event]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ _START = (
 class WorkerProcess:
     """A fresh interpreter that runs `tuning.worker`, with its connection, its log and the request that it runs.
 
+    It leads a session of its own, so that what it has started ends with it. Its end is seen by the process itself where
+    the system tells (Linux), since a child of it may hold the connection open.
+
     Args:
         hello: What it is told first.
         threads: Its CPU threads, which TensorFlow fixes when it is imported.
@@ -45,6 +48,7 @@ class WorkerProcess:
     def __init__(self, hello: Hello, threads: int, log_path: Path) -> None:
         self.request: Trial | Request | None = None
         self.connection: Connection[Any, Any]
+        self.sentinel: int | None
         self.connection, theirs = Pipe()
         self._log_path = log_path
         self._log_start = 0
@@ -59,7 +63,9 @@ class WorkerProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **worker_environment(hello.device, threads)},
+                start_new_session=True,
             )
+        self.sentinel = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
         theirs.close()
         self._send(hello)
 
@@ -71,7 +77,7 @@ class WorkerProcess:
     @property
     def lives(self) -> bool:
         """Whether the process has not ended yet."""
-        return self._process.poll() is None
+        return self._process.poll() is None if self.sentinel is None else not wait([self.sentinel], 0)
 
     def submit(self, request: Trial | Request) -> None:
         """Have it run a request; its log and the out-of-memory killer are watched from here on."""
@@ -88,16 +94,26 @@ class WorkerProcess:
     def dismiss(self) -> None:
         """Have it end: by itself if it is idle; one that works, or may still be starting, has nothing to put right."""
         if self.request is not None or not self._has_worked:
-            self._process.kill()
+            self._kill()
         self.connection.close()
 
     def wait(self) -> int:
-        """Return the exit code of a worker that ends, and kill it if it takes long."""
+        """Return the exit code of a worker that ends; one that takes long is killed, and what any leaves behind."""
+        if self.sentinel is not None:
+            wait([self.sentinel], _GRACE_S)
+            self._kill()  # before its number is given away by asking for the exit code
+            os.close(self.sentinel)
+            self.sentinel = None
         try:
             return self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+    def _kill(self) -> None:
+        """Kill the process and all of its session; one that has ended keeps its exit code."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def outcome_of_death(self) -> TrialOutcome:
         """Return what the end of a worker whose connection broke means for its request, or for its start."""

@@ -86,6 +86,7 @@ class SearchLoop:
         halving: Which running trials are stopped.
         retries: How often a trial that failed runs again.
         most_failures: After so many failed trials in a row no further one is started; None for no end.
+        trial_timeout_s: A trial that runs longer has failed, and its worker is replaced; None for no limit.
         deadline: Then no trial is started but a study's first, and those that run are ended at their next epoch, to run
             again when the search goes on; but they may end while no trial has a score.
     """
@@ -102,12 +103,15 @@ class SearchLoop:
         halving: Halving,
         retries: int = 0,
         most_failures: int | None = None,
+        trial_timeout_s: float | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         self._study, self._plan, self._executor = study, plan, executor
         self._tracker, self._display, self._assistant = tracker, display, assistant
         self._halving, self._deadline = halving, deadline or Deadline()
         self._retries, self._most_failures = retries, most_failures
+        self._trial_timeout_s = math.inf if trial_timeout_s is None else trial_timeout_s
+        self._begun: dict[str, float] = {}
         self._failures: list[str] = []
         self._devices: dict[str, str] = {}
         self._stopped: set[str] = set()
@@ -126,6 +130,7 @@ class SearchLoop:
                 self._tell(ended)  # what MLflow shows is written while the devices work
                 lonely_since = self._check_devices(lonely_since)
                 self._collect(ended)
+                self._end_overdue(ended)
                 self._stop_if_late()
             self._tell(ended)
         except KeyboardInterrupt:
@@ -167,6 +172,7 @@ class SearchLoop:
     def _start(self, planned: Trial, device: str) -> None:
         trial = self._assistant.instruct(self._study.start(planned, self._plan.encoder))
         self._devices[trial.trial_id] = device
+        self._begun[trial.trial_id] = self._deadline.now()
         self._executor.submit(trial, device)
         self._tracker.start_trial(trial)
         self._display.started(trial, device)
@@ -189,6 +195,15 @@ class SearchLoop:
         self._tracker.epoch(report)
         self._display.reported(report)
 
+    def _end_overdue(self, ended: list[Trial]) -> None:
+        """End trials that run longer than any may; nothing but a new worker ends one that hangs."""
+        now = self._deadline.now()
+        for trial_id, device in list(self._devices.items()):
+            if now - self._begun[trial_id] > self._trial_timeout_s:
+                self._executor.renew(device)
+                reason = f"It ran longer than the limit of {self._trial_timeout_s:g} s for a trial, and was ended."
+                ended.append(self._finish(TrialOutcome(trial_id, Status.FAILED, reason=reason)))
+
     def _stop_if_late(self) -> None:
         """End what runs after the deadline, if there is something to answer with."""
         if self._deadline.is_past and self._study.records.n_scored:
@@ -198,7 +213,7 @@ class SearchLoop:
 
     def _finish(self, outcome: TrialOutcome) -> Trial:
         """Record an outcome; its device is idle from now on."""
-        del self._devices[outcome.trial_id]
+        del self._devices[outcome.trial_id], self._begun[outcome.trial_id]
         if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
             outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
         records = self._study.records

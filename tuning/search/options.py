@@ -31,6 +31,7 @@ class SearchOptions:
         tolerance: Loss of objective accepted for a cheaper batch size, in the objective's own units.
         target: Objective to reach; None for what the search suggests.
         cost: What decides between batch sizes that are good enough: "time", or "energy" where it can be read.
+        trial_timeout_s: A trial that runs longer, as one that hangs does, is ended and has failed; None for no limit.
         timeout_s: Answer after so many seconds with what is known. Running trials are stopped, if any has a score, and
             run again when the search goes on.
         memory_limit_bytes: Resident memory that a CPU worker may use.
@@ -63,6 +64,7 @@ class SearchOptions:
     target: float | None = None
     cost: str = TIME
     timeout_s: float | None = None
+    trial_timeout_s: float | None = None
     memory_limit_bytes: int | None = None
     probe: bool = True
     accumulate: bool = False
@@ -93,8 +95,11 @@ class SearchOptions:
                 raise ValueError(f"{name} must be at least 1; got {number}.")
         if self.in_process and self.threads is not None:
             raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
-        if self.timeout_s is not None and not self.timeout_s > 0:
-            raise ValueError(f"timeout_s must be positive; got {self.timeout_s}.")
+        for name in ("timeout_s", "trial_timeout_s"):
+            if (seconds := getattr(self, name)) is not None and not seconds > 0:
+                raise ValueError(f"{name} must be positive; got {seconds}.")
+        if self.in_process and self.trial_timeout_s is not None:
+            raise ValueError("trial_timeout_s ends a worker, and in_process has none; drop one of the two.")
         if self.accumulate and not self.probe:
             raise ValueError("accumulate needs the probe, which tells what fits; leave probe (no --no-probe) on.")
         for name in ("keep_models", "max_retries_per_trial"):

@@ -251,6 +251,7 @@ class Search:
                 halving=Halving(study.objective, n_train=setup.n_train, stops=prunes),
                 retries=options.max_retries_per_trial,
                 most_failures=options.max_consecutive_failed_trials,
+                trial_timeout_s=options.trial_timeout_s,
                 deadline=deadline,
             ).run()
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
+import psutil
 import pytest
 from contracts import trial_of
 
@@ -91,3 +95,48 @@ def test_a_worker_has_the_threads_it_was_given(tmp_path: Path, monkeypatch: pyte
     assert worker.connection.recv() == "3"
     worker.dismiss()
     worker.wait()
+
+
+CHILD = "import subprocess; child = subprocess.Popen(['sleep', '60'], close_fds=False); print(child.pid, flush=True)\n"
+
+
+def child_of(worker_log: Path) -> int:
+    """The number of the process that a worker has started, once it has told."""
+    deadline = time.monotonic() + 20
+    while not (told := worker_log.read_text().strip()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return int(told)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux's process file descriptors")
+def test_a_worker_that_ends_is_noticed_although_a_child_holds_its_connection_and_takes_that_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start(
+        "import os; os.set_inheritable(int(sys.argv[1]), True)\n" + CHILD + "os._exit(3)", tmp_path, monkeypatch
+    )
+    child = child_of(tmp_path / "log")
+    assert wait([worker.sentinel], 20.0)
+    assert not worker.connection.poll()  # nobody has closed it
+    assert not worker.lives
+    assert worker.outcome_of_death().exit_code == 3
+    assert is_gone(child)
+
+
+def test_a_worker_that_is_killed_takes_its_children_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = start(CHILD + UNTIL_DISMISSED, tmp_path, monkeypatch)
+    child = child_of(tmp_path / "log")
+    worker.submit(trial_of("t"))
+    worker.dismiss()
+    assert worker.wait() == -signal.SIGKILL
+    assert is_gone(child)
+
+
+def is_gone(process_id: int) -> bool:
+    """Whether a process has ended; one that its parent has not buried yet has."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(process_id) or psutil.Process(process_id).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False

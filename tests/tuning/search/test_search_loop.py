@@ -372,3 +372,43 @@ def test_trials_behind_their_batch_size_are_stopped_and_optuna_learns_how_far_th
     stopped = [trial for trial in trials if trial.state is optuna.trial.TrialState.PRUNED]
     assert [trial.intermediate_values for trial in stopped] == [{1000: 0.05}] * 2
     assert [len(epochs) for epochs in tracker.epochs.values()] == [9, 9, 9, 9, 1, 1]
+
+
+class HangingExecutor(ScriptedExecutor):
+    """Its first trial never tells anything; time goes on while it is waited for."""
+
+    def __init__(self, clock: list[float]) -> None:
+        super().__init__(good)
+        self._clock, self._hangs = clock, True
+
+    def submit(self, request: Any, device: str) -> None:
+        if not self._hangs:
+            super().submit(request, device)
+
+    def events(self, timeout_s: float) -> list[Any]:
+        self._clock[0] += 30.0
+        return [] if self._hangs else super().events(timeout_s)
+
+    def renew(self, device: str) -> None:
+        super().renew(device)
+        self._hangs = False
+
+
+def test_a_trial_that_hangs_ends_at_its_limit_and_the_search_goes_on(tmp_path: Path) -> None:
+    clock = [0.0]
+    executor, study = HangingExecutor(clock), opened(tmp_path)
+    deadline = Deadline(now=lambda: clock[0])
+    run(study, grid(), executor, deadline=deadline, trial_timeout_s=100.0)
+    first, *others = sorted(study.records, key=lambda trial: trial.trial_id)
+    assert first.status is Status.FAILED
+    assert first.reason == "It ran longer than the limit of 100 s for a trial, and was ended."
+    assert [trial.status for trial in others] == [Status.COMPLETED] * 2
+    assert executor.renewed == ["cpu:0"]
+    assert clock[0] < 100.0 + 2 * 30.0 + 30.0 * 12
+
+
+def test_without_a_limit_a_trial_may_take_its_time(tmp_path: Path) -> None:
+    clock = [0.0]
+    executor, study = ScriptedExecutor(good), opened(tmp_path)
+    run(study, grid(), executor, deadline=Deadline(now=lambda: clock.append(0.0) or 1e6 * len(clock)))
+    assert [trial.status for trial in study.records] == [Status.COMPLETED] * 3
