@@ -147,3 +147,14 @@ def test_ipython_is_told_how_a_recommendation_draws_itself() -> None:
 
 def test_statistics_load_no_pictures() -> None:
     _run(_WITHOUT_PICTURES)
+
+
+def test_an_answer_names_the_machine_that_it_was_measured_on() -> None:
+    versions = "machine Imaginary A1, 4 cores, compute capability 8.0\nmachine Imaginary B2, 8 cores\nkeras 3.15.1"
+    trials = tuple(finished_trial(size, 0, 0.9) for size in (8, 16))
+    named = recommend_from(StudyRecord("study", "", "1", ACCURACY, trials, {"versions": versions}), {})
+    assert named.to_json()["machine"] == versions.splitlines()
+    assert "Measured on Imaginary A1 and Imaginary B2." in named.to_markdown()
+    foreign = recommend_from(StudyRecord("study", "", "1", ACCURACY, trials, {}), {})
+    assert foreign.to_json()["machine"] == []
+    assert "Measured on" not in foreign.to_markdown()
