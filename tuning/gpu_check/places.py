@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,11 +124,45 @@ def _command(bench: Bench) -> Finding:
     return Finding(named, f"exit {told.returncode}; {machine[0]}", {"machine": machine})
 
 
+_HANGS = """
+import time
+import keras
+
+
+class Hang(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.params["seed"] == 0:
+            time.sleep(3600)
+
+
+callbacks = [Hang()]
+"""
+_LIMIT_S, _LATE_S = 20.0, 30.0
+
+
+def _hang(bench: Bench) -> Finding:
+    """A trial that hangs on the card ends at its limit, and the next one trains there."""
+    (bench.folder / "hangs.py").write_text(_HANGS)
+    trials = ["--batch-sizes", "64", "--epochs", "1", "--seeds", "2", "--callbacks", "hangs.py:callbacks"]
+    more = ["--study", "hang", "--trial-timeout", f"{_LIMIT_S:g}", "--json"]
+    command = [sys.executable, "-m", "tuning.cli", "grid", "digits", *trials, *more]
+    begin = time.monotonic()
+    told = subprocess.run(
+        command, cwd=bench.folder, env=bench.environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    seconds = time.monotonic() - begin
+    ended = "longer than the limit" in told.stderr
+    late = seconds - _LIMIT_S
+    measured = f"exit {told.returncode}, told that it was ended: {ended}, {late:.0f} s beside the limit"
+    return Finding(told.returncode == 0 and ended and late <= 2 * _LATE_S, measured)
+
+
 CHECKS = (
     Check("A1", "discovery agrees", "the same cards", _discovery),
     Check("A2", "a worker is on the GPU it was given", "the card's own name", _placement),
     Check("A3", "what is hidden from TensorFlow is hidden from us", "the same number of cards", _hiding),
     Check("A4", "the driver process holds no GPU", "no mapping", _driver_process),
     Check("A5", "TensorFlow without CUDA is told", "one line that names the extra", _missing_libraries),
+    Check("C4", "a trial that hangs ends", "a minute beside its limit, with the start of two workers", _hang),
     Check("I1", "the command line trains on the card and names it", "exit 0", _command),
 )

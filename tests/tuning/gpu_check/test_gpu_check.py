@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +207,23 @@ def test_cards_are_compared_alone_and_together(
     monkeypatch.setattr(speed, "replace", lambda bench, device: bench)
     seconds = iter([1.0, 1.0, 1.0, together])
     assert verdict("G1", FakeBench(tmp_path, seconds=lambda *_: next(seconds))) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "told", "expected"),
+    [
+        (0, "[1/2] It ran longer than the limit of 20 s for a trial, and was ended.", Verdict.PASS),
+        (1, "[1/2] It ran longer than the limit of 20 s for a trial, and was ended.", Verdict.FAIL),
+        (0, "[2/2] batch 64", Verdict.FAIL),
+    ],
+)
+def test_a_trial_that_hangs_must_be_ended_and_told(
+    code: int, told: str, expected: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], code, stdout="{}", stderr=told)
+    monkeypatch.setattr(places.subprocess, "run", lambda *_, **__: done)
+    assert verdict("C4", FakeBench(tmp_path)) is expected
+    assert "time.sleep(3600)" in (tmp_path / "hangs.py").read_text()
 
 
 def test_a_check_that_raises_has_failed_and_one_that_lacks_something_says_what(tmp_path: Path) -> None:
