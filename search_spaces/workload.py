@@ -194,7 +194,7 @@ def _load_module(name: str) -> ModuleType:
     _search_last(Path.cwd())  # a console script, unlike `python -m`, does not look in the working directory
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise WorkloadError(f"The module {name} must be importable; got {type(error).__name__}: {error}.") from error
 
 
@@ -209,7 +209,7 @@ def _load_file(path: Path) -> ModuleType:
     _search_last(path.parent.resolve())
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise WorkloadError(f"{path} must run without error; got {type(error).__name__}: {error}.") from error
     return module

@@ -128,3 +128,9 @@ def test_a_data_file_brings_its_own_build_and_no_larger_sizes_than_suit_it(tmp_p
     assert workload.load_data().n_train == 100
     assert workload.batch_size == BatchSize(8, 4096).suiting(100) != whole.batch_size
     assert replace(whole, build_for=None).with_data_file("half.npz").build() == "any"
+
+
+def test_a_workload_file_that_ends_python_says_so(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(5)\n")
+    with pytest.raises(WorkloadError, match=r"leaves.py must run without error; got SystemExit: 5"):
+        load_workload(f"{tmp_path}/leaves.py:build")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import tempfile
 import time
 from collections import Counter
 from multiprocessing.connection import Connection, wait
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from tuning.messages import Event, Request, ThroughputRequest
 from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup, share_of_threads
 from tuning.run.process import WorkerProcess
+from tuning.run.scratch import Scratch
 from tuning.run.wire import Hello, Refusal, pickle_setup, write_data
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
@@ -47,7 +47,7 @@ class LocalExecutor:
         self._threads = setup.threads or share_of_threads(len(devices))
         self._setup = setup
         self._payload = pickle_setup(setup)
-        self._scratch = tempfile.TemporaryDirectory(prefix="batch-size-", ignore_cleanup_errors=True)
+        self._scratch = Scratch()
         write_data(setup.data, self._directory / "data")
         self._told: dict[str, Device] = {}
         self._refused: dict[str, str] = {}
@@ -114,7 +114,7 @@ class LocalExecutor:
         self._workers.clear()
         self._told.clear()
         self._names = ()
-        self._scratch.cleanup()
+        self._scratch.close()
 
     def process_id(self, device: str, threads: int | None = None) -> int | None:
         """Return the process id of a device's worker with so many CPU threads, None while it has none."""
@@ -123,7 +123,7 @@ class LocalExecutor:
 
     @property
     def _directory(self) -> Path:
-        return Path(self._scratch.name)
+        return self._scratch.path
 
     def _check(self, device: str) -> None:
         usable = [name for name in self._names if name not in self._refused]
@@ -171,6 +171,8 @@ class LocalExecutor:
             for place, worker in self._workers.items()
             if worker.request is not None or place.device not in self._told
         }
+        for worker in self._workers.values():
+            worker.bound_log()
         ends = {self._workers[place].sentinel: place for place in expected.values()}
         found: list[Event] = []
         for ready in wait([*expected, *(end for end in ends if end is not None)], timeout_s):

@@ -23,6 +23,7 @@ from tuning.trial import Status, Trial, TrialOutcome
 _TAIL_LENGTH = 4000
 _READ_BYTES = 64_000  # the traces of stacks that follow the reason of an abort are longer than what is kept of a log
 _GRACE_S = 5.0
+_MOST_LOG_BYTES = 16 * 2**20
 
 _ROOT = Path(__file__).resolve().parents[2]
 """The folder of the packages `tuning` and `search_spaces`, which a worker takes from where the driver has them."""
@@ -55,7 +56,7 @@ class WorkerProcess:
         self._has_worked = False
         self._kills_before: int | None = None
         self._limited = False
-        with log_path.open("wb") as log:
+        with log_path.open("ab") as log:  # so that what is written after it was cut goes to its end
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(_ROOT)],
                 stdin=subprocess.DEVNULL,
@@ -111,9 +112,25 @@ class WorkerProcess:
             return self._process.wait()
 
     def _kill(self) -> None:
-        """Kill the process and all of its session; one that has ended keeps its exit code."""
+        """Kill the process and all of its session; one that has ended keeps its exit code.
+
+        Once that was asked for, its number may be another's.
+        """
+        if self._process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def bound_log(self) -> None:
+        """Cut a log that has grown long to its end: a training that prints much must not fill the disk."""
+        if self._log_path.stat().st_size > _MOST_LOG_BYTES:
+            with self._log_path.open("rb") as log:
+                log.seek(-_READ_BYTES, os.SEEK_END)
+                end = log.read()
+            os.truncate(self._log_path, 0)
+            with self._log_path.open("ab") as log:
+                log.write(end)
+            self._log_start = 0
 
     def outcome_of_death(self) -> TrialOutcome:
         """Return what the end of a worker whose connection broke means for its request, or for its start."""

@@ -140,3 +140,20 @@ def is_gone(process_id: int) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_a_log_that_grows_long_is_cut_to_its_end_and_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_MOST_LOG_BYTES", 100_000)
+    script = "print('x' * 200_000 + 'first', flush=True); c.send(1); c.recv(); print('second', flush=True); sys.exit(1)"
+    worker = start(script, tmp_path, monkeypatch)
+    assert worker.connection.recv() == 1
+    worker.bound_log()
+    assert (tmp_path / "log").stat().st_size <= 2**16
+    worker.bound_log()
+    worker.connection.send("go on")
+    assert wait([worker.connection], 20)
+    tail = worker.outcome_of_death().log_tail
+    assert tail.endswith("xfirst\nsecond")
+    worker.dismiss()
