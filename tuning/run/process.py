@@ -66,7 +66,7 @@ class WorkerProcess:
                 env={**os.environ, **worker_environment(hello.device, threads)},
                 start_new_session=True,
             )
-        self.sentinel = os.pidfd_open(self._process.pid) if hasattr(os, "pidfd_open") else None
+        self.sentinel = _watched(self._process.pid)
         theirs.close()
         self._send(hello)
 
@@ -147,6 +147,14 @@ class WorkerProcess:
         with self._log_path.open("rb") as log:
             log.seek(max(self._log_start, self._log_path.stat().st_size - _READ_BYTES))
             return log.read().decode(errors="replace").strip()
+
+
+def _watched(process_id: int) -> int | None:
+    """Return a file descriptor that becomes readable when a process ends; None where the system has none."""
+    try:
+        return os.pidfd_open(process_id)
+    except (AttributeError, OSError):  # no Linux, or one before 5.3, or a sandbox that does not know the call
+        return None
 
 
 _FROM_OUTSIDE = {-number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)}

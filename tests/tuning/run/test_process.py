@@ -157,3 +157,16 @@ def test_a_log_that_grows_long_is_cut_to_its_end_and_written_on(
     tail = worker.outcome_of_death().log_tail
     assert tail.endswith("xfirst\nsecond")
     worker.dismiss()
+
+
+def test_where_the_system_does_not_tell_of_ends_a_worker_is_watched_by_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(process_id: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    worker = start("sys.exit(7)", tmp_path, monkeypatch)
+    assert worker.sentinel is None
+    assert worker.outcome_of_death().exit_code == 7
+    assert not worker.lives
