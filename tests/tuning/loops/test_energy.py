@@ -6,6 +6,7 @@ import inspect
 import sys
 
 import pytest
+from asynchronous import GpuOnTheCpu
 from energy_helpers import UUID, FakeNvml, FakeTime, add_domain
 
 from tuning.loops import energy
@@ -143,7 +144,7 @@ def test_the_cpu_is_read_by_rapl_for_a_single_worker_alone(tmp_path):
 @pytest.mark.parametrize("visible", [UUID, f"{UUID},GPU-5678"])
 def test_a_gpu_is_read_by_the_uuid_that_placed_its_worker(visible, library, monkeypatch):
     library.cards.append("GPU-5678")
-    monkeypatch.setattr(energy.tf.config, "list_logical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(energy, "this_processor", GpuOnTheCpu)
     monkeypatch.setitem(sys.modules, "pynvml", library)
     environment = {"CUDA_VISIBLE_DEVICES": visible}
     assert isinstance(energy_meter_here(sharing=3, environment=environment), NvmlMeter)
@@ -152,7 +153,7 @@ def test_a_gpu_is_read_by_the_uuid_that_placed_its_worker(visible, library, monk
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setattr(energy.tf.config, "list_logical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(energy, "this_processor", GpuOnTheCpu)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert "pip install 'batch-size-tuner[gpu]'" in refusal_of(energy_meter_here(environment={}))
 
