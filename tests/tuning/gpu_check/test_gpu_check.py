@@ -44,7 +44,7 @@ class FakeBench(Bench):
 
     Args:
         folder: For files.
-        outcomes: Of the trainings, in order; one that names no process has that of the one before.
+        outcomes: Of the trainings, in order.
         seconds: Of an update, by loop and batch size, or of one call after another.
         told: By tasks of a child process, in order.
     """
@@ -62,13 +62,13 @@ class FakeBench(Bench):
         yield FakeExecutor()
 
     def train(self, *arguments: Any, **wishes: Any) -> Trained:
-        return next(self._outcomes)  # type: ignore[attr-defined, no-any-return]
+        return next(self._outcomes)
 
     def child(self, task: str, *arguments: str, **variables: str) -> Any:
-        return next(self._told)  # type: ignore[attr-defined]
+        return next(self._told)
 
     def seconds_per_update(self, executor: Any, batch_size: int, loop: str, **wishes: Any) -> Throughput:
-        found = self._seconds(loop, batch_size)  # type: ignore[attr-defined]
+        found = self._seconds(loop, batch_size)
         return Throughput("t", batch_size, "xla" if loop == "auto" else loop, found)
 
 

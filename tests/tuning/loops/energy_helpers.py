@@ -8,18 +8,6 @@ from types import SimpleNamespace
 UUID = "GPU-1234"
 
 
-class FakeTime:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-    def pass_by(self, seconds):
-        self.now += seconds
-        return {"loss": 0.0}
-
-
 class NVMLError(Exception):
     pass
 

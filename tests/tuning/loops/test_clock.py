@@ -3,21 +3,9 @@
 import random
 
 import pytest
-from asynchronous import AsynchronousDevice
+from asynchronous import AsynchronousDevice, FakeTime
 
 from tuning.loops.callbacks import TrainingClock
-
-
-class FakeTime:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-    def pass_by(self, seconds):
-        self.now += seconds
-        return {"loss": 0.0}
 
 
 def compiled_clock(time, *, counts_gaps):

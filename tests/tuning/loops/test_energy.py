@@ -6,8 +6,8 @@ import inspect
 import sys
 
 import pytest
-from asynchronous import GpuOnTheCpu
-from energy_helpers import UUID, FakeNvml, FakeTime, add_domain
+from asynchronous import FakeTime, GpuOnTheCpu
+from energy_helpers import UUID, FakeNvml, add_domain
 
 from tuning.loops import energy
 from tuning.loops.energy import EnergyRefusal, NoMeter, NvmlMeter, RaplMeter, energy_meter_here, throttle_names

@@ -5,7 +5,8 @@ import itertools
 import keras_tuner
 import numpy as np
 import pytest
-from energy_helpers import UUID, FakeNvml, FakeTime, add_domain
+from asynchronous import FakeTime
+from energy_helpers import UUID, FakeNvml, add_domain
 from training_helpers import dense_model, make_data, make_trial
 
 from tuning.loops.callbacks import TrainingClock
