@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fakes import RecordingTracker, ScriptedExecutor
+from scripted_searches import arguments, curve, probes
 
 import tuning
-from search_spaces import Data
-from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput
 from tuning.search.loop import Deadline
-from tuning.search.options import SearchArguments
 from tuning.show.page import ReportWarning
 from tuning.trial import Trial, TrialOutcome
-
-N = 1000  # examples that the scripted executor reports by epoch
-
-
-def data() -> Data:
-    x = np.zeros((N, 2), dtype="float32")
-    return Data(x, x[:, 0], x[:10], x[:10, 0])
-
-
-def curve(request: Trial) -> list[float]:
-    """Best at the rule's learning rate; a larger batch needs more epochs by the law, with B_crit 64."""
-    assert request.learning_rate is not None
-    off = math.log(request.learning_rate / (0.001 * math.sqrt(request.batch_size / 32)))
-    luck = 1 + 0.02 * ((request.seed * 7 + request.batch_size) % 5)
-    epochs = 3 * (1 + request.batch_size / 64) * math.exp(off**2 / 2) * luck
-    values = [-math.expm1(-epoch / epochs) for epoch in range(1, request.budget.epochs + 1)]
-    if request.budget.goal is None:
-        return values
-    reached = [i for i, value in enumerate(values, start=1) if value >= request.budget.goal.value]
-    last = max(reached[0], request.budget.goal.least_epochs) if reached else request.budget.epochs
-    return values[:last]
-
-
-def probes(request: Any) -> Any:
-    if isinstance(request, NoiseScaleRequest):
-        return NoiseScales(request.trial_id, (NoiseScalePoint(0, 50.0, 40.0, 60.0, 1.0, 1.0),))
-    return Throughput(request.trial_id, request.batch_size, request.loop, 1e-3 + 1e-5 * request.batch_size)
 
 
 def tuner(directory: Path, tracker: RecordingTracker, **options: Any) -> tuning.StagedSearch:
@@ -52,7 +21,7 @@ def tuner(directory: Path, tracker: RecordingTracker, **options: Any) -> tuning.
     )
 
 
-ARGUMENTS = SearchArguments(data(), epochs=5, verbose=False)
+ARGUMENTS = arguments()
 
 
 def test_a_staged_search_ends_in_a_recommendation_judged_by_time_to_the_target(tmp_path: Path) -> None:
