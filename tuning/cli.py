@@ -46,8 +46,9 @@ def _refuse(error: ValueError) -> int:
 
 def _stop(error: RuntimeError, arguments: Sequence[str] | None) -> int:
     from tuning.run.executor import DeviceError, MissingGpuError
+    from tuning.study.lease import LostLeaseError
 
-    if not isinstance(error, DeviceError):
+    if not isinstance(error, DeviceError | LostLeaseError):
         raise error
     told = without_passwords(" ".join(str(error).split()))
     if isinstance(error, MissingGpuError):

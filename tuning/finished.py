@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from tuning.objective import Objective
 from tuning.search.answering import recommend_from_study
 from tuning.search.options import SearchOptions
 from tuning.stats.recommendation import Recommendation
-from tuning.study.storage import StudyError, StudyLock, journal_of, stored_settings
+from tuning.study.claim import claimed
+from tuning.study.storage import StudyError, stored_settings
 from tuning.study.study import Study
 from tuning.trial import Trial
 
@@ -77,8 +77,8 @@ def open_recorded(study: Study, directory: Path, storage_url: str | None) -> dic
     """
     if storage_url is None and not directory.is_dir():
         raise StudyError(f"A study must have been searched before it can be read; got {directory}. Check the name.")
-    with closing(StudyLock(directory)):  # whatever still ran is ended, as the next search would end it
-        storage = journal_of(directory, storage_url)
-        settings = stored_settings(storage, study.name)
-        study.open(storage, Objective(settings["objective"], settings["mode"]), device_kind="")
+    with claimed(directory, storage_url) as claim:  # whatever still ran is ended, as the next search would end it
+        claim.take(study.name)
+        settings = stored_settings(claim.storage, study.name)
+        study.open(claim.storage, Objective(settings["objective"], settings["mode"]), device_kind="")
     return settings

@@ -13,7 +13,8 @@ from fakes import RecordingTracker, ScriptedExecutor
 import tuning
 from search_spaces import BatchSize, Data
 from tuning.search.options import SearchArguments
-from tuning.study.storage import StudyError, StudyLock
+from tuning.study.claim import StudyLock
+from tuning.study.storage import StudyError
 
 
 def searched(directory: Path, **options: Any) -> tuning.GridSearch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +24,8 @@ from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import Setup, describe_model, provenance, resolve_objective, resolve_space, settings_of
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
-from tuning.study.storage import StudyLock, check_settings, create_study, journal_of, set_aside
+from tuning.study.claim import Claim, claimed
+from tuning.study.storage import check_settings, create_study, set_aside
 from tuning.study.study import Study
 from tuning.trial import Instructions
 
@@ -126,8 +126,8 @@ class Search:
         """
         deadline = Deadline.after(self._options.timeout_s)
         setup = self._describe(arguments, executor)
-        with closing(StudyLock(self._directory)):
-            shown = self._open_study(setup, executor, fresh=fresh)
+        with claimed(self._directory, self._options.storage) as claim:
+            shown = self._open_study(claim, setup, executor, fresh=fresh)
             try:
                 within = self._measure_memory(setup, executor)
                 plan = self._method.make_plan(setup, self._study.records.machine)
@@ -153,11 +153,12 @@ class Search:
         )
         return Setup(arguments, model, objective, space)
 
-    def _open_study(self, setup: Setup, executor: Executor, *, fresh: bool) -> dict[str, str]:
+    def _open_study(self, claim: Claim, setup: Setup, executor: Executor, *, fresh: bool) -> dict[str, str]:
         """Open the study, or refuse one of other settings, and return the settings that people are shown."""
-        name, storage = self._study.name, journal_of(self._directory, self._options.storage)
+        name, storage = self._study.name, claim.storage
         settings = settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)
         settings = {**settings, **told(setup, scaling_of(setup, self._options)), **self._method.settings}
+        claim.take(name)
         if fresh:
             set_aside(storage, name)
             self._tracker.fresh(name)
@@ -166,7 +167,8 @@ class Search:
         shown = {**settings, "notes": "\n".join(notes), **provenance(executor.devices())}
         self._tracker.start_study(name, shown)
         create_study(storage, name, objective=setup.objective, settings=settings)
-        self._study.open(storage, setup.objective, device_kind=first_device(executor).kind)
+        claim.take(name)  # if the study is new
+        self._study.open(storage, setup.objective, first_device(executor).kind, claim.check)
         self._study.remember("input_shape", setup.arguments.input_shape)
         self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
         relog(self._study, self._tracker)

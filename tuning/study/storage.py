@@ -1,16 +1,15 @@
-"""The study's storage: one Optuna study per search, opened by one driver at a time, continued or started over."""
+"""The study's storage: one Optuna study per search, continued or started over."""
 
 from __future__ import annotations
 
 import datetime
-import fcntl
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, get_storage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 from tuning.objective import Objective
@@ -32,46 +31,28 @@ class StudyError(ValueError):
         super().__init__(without_passwords(message))
 
 
-class StudyLock:
-    """Held while a driver runs a study, so that a trial found running at the start is known to be dead.
-
-    Args:
-        directory: The study's own.
-
-    Raises:
-        StudyError: If the directory cannot be written, or another driver holds the lock.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._file: IO[str] = (directory / "lock").open("w")
-        except OSError as error:
-            raise StudyError(f"The study's directory must be writable; got {directory} ({error.strerror}).") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise StudyError(
-                f"A study is run by one process at a time; another one is running {directory}. Wait for it or stop it."
-            ) from None
-
-    def close(self) -> None:
-        """Let another driver run the study."""
-        self._file.close()
-
-
 def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
     """Return the storage at a URL, else at that of the variable BATCH_SIZE_STORAGE, else the journal in a directory."""
     storage_url = storage_url or os.environ.get(STORAGE_VARIABLE)
     if storage_url is not None:
         try:
-            return get_storage(storage_url)
+            return _storage_at(storage_url)
         except Exception as error:
             raise StudyError(f"The storage must be reachable; got {storage_url!r} ({error}).") from None
     journal = directory / "study.journal"
-    mend(journal)
+    if mend(journal):
+        logging.getLogger(__name__).warning(
+            f"{journal} held a record that a crash or a full disk had cut off. It was taken out; nothing else is lost. "
+            f"What there was is kept in {journal.name}.torn."
+        )
     return JournalStorage(JournalFileBackend(str(journal)))
+
+
+def _storage_at(url: str) -> BaseStorage:
+    """Return the storage at a URL; connections to a server are tried before use, since it may have been restarted."""
+    if not url.startswith(("postgresql", "mysql", "mariadb")):
+        return get_storage(url)
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str]) -> None:

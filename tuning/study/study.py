@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -202,16 +202,23 @@ class Study:
         """
         return self._open.objective
 
-    def open(self, storage: BaseStorage, objective: Objective, device_kind: str = "") -> None:
+    def open(
+        self,
+        storage: BaseStorage,
+        objective: Objective,
+        device_kind: str = "",
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Read what the storage holds; trials that a dead driver left running are interrupted.
 
         Args:
             storage: The storage, in which the study exists.
             objective: The metric that decides.
             device_kind: The kind of device to be used; measurements of another kind do not count.
+            check: Called before each write; raises where the study belongs to another driver by now.
         """
         study_id = storage.get_study_id_from_name(self.name)
-        self._opened = _Opened(storage, study_id, objective, device_kind)
+        self._opened = _Opened(storage, study_id, objective, device_kind, check)
         machines = self.recall(_MACHINE) or {}
         self.records = Records(machine=Machine.from_json(machines.get(device_kind, {})))
         for frozen in storage.get_all_trials(study_id, deepcopy=False):
@@ -234,6 +241,7 @@ class Study:
             The trial, with its name.
         """
         opened = self._open
+        opened.check()
         trial = replace(planned, trial_id=f"{opened.n_trials:04d}", reports=(), outcome=None, score=None)
         params, distributions = encoder.encode(trial.setting)
         template = create_trial(
@@ -265,6 +273,7 @@ class Study:
             reason = f"It was lost {MOST_LOSSES + 1} times; the last time: {outcome.reason}"
             outcome = replace(outcome, status=Status.FAILED, reason=reason)
         ended = replace(trial, outcome=outcome, score=self._score(trial, outcome))
+        self._open.check()
         optuna_id = self._open.optuna_ids[trial.trial_id]
         self._open.storage.set_trial_user_attr(optuna_id, CLOSING, closing_of(ended))
         self._tell(optuna_id, ended)
@@ -279,6 +288,7 @@ class Study:
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a fact with the study: plain JSON values."""
+        self._open.check()
         self._open.storage.set_study_user_attr(self._open.study_id, name, value)
 
     def recall(self, name: str) -> Any:
@@ -325,8 +335,15 @@ class Study:
 class _Opened:
     """What an open study writes to."""
 
-    def __init__(self, storage: BaseStorage, study_id: int, objective: Objective, device_kind: str) -> None:
-        self.storage, self.study_id = storage, study_id
+    def __init__(
+        self,
+        storage: BaseStorage,
+        study_id: int,
+        objective: Objective,
+        device_kind: str,
+        check: Callable[[], None],
+    ) -> None:
+        self.storage, self.study_id, self.check = storage, study_id, check
         self.objective, self.device_kind = objective, device_kind
         self.n_trials = storage.get_n_trials(study_id)
         self.optuna_ids: dict[str, int] = {}

@@ -11,8 +11,9 @@ import pytest
 from search_spaces.space import Setting
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
+from tuning.study.claim import StudyLock
 from tuning.study.encoding import CLOSING, closing_of
-from tuning.study.storage import StudyError, StudyLock, check_settings, create_study, journal_of, set_aside
+from tuning.study.storage import StudyError, check_settings, create_study, journal_of, set_aside
 from tuning.study.study import PlainEncoder, Study
 from tuning.trial import MOST_LOSSES, Budget, EpochReport, Goal, Status, Trial, TrialOutcome
 
