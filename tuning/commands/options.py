@@ -99,6 +99,13 @@ def search_options() -> Parser:
     how.add_argument(
         "--trial-timeout", type=float, metavar="S", help="end a trial that takes longer, as one that hangs"
     )
+    how.add_argument(
+        "--silence-timeout",
+        type=float,
+        default=600.0,
+        metavar="S",
+        help="end a trial that shows no sign of life for so long (600)",
+    )
     how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
@@ -176,6 +183,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         loop=asked.loop,
         timeout_s=asked.timeout,
         trial_timeout_s=asked.trial_timeout,
+        silence_timeout_s=asked.silence_timeout,
         memory_limit_bytes=read_memory_limit(asked),
         probe=not asked.no_probe,
         accumulate=asked.accumulate,

@@ -14,6 +14,7 @@ from search_spaces.data import Data
 from tuning.messages import DescribeRequest, Event, Request, WorkerAnswer
 from tuning.run.cuda_driver import Gpu, ask_driver
 from tuning.run.memory_limit import EXIT_CODE, MemoryLimit
+from tuning.run.pulse import SILENCE_LIMIT_S
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -142,6 +143,8 @@ class WorkerSetup:
         weights_directory: Where the final weights of trials that keep them are put; None if none are kept.
         holds_memory: Whether a worker on the CPU is ended where it exceeds the memory that it told, also where no limit
             was asked for; a probe finds the end of memory in this known way.
+        silence_limit_s: A worker that shows no sign of life for so long, or for ten times the median time of an epoch
+            if that is longer, is replaced, and what it was asked has failed.
     """
 
     hypermodel: Any
@@ -152,6 +155,7 @@ class WorkerSetup:
     threads: int | None = None
     weights_directory: Path | None = None
     holds_memory: bool = False
+    silence_limit_s: float = SILENCE_LIMIT_S
 
 
 class Executor(Protocol):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tuning.messages import Event, Request, ThroughputRequest
 from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup, share_of_threads
 from tuning.run.process import WorkerProcess
+from tuning.run.pulse import Guard
 from tuning.run.scratch import Scratch
 from tuning.run.wire import Hello, Refusal, pickle_setup, write_data
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
@@ -48,6 +49,7 @@ class LocalExecutor:
         self._setup = setup
         self._payload = pickle_setup(setup)
         self._scratch = Scratch()
+        self._guard = Guard()
         write_data(setup.data, self._directory / "data")
         self._told: dict[str, Device] = {}
         self._refused: dict[str, str] = {}
@@ -114,6 +116,7 @@ class LocalExecutor:
         self._workers.clear()
         self._told.clear()
         self._names = ()
+        self._guard.close()
         self._scratch.close()
 
     def process_id(self, device: str, threads: int | None = None) -> int | None:
@@ -158,7 +161,9 @@ class LocalExecutor:
             holds_memory=self._setup.holds_memory,
         )
         log_path = self._directory / f"worker-{self._started}-{place.device.replace(':', '-')}.log"
-        return WorkerProcess(hello, place.threads, log_path)
+        worker = WorkerProcess(hello, place.threads, log_path, self._setup.silence_limit_s)
+        self._guard.watch(worker.process_id)
+        return worker
 
     def _changes(self) -> tuple[int, int]:
         """Return how many devices have been told and refused, which change when a device joins or leaves."""
@@ -166,16 +171,14 @@ class LocalExecutor:
 
     def _receive_all(self, timeout_s: float) -> list[Event]:
         """Receive one message of each worker that has one, of those that work or are the first on their device."""
+        found = [event for place in list(self._workers) for event in self._look_after(place)]
         expected = {
             worker.connection: place
             for place, worker in self._workers.items()
             if worker.request is not None or place.device not in self._told
         }
-        for worker in self._workers.values():
-            worker.bound_log()
         ends = {self._workers[place].sentinel: place for place in expected.values()}
-        found: list[Event] = []
-        for ready in wait([*expected, *(end for end in ends if end is not None)], timeout_s):
+        for ready in wait([*expected, *(end for end in ends if end is not None)], 0.0 if found else timeout_s):
             assert isinstance(ready, Connection | int)
             place = expected[ready] if isinstance(ready, Connection) else ends[ready]
             if place not in self._workers:  # a refusal has just given up the whole device, or it is buried already
@@ -186,12 +189,23 @@ class LocalExecutor:
                 found += self._bury(place)
         return found
 
+    def _look_after(self, place: _Place) -> list[Event]:
+        """Bound a worker's log, and end it if it hangs."""
+        worker = self._workers[place]
+        worker.bound_log()
+        if worker.request is None or not worker.pulse.hangs:
+            return []
+        outcome = worker.outcome_of_silence()
+        self._discard(place)
+        return [outcome]
+
     def _receive(self, place: _Place) -> list[Event]:
         worker = self._workers[place]
         try:
             message = worker.connection.recv()
         except (EOFError, ConnectionResetError):
             return self._bury(place)
+        worker.pulse.heard()
         if isinstance(message, Device):
             self._told.setdefault(place.device, message)
             return []
@@ -238,6 +252,7 @@ class LocalExecutor:
         if worker is not None:
             worker.dismiss()
             worker.wait()
+            self._guard.forget(worker.process_id)
 
 
 def _threads_of(request: Trial | Request) -> int | None:

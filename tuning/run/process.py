@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from tuning.loops.failures import fatal_line, status_of_exit
 from tuning.messages import Request
 from tuning.run import memory_limit
 from tuning.run.executor import worker_environment
+from tuning.run.pulse import SILENCE_LIMIT_S, Pulse, processor_seconds
 from tuning.run.wire import STOP, Hello
 from tuning.trial import Status, Trial, TrialOutcome
 
@@ -44,9 +46,10 @@ class WorkerProcess:
         hello: What it is told first.
         threads: Its CPU threads, which TensorFlow fixes when it is imported.
         log_path: Where its output goes.
+        silence_limit_s: It hangs if it shows no sign of life for so long; see `Pulse`.
     """
 
-    def __init__(self, hello: Hello, threads: int, log_path: Path) -> None:
+    def __init__(self, hello: Hello, threads: int, log_path: Path, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
         self.request: Trial | Request | None = None
         self.connection: Connection[Any, Any]
         self.sentinel: int | None
@@ -67,6 +70,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
         self.sentinel = _watched(self._process.pid)
+        self.pulse = Pulse(functools.partial(processor_seconds, self._process.pid), silence_limit_s)
         theirs.close()
         self._send(hello)
 
@@ -86,6 +90,7 @@ class WorkerProcess:
         self._log_start = self._log_path.stat().st_size
         self._kills_before = count_kills()
         self._limited = has_limited_address_space(self.process_id)
+        self.pulse.begin()
         self._send(request)
 
     def stop(self, trial_id: str) -> None:
@@ -131,6 +136,13 @@ class WorkerProcess:
             with self._log_path.open("ab") as log:
                 log.write(end)
             self._log_start = 0
+
+    def outcome_of_silence(self) -> TrialOutcome:
+        """Return what it means for its request that it hangs."""
+        assert self.request is not None
+        silence = f"It showed no sign of life for {self.pulse.limit_s:.0f} s, neither an epoch nor processor time"
+        log = self._log()[-_TAIL_LENGTH:]
+        return TrialOutcome(self.request.trial_id, Status.FAILED, reason=f"{silence}, and was ended.", log_tail=log)
 
     def outcome_of_death(self) -> TrialOutcome:
         """Return what the end of a worker whose connection broke means for its request, or for its start."""

@@ -11,6 +11,7 @@ from typing import Any
 from search_spaces.data import Data, leaves
 from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
+from tuning.run.pulse import SILENCE_LIMIT_S
 from tuning.stats.costs import TIME, check_cost
 from tuning.stats.decision import check_rule
 from tuning.trial import MOST_LOSSES
@@ -32,6 +33,8 @@ class SearchOptions:
         target: Objective to reach; None for what the search suggests.
         cost: What decides between batch sizes that are good enough: "time", or "energy" where it can be read.
         trial_timeout_s: A trial that runs longer, as one that hangs does, is ended and has failed; None for no limit.
+        silence_timeout_s: A trial whose worker shows no sign of life for so long, neither an epoch nor processor time,
+            has failed; ten times the median time of an epoch if that is longer.
         timeout_s: Answer after so many seconds with what is known. Running trials are stopped, if any has a score, and
             run again when the search goes on.
         memory_limit_bytes: Resident memory that a CPU worker may use.
@@ -65,6 +68,7 @@ class SearchOptions:
     cost: str = TIME
     timeout_s: float | None = None
     trial_timeout_s: float | None = None
+    silence_timeout_s: float = SILENCE_LIMIT_S
     memory_limit_bytes: int | None = None
     probe: bool = True
     accumulate: bool = False
@@ -95,7 +99,7 @@ class SearchOptions:
                 raise ValueError(f"{name} must be at least 1; got {number}.")
         if self.in_process and self.threads is not None:
             raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
-        for name in ("timeout_s", "trial_timeout_s"):
+        for name in ("timeout_s", "trial_timeout_s", "silence_timeout_s"):
             if (seconds := getattr(self, name)) is not None and not seconds > 0:
                 raise ValueError(f"{name} must be positive; got {seconds}.")
         if self.in_process and self.trial_timeout_s is not None:

@@ -251,6 +251,7 @@ def running_executor(
         threads=options.threads,
         weights_directory=weights_directory,
         holds_memory=holds_memory,
+        silence_limit_s=options.silence_timeout_s,
     )
     with closing(_start(setup, options)) as executor:
         yield executor

@@ -215,6 +215,24 @@ def test_a_build_that_raises_is_told_with_its_log() -> None:
     assert "Traceback" in outcome.log_tail
 
 
+def test_a_worker_that_shows_no_sign_of_life_is_replaced_and_leaves_nothing(tmp_path: Path) -> None:
+    def build(hp: Any) -> Any:
+        import subprocess
+        import threading
+
+        child = subprocess.Popen(["sleep", "600"])
+        (tmp_path / "child").write_text(str(child.pid))
+        threading.Event().wait()
+
+    with closing(local_executor(build, silence_limit_s=2.0, memory_limit_bytes=2**40)) as executor:
+        executor.submit(DescribeRequest("d", {}), "cpu:0")
+        outcome = await_end(executor, "d")[-1]
+        assert executor.process_id("cpu:0") is None
+    assert isinstance(outcome, TrialOutcome)
+    assert (outcome.status, "no sign of life for 2 s" in outcome.reason) == (Status.FAILED, True)
+    assert not Path(f"/proc/{(tmp_path / 'child').read_text()}/exe").exists()
+
+
 def test_what_is_registered_for_the_exit_of_a_worker_still_runs(tmp_path: Path) -> None:
     def build() -> Any:
         import atexit
