@@ -10,6 +10,17 @@ from pathlib import Path
 _RECORD = b'{"op_code"'  # how Optuna 5 begins every record
 
 
+def unlock(path: Path) -> None:
+    """Remove the lock that Optuna holds while it writes and that a driver leaves which is killed meanwhile.
+
+    The next driver would wait for it for ever (optuna 5.0.0).
+
+    Args:
+        path: The journal. No other process writes to it.
+    """
+    path.with_suffix(f"{path.suffix}.lock").unlink(missing_ok=True)
+
+
 def mend(path: Path) -> bool:
     """Take torn records out of a journal, so that what is written next begins a line of its own.
 

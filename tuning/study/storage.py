@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from tuning.objective import Objective
 from tuning.passwords import without_passwords
-from tuning.study.journal import mend
+from tuning.study.journal import mend, unlock
 
 STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 """The environment's variable for a storage whose URL, and password, no command line is to show."""
@@ -40,6 +40,7 @@ def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
         except Exception as error:
             raise StudyError(f"The storage must be reachable; got {storage_url!r} ({error}).") from None
     journal = directory / "study.journal"
+    unlock(journal)
     if mend(journal):
         logging.getLogger(__name__).warning(
             f"{journal} held a record that a crash or a full disk had cut off. It was taken out; nothing else is lost. "

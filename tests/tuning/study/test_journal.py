@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from journal_replay import badly_mended, faults_of_going_on, line_ends, planned, whole_journal
+from journal_replay import JOURNAL, badly_mended, faults_of_going_on, line_ends, planned, whole_journal
 
 from tuning.study.journal import mend
 
@@ -44,6 +44,14 @@ def test_torn_records_are_taken_out(content: bytes, expected: bytes, tmp_path: P
 
 def test_a_journal_that_is_not_there_needs_no_mending(tmp_path: Path) -> None:
     assert not mend(tmp_path / "study.journal")
+
+
+def test_a_lock_that_a_killed_driver_has_left_holds_nobody_up(tmp_path: Path) -> None:
+    whole_journal("grid", tmp_path)
+    lock = tmp_path / JOURNAL.with_suffix(".journal.lock")
+    lock.symlink_to(JOURNAL.name)
+    assert len(planned("grid", tmp_path)) == 6
+    assert not lock.is_symlink()
 
 
 def test_a_record_that_is_torn_at_any_byte_is_cut_off_and_nothing_else(tmp_path: Path) -> None:
