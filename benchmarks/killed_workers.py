@@ -3,8 +3,7 @@
     python benchmarks/killed_workers.py --trials 50
 
 The first table: a grid of so many trainings of a small model, whose workers are killed with SIGKILL at random moments;
-every trial must be scored in the end. A trial that is lost four times has failed, so kills come about once per two
-trials. The second table: trainings that do what they should not, each with the limit that ends it, how long it took
+every trial must be scored in the end. A trial that is lost four times has failed, so none is killed more than thrice. The second table: trainings that do what they should not, each with the limit that ends it, how long it took
 beyond that limit, and whether a process or a file of it is left.
 """
 
@@ -33,7 +32,7 @@ from tuning import GridSearch
 from tuning.run.executor import WorkerSetup
 from tuning.run.local import LocalExecutor
 from tuning.search.options import SearchArguments
-from tuning.trial import Trial, TrialOutcome
+from tuning.trial import MOST_LOSSES, Trial, TrialOutcome
 
 _MARK = "BATCH_SIZE_BENCHMARK"
 
@@ -76,6 +75,9 @@ def killed(n_trials: int, seed: int) -> dict[str, int]:
             tuner.run(SearchArguments(data(), epochs=20, verbose=False), executor)
         trials = list(tuner.oracle.records)
     settled = [trial for trial in trials if trial.is_settled]
+    for trial in settled:
+        if not trial.scored:
+            print(f"{trial.trial_id} is {trial.status}: {trial.reason}")
     return {
         "planned": n_trials,
         "kills": kills.total(),
@@ -102,12 +104,13 @@ def _killing(executor: LocalExecutor, tuner: Any, n_trials: int, chance: random.
     over = threading.Event()
 
     def kill() -> None:
-        while not over.wait(chance.uniform(0.2, 2.5)) and kills.total() < n_trials // 2:
+        while not over.wait(chance.uniform(1.0, 20.0)) and kills.total() < n_trials // 2:
             process = executor.process_id("cpu:0", 1)
-            if process is not None and tuner.oracle.study.records.n_running:
+            records = tuner.oracle.study.records
+            running = [trial for trial in list(records) if trial.outcome is None]
+            if process is not None and running and records.losses(running[0]) < MOST_LOSSES:
                 os.kill(process, signal.SIGKILL)
                 kills["kills"] += 1
-                over.wait(chance.uniform(8.0, 14.0))  # a new worker starts
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -193,15 +196,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only-kills", action="store_true")
     asked = parser.parse_args()
-    table = Table("what it does", "seconds until ended", "processes left", "folders left", "largest log (MiB)", "told")
-    for built in (hang, ignore_termination, fork_and_exit, print_a_lot, loop_for_ever):
-        seconds, processes, folders, mebibytes, reason = ended(built, limit_s=10.0)
-        table.add_row(built.__name__, f"{seconds:.0f}", str(processes), str(folders), f"{mebibytes:.1f}", reason[:70])
-    Console().print(table)
+    if not asked.only_kills:
+        print_ends()
     counts = killed(asked.trials, asked.seed)
     table = Table(*counts)
     table.add_row(*map(str, counts.values()))
+    Console().print(table)
+
+
+def print_ends() -> None:
+    """Print what becomes of trainings that do not end."""
+    table = Table("what it does", "seconds until ended", "processes left", "folders left", "largest log (MiB)", "told")
+    for built in (hang, ignore_termination, fork_and_exit, print_a_lot, loop_for_ever):
+        seconds, processes, folders, mebibytes, reason = ended(built, limit_s=10.0)
+        table.add_row(built.__name__, f"{seconds:.0f}", str(processes), str(folders), f"{mebibytes:.1f}", reason[:30])
     Console().print(table)
 
 
