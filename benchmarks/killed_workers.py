@@ -3,8 +3,9 @@
     python benchmarks/killed_workers.py --trials 50
 
 The first table: a grid of so many trainings of a small model, whose workers are killed with SIGKILL at random moments;
-every trial must be scored in the end. A trial that is lost four times has failed, so none is killed more than thrice. The second table: trainings that do what they should not, each with the limit that ends it, how long it took
-beyond that limit, and whether a process or a file of it is left.
+every trial must be scored in the end. A trial that is lost four times has failed, so none is killed more than thrice.
+The second table: trainings that do what they should not, each with how long it took until it was ended (its limit on
+silence is 10 s, that on its time 120 s), and whether a process or a file of it is left.
 """
 
 from __future__ import annotations
