@@ -180,6 +180,11 @@ class TrialOutcome:
     joules_per_example: float | None = None
     energy_note: str = ""
 
+    @property
+    def has_crashed(self) -> bool:
+        """Whether its worker died of a signal, such as a segmentation fault."""
+        return self.exit_code is not None and self.exit_code < 0
+
 
 @dataclass(frozen=True)
 class Trial:

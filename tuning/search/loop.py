@@ -84,7 +84,8 @@ class SearchLoop:
         display: Shows them in the terminal.
         assistant: Does what is left to others.
         halving: Which running trials are stopped.
-        retries: How often a trial that failed runs again.
+        retries: How often a trial that failed runs again; one whose worker crashed does so once in any case, since a
+            crash says less than an error.
         most_failures: After so many failed trials in a row no further one is started; None for no end.
         trial_timeout_s: A trial that runs longer has failed, and its worker is replaced; None for no limit.
         deadline: Then no trial is started but a study's first, and those that run are ended at their next epoch, to run
@@ -217,7 +218,8 @@ class SearchLoop:
         if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
             outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
         records = self._study.records
-        if outcome.status is Status.FAILED and records.losses(records[outcome.trial_id]) < self._retries:
+        chances = max(self._retries, int(outcome.has_crashed))
+        if outcome.status is Status.FAILED and records.losses(records[outcome.trial_id]) < chances:
             outcome = replace(outcome, status=Status.LOST, reason=f"It runs again, as it failed: {outcome.reason}")
         ended = self._study.finish(outcome)
         if ended.status is Status.FAILED:

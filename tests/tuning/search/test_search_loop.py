@@ -119,9 +119,20 @@ def test_a_failure_is_data_and_the_search_goes_on(tmp_path: Path) -> None:
     assert tracker.outcomes["0000"].reason == "boom"
 
 
-@pytest.mark.parametrize(("works_after", "tries", "status"), [(1, 2, Status.COMPLETED), (9, 3, Status.FAILED)])
-def test_a_trial_that_failed_runs_again_as_often_as_was_asked(
-    works_after: int, tries: int, status: Status, tmp_path: Path
+@pytest.mark.parametrize(
+    ("exit_code", "retries", "works_after", "tries", "status"),
+    [
+        (None, 2, 1, 2, Status.COMPLETED),
+        (None, 2, 9, 3, Status.FAILED),
+        (None, 0, 1, 1, Status.FAILED),
+        (-11, 0, 1, 2, Status.COMPLETED),  # a crash
+        (-11, 0, 9, 2, Status.FAILED),
+        (-6, 2, 9, 3, Status.FAILED),
+        (3, 0, 1, 1, Status.FAILED),  # it ended by itself
+    ],
+)
+def test_a_trial_that_failed_runs_again_as_often_as_was_asked_and_once_after_a_crash(
+    exit_code: int | None, retries: int, works_after: int, tries: int, status: Status, tmp_path: Path
 ) -> None:
     study, executor = opened(tmp_path), ScriptedExecutor(lambda trial: script(trial))
 
@@ -129,9 +140,9 @@ def test_a_trial_that_failed_runs_again_as_often_as_was_asked(
         done = sum(request.batch_size == 8 for request in executor.requests) - 1
         if trial.batch_size != 8 or done >= works_after:
             return [0.5]
-        return TrialOutcome(trial.trial_id, Status.FAILED, reason="boom")
+        return TrialOutcome(trial.trial_id, Status.FAILED, reason="boom", exit_code=exit_code)
 
-    run(study, grid(), executor, retries=2)
+    run(study, grid(), executor, retries=retries)
     assert sum(request.batch_size == 8 for request in executor.requests) == tries
     (last,) = [trial.status for trial in study.records if trial.batch_size == 8 and trial.is_settled]
     assert last is status
