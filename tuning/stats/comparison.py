@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from tuning.stats.additive_model import ROUNDING, Array, dunnett_point, fit_additive_model, unstable_rows
+from tuning.stats.additive_model import ROUNDING, Array, fit_additive_model, range_point, unstable_rows
 
 LEVEL = 0.90
 
@@ -85,30 +86,52 @@ class Comparison:
         covariance = np.array(self.covariance)
         return covariance + np.diag((np.array(self.inflation) - 1) * np.diag(covariance))
 
-    @property
-    def critical(self) -> float | None:
-        """The number d of standard errors that a gap must exceed to be called worse (`dunnett_point` at 90 %)."""
-        if self.sigma is None or len(self.batch_sizes) < 2:
-            return None
-        return dunnett_point(len(self.batch_sizes) - 1, self.degrees_of_freedom, LEVEL)
+    @cached_property
+    def worse(self) -> frozenset[int]:
+        """The batch sizes that are worse than the best: with 90 % chance none of them is called so by mistake.
+
+        With the gaps in standard errors, t_2 <= .. <= t_k, the largest is compared with what the range of k equal means
+        stays below in nine of ten studies (`range_point`), the next with that of k - 1, and so on to the first that
+        stays below; it and all before it are not called worse. That is the closed test of which batch sizes may equal
+        the best: one is called worse if every set of equal means that holds both is refused.
+
+        Source: Marcus, Peritz and Gabriel, On closed testing procedures (1976); ranges step by step: Keuls (1952).
+        """
+        found: list[int] = []
+        for count, size in reversed(list(enumerate(self._by_evidence(), start=1))):
+            error = self.standard_error(size)
+            if count < 2 or error is None:
+                break
+            if not self.gap(size) > range_point(count, self._degrees(size), LEVEL) * error:
+                break
+            found.append(size)
+        return frozenset(found)
 
     def is_worse(self, batch_size: int) -> bool:
-        """Return whether the gap exceeds d standard errors: with 90 % chance no batch size is called so by mistake.
-
-        Source: Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best (1984).
-        """
-        error = self.standard_error(batch_size)
-        if error is None or batch_size == self.best:
-            return False
-        degrees = self._degrees(batch_size)
-        return self.gap(batch_size) > dunnett_point(len(self.batch_sizes) - 1, degrees, LEVEL) * error
+        """Return whether a batch size is worse than the best (`worse`); False where the noise is unknown."""
+        return batch_size in self.worse
 
     def seeds_to_separate(self, batch_size: int) -> int | None:
-        """Return the seeds that would call this gap worse, if it is real: ceil(2*(d*sigma/gap)^2); None if unknown."""
-        gap, critical = self.gap(batch_size), self.critical
-        if self.sigma is None or critical is None or gap <= 0:
+        """Return the seeds that would call this gap worse, if it is real and those of more evidence are.
+
+        It is ceil(2*(d*sigma/gap)^2) with the point d of `worse`; None if unknown.
+        """
+        gap = self.gap(batch_size)
+        if self.sigma is None or gap <= 0:
             return None
-        return max(2, math.ceil(2 * (critical * self.sigma / gap) ** 2))
+        count = self._by_evidence().index(batch_size) + 1
+        point = range_point(max(2, count), self.degrees_of_freedom, LEVEL)
+        return max(2, math.ceil(2 * (point * self.sigma / gap) ** 2))
+
+    def _by_evidence(self) -> list[int]:
+        """Return the best batch size, then the others by their gaps in standard errors, ascending."""
+
+        def evidence(size: int) -> tuple[bool, float, float]:
+            gap, error = self.gap(size), self.standard_error(size)
+            without_error = math.inf if gap > 0 else 0.0
+            return size != self.best, gap / error if error else without_error, gap
+
+        return sorted(self.batch_sizes, key=evidence)
 
     def _index(self, batch_size: int) -> int:
         return self.batch_sizes.index(batch_size)

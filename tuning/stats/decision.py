@@ -40,19 +40,17 @@ def check_rule(rule: str) -> str:
 def eligible_sizes(comparison: Comparison, rule: str, tolerance: float | None) -> tuple[int, ...]:
     """Return the batch sizes, ascending, whose gap to the best mean is within the rule's tolerance.
 
-        gap[b] <= max(tolerance, min(c, d)*SE[b]),   c = 1.5 (fastest), 1 (balanced), 0 (quality)
+        gap[b] <= max(tolerance, c*SE[b]),   c = 1.5 (fastest), 1 (balanced), 0 (quality)
 
-    d is Dunnett's critical value, which for few batch sizes and many seeds can fall below c: a batch size that is
-    called worse is never eligible unless the user tolerates the gap. With the noise unknown only the tolerance counts.
+    A batch size that is called worse, which takes at least 1.64 standard errors, is never eligible unless the user
+    tolerates the gap. With the noise unknown only the tolerance counts.
 
     On four HPOBench tables c = 1.5 costs a fifth of the standard deviation between seeds against taking the best of 3
-    seeds, and trains 3 times faster; everything "not worse" (c = d) would cost a third.
+    seeds, and trains 3 times faster; everything up to 2 standard errors would cost a third.
 
     Source: the rule of one standard error: Breiman et al., Classification and Regression Trees (1984), section 3.4.3.
     """
     factor = STANDARD_ERRORS[rule]
-    if comparison.critical is not None:
-        factor = min(factor, comparison.critical)
     return tuple(
         size
         for size in comparison.batch_sizes

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tuning.stats.additive_model import dunnett_point
+from tuning.stats.additive_model import range_point
 from tuning.stats.comparison import compare
 
 
@@ -31,22 +31,35 @@ def test_means_gaps_and_errors_of_a_complete_design():
     assert found.standard_error(32) == pytest.approx(sigma * math.sqrt(2 / 3))
     assert found.standard_error(found.best) == 0
     assert found.mean_error(32) == pytest.approx(sigma / math.sqrt(3))
-    assert found.critical == dunnett_point(3, 6, 0.90)
 
 
-def test_worse_means_beyond_dunnetts_point():
+@pytest.mark.parametrize(
+    ("near", "far", "worse"),
+    [(0.0, 0.99, ()), (0.0, 1.01, (32,)), (0.99, 1.01, (32,)), (1.01, 1.01, (16, 32)), (1.01, 0.99, ())],
+    ids=["none", "the far one", "the near one is not", "both", "the near one needs the far one"],
+)
+def test_worse_is_told_step_by_step_from_the_largest_gap(near, far, worse):
     table = np.array([[1.0, 1.1, 0.9], [1.0, 0.9, 1.1], [0.9, 1.0, 1.1]])
-    sigma = compare(scores(table)).sigma
-    edge = dunnett_point(2, 4, 0.90) * sigma * math.sqrt(2 / 3)
-    for gap, worse in ((0.99 * edge, False), (1.01 * edge, True)):
-        moved = table - np.array([[0.0], [gap], [gap]])
-        assert compare(scores(moved)).is_worse(16) is worse
+    error = compare(scores(table)).sigma * math.sqrt(2 / 3)
+    gaps = near * range_point(2, 4, 0.90), far * range_point(3, 4, 0.90)
+    moved = table - error * np.array([[0.0], [gaps[0]], [gaps[1]]])
+    assert compare(scores(moved)).worse == set(worse)
 
 
-def test_truly_best_is_called_worse_in_at_most_a_tenth_of_tied_studies():
+@pytest.mark.parametrize(("sizes", "seeds"), [(2, 3), (4, 2), (6, 3), (10, 3)])
+def test_of_equal_batch_sizes_any_is_called_worse_in_a_tenth_of_the_studies(sizes, seeds):
     random = np.random.default_rng(1)
-    mistaken = sum(compare(scores(random.normal(0, 1, (6, 3)))).is_worse(8) for _ in range(1000))
-    assert mistaken / 1000 == pytest.approx(0.10, abs=3 * math.sqrt(0.09 / 1000))
+    names = tuple(range(sizes))
+    mistaken = sum(bool(compare(scores(random.normal(0, 1, (sizes, seeds)), names)).worse) for _ in range(800))
+    assert mistaken / 800 == pytest.approx(0.10, abs=3 * math.sqrt(0.09 / 800))
+
+
+def test_the_best_is_seldom_called_worse_where_the_others_are_five_times_as_steady():
+    random = np.random.default_rng(2)
+    spreads, truth = np.geomspace(5, 1, 6), np.array([0.5, 0, 0, 0, 0, 0])
+    tables = truth[:, None] + random.normal(0, 1, (600, 6, 3)) * spreads[:, None]
+    mistaken = sum(compare(scores(table)).is_worse(8) for table in tables)
+    assert mistaken / 600 < 0.10
 
 
 def test_seeds_to_separate_would_separate_a_gap_that_is_real():
@@ -54,15 +67,16 @@ def test_seeds_to_separate_would_separate_a_gap_that_is_real():
     found = compare(scores(table))
     size = next(s for s in found.batch_sizes if s != found.best)
     n = found.seeds_to_separate(size)
-    assert found.critical * found.sigma * math.sqrt(2 / n) <= found.gap(size) * (1 + 1e-9)
-    assert n == 2 or found.critical * found.sigma * math.sqrt(2 / (n - 1)) > found.gap(size)
+    rank = sorted(found.means, reverse=True).index(found.mean(size)) + 1
+    point = range_point(rank, 6, 0.90)
+    assert point * found.sigma * math.sqrt(2 / n) <= found.gap(size) * (1 + 1e-9)
+    assert n == 2 or point * found.sigma * math.sqrt(2 / (n - 1)) > found.gap(size)
     assert found.seeds_to_separate(found.best) is None
 
 
 def test_one_seed_leaves_the_noise_unknown():
     found = compare(scores([[0.9], [0.8]]))
     assert found.sigma is None
-    assert found.critical is None
     assert found.standard_error(16) is None
     assert found.seeds_to_separate(16) is None
     assert not found.is_worse(16)
@@ -113,12 +127,12 @@ def test_nothing_to_compare_is_refused(given, message):
 
 
 def test_an_unstable_size_is_called_worse_by_the_few_degrees_of_freedom_of_its_own_scores():
-    table = 0.9 + 0.001 * noisy([3.0, 2.0, 1.0, 0.0, 0.0, 0.0], n=4)
+    table = 0.9 + 0.001 * noisy([0.5, 0.0, 0.0, 0.0, 0.0, 0.0], n=4)
     table[4] += [0.5, -0.5, 0.2, -0.2]
     wild = compare(scores(table))
     assert wild.unstable == (128,)
     error = wild.standard_error(128)
-    pooled, own = (dunnett_point(5, degrees, 0.90) for degrees in (wild.degrees_of_freedom, 3))
+    pooled, own = (range_point(6, degrees, 0.90) for degrees in (wild.degrees_of_freedom, 3))
     for errors, worse in (((pooled + own) / 2, False), (1.01 * own, True)):
         moved = table.copy()
         moved[4] += wild.gap(128) - errors * error

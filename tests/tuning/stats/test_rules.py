@@ -31,7 +31,7 @@ def test_tolerance_admits_more_but_never_less():
 
 
 def test_what_is_called_worse_is_never_eligible():
-    found = comparison([0, 1.49], n=60)  # d = 1.30 for one comparison and 59 degrees of freedom
+    found = comparison([0, 1.70], n=60)  # two means need 1.67 standard errors with 59 degrees of freedom
     assert found.is_worse(16)
     assert eligible_sizes(found, "fastest", None) == (8,)
 
