@@ -48,6 +48,11 @@ class BatchSize:
                 raise ValueError(f"low must not exceed high; got low={self.low}, high={high}. Swap them or widen.")
         if not isinstance(self.factor, int) or self.factor < 2:
             raise ValueError(f"factor must be a whole number of at least 2; got {self.factor!r}.")
+        if not isinstance(self.sizes, tuple):
+            raise ValueError(f"sizes must be a tuple; got {self.sizes!r}. Write BatchSize.of(8, 32, 128).")
+        for size in self.sizes:
+            if size != FULL:
+                _check_size("batch size", size)
 
     @classmethod
     def of(cls, *sizes: int | str) -> BatchSize:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.archive import DataError as DataError  # its home for everybody else
+from search_spaces.archive import read_npz
+
 Arrays = Any  # one array, or a dict, tuple or list of them (nested): what Keras takes as `x` or `y`
 
 _PARTS = ("x_train", "y_train", "x_val", "y_val", "sample_weight_train", "sample_weight_val")
-
-
-class DataError(ValueError):
-    """Data that cannot be trained on; the message is one line with the rule, the value and the way out."""
+_NPZ_NAMES = (*_PARTS, *(name.replace("_val", "_test") for name in _PARTS if name.endswith("_val")))
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ class Data:
         Raises:
             DataError: If the share is out of range, or leaves a part empty.
         """
-        if not 0 < share < 1:
-            raise DataError(f"validation_split must lie between 0 and 1; got {share}. It is the share that validates.")
+        check_share(share)
         whole = cls(x, y, x, y, sample_weight)
         at = int(whole.n_train * (1 - share))
         parts = (whole.x_train, whole.y_train, whole.sample_weight_train)
@@ -117,14 +116,14 @@ class Data:
         Raises:
             DataError: If the file is missing, is no npz, or lacks a part.
         """
-        arrays = _read_npz(Path(path))
+        arrays, names = read_npz(Path(path), _NPZ_NAMES)
         renamed = {name.replace("_test", "_val"): value for name, value in arrays.items()} | {
             name: value for name, value in arrays.items() if name.endswith("_val")
         }
         missing = [name for name in ("x_train", "y_train") if name not in renamed]
         if missing:
             raise DataError(
-                f"An npz data file needs x_train and y_train; {path} has {sorted(arrays)}. Save the missing {missing}."
+                f"An npz data file needs x_train and y_train; {path} has {names}. Save the missing {missing}."
             )
         if validation_split is not None and "x_val" not in renamed:
             return cls.split(
@@ -133,7 +132,7 @@ class Data:
         if "x_val" not in renamed or "y_val" not in renamed:
             raise DataError(
                 f"An npz data file needs a validation part, x_val and y_val (or x_test and y_test); "
-                f"{path} has {sorted(arrays)}. Save some examples under these names, or give a validation split."
+                f"{path} has {names}. Save some examples under these names, or give a validation split."
             )
         return cls(**{name: renamed[name] for name in _PARTS if name in renamed})
 
@@ -149,6 +148,12 @@ class Data:
         collected = [_collect(part, dataset) for part, dataset in (("training", train), ("validation", validation))]
         (x, y, weight), (x_val, y_val, weight_val) = collected
         return cls(x, y, x_val, y_val, weight, weight_val)
+
+
+def check_share(share: float) -> None:
+    """Raise DataError unless a share of the data may validate."""
+    if not 0 < share < 1:
+        raise DataError(f"validation_split must lie between 0 and 1; got {share}. It is the share that validates.")
 
 
 def map_arrays(function: Callable[[Any], Any], arrays: Arrays) -> Arrays:
@@ -198,24 +203,13 @@ def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:
 
 
 def _check_values(name: str, leaf: np.ndarray[Any, Any]) -> None:
+    if leaf.dtype.kind in "mM" or leaf.dtype.type is np.void:  # bfloat16 is of the kind "V", too
+        raise DataError(f"{name} must hold numbers or strings; got dtype {leaf.dtype}. Turn dates into numbers.")
     if leaf.dtype == object and not all(isinstance(value, str) for value in leaf.ravel()):
         raise DataError(f"{name} must hold numbers or strings; got dtype object. Pad it, or fill what is missing.")
     if leaf.dtype.kind == "f" and np.isnan(leaf).any():
         count = int(np.isnan(leaf).sum())
         raise DataError(f"{name} must not hold NaN; got {count} of {leaf.size} values. Impute or drop them.")
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    if not path.is_file():
-        raise DataError(f"The data file must exist; got {path}. Check the path.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:
-        raise DataError(
-            f"The data file must be an .npz archive of plain arrays; {path} cannot be read as one ({error}). "
-            "Write it with numpy.savez."
-        ) from None
 
 
 def _collect(part: str, dataset: Any) -> tuple[Arrays, Arrays, Arrays]:

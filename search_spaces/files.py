@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.archive import check_file
 from search_spaces.data import Data, DataError
 
 
@@ -64,8 +65,7 @@ def read_table(path: str) -> Any:
     """
     import pandas
 
-    if not Path(path).is_file():
-        raise DataError(f"The data file must exist; got {path}. Check the path.")
+    check_file(Path(path))
     try:
         table = pandas.read_csv(path, index_col=False, skipinitialspace=True)
     except (ValueError, OSError) as error:  # pandas' parser errors and Unicode errors are ValueErrors

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 RULES = ("auto", "sqrt", "linear", "constant")
 KERAS_BATCH_SIZE = 32
@@ -53,10 +55,10 @@ class LearningRate:
             raise ValueError(
                 "spread must hold at least one multiple; got none. Use (1.0,) for the rule's centre alone."
             )
-        given = () if self.base is None else (self.base,)
+        given: tuple[Any, ...] = () if self.base is None else (self.base,)
         for rate in (*given, *self.values, *self.spread):
-            if not (math.isfinite(rate) and rate > 0):
-                raise ValueError(f"A learning rate must be positive and finite; got {rate}.")
+            if not (isinstance(rate, Real) and math.isfinite(rate) and float(rate) > 0):
+                raise ValueError(f"A learning rate must be positive and finite; got {rate!r}.")
 
     @classmethod
     def choices(cls, *values: float) -> LearningRate:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.archive import check_file
 from search_spaces.batch_size import BatchSize
 from search_spaces.data import Data, DataError
 from search_spaces.workload import Description, Workload
@@ -51,8 +52,7 @@ def read_text(path: str) -> Data:
     Raises:
         DataError: If the file is missing, no such text, or short.
     """
-    if not Path(path).is_file():
-        raise DataError(f"The data file must exist; got {path}. Check the path.")
+    check_file(Path(path))
     try:
         text = Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:

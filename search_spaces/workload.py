@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from search_spaces.batch_size import BatchSize
-from search_spaces.data import Data
+from search_spaces.data import Data, DataError, check_share
 from search_spaces.learning_rate import LearningRate
 
 BUILT_IN = {
@@ -93,8 +93,11 @@ class Workload:
     def __post_init__(self) -> None:
         if not callable(self.build) and not hasattr(self.build, "build"):
             raise WorkloadError(f"build must be a function or a HyperModel; got {self.build!r}.")
-        if self.epochs < 1:
-            raise WorkloadError(f"epochs must be at least 1; got {self.epochs}.")
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
+            raise WorkloadError(f"epochs must be a whole number of at least 1; got {self.epochs!r}.")
+        check_kinds(batch_size=self.batch_size, learning_rate=self.learning_rate)
+        if self.validation_split is not None:
+            check_share(self.validation_split)
 
     def load_data(self) -> Data:
         """Return the workload's arrays.
@@ -107,8 +110,14 @@ class Workload:
             raise WorkloadError(
                 f"{self.name} brings no data; give --data FILE.npz with x_train, y_train, x_val, y_val."
             )
-        found = self.data()
-        return (found if isinstance(found, Data) else self._split(*found)).checked()
+        found = _called(self.data, f"The data of {self.name}")
+        if isinstance(found, Data):
+            return found.checked()
+        if not isinstance(found, tuple | list) or len(found) not in (2, 3):
+            raise WorkloadError(
+                f"The data of {self.name} must be a Data, (x, y) or (x, y, sample_weight); got {_kind(found)}."
+            )
+        return self._split(*found).checked()
 
     def _split(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
         if self.validation_split is None:
@@ -119,8 +128,19 @@ class Workload:
         return Data.split(x, y, self.validation_split, sample_weight)
 
     def given_callbacks(self) -> tuple[Any, ...]:
-        """Return the workload's callbacks."""
-        return tuple(self.callbacks() if callable(self.callbacks) else self.callbacks)
+        """Return the workload's callbacks.
+
+        Raises:
+            WorkloadError: If they are none.
+        """
+        given = self.callbacks
+        found = _called(given, f"The callbacks of {self.name}") if callable(given) else given
+        if not isinstance(found, tuple | list):
+            raise WorkloadError(
+                f"The callbacks of {self.name} must be a list of Keras callbacks, or a function that returns one; "
+                f"got {_kind(found)}."
+            )
+        return tuple(found)
 
     def with_data_file(self, path: str) -> Workload:
         """Return the same workload on the data of a file, with no larger batch sizes than suit them.
@@ -137,6 +157,35 @@ class Workload:
             build=self.build_for(data) if self.build_for else self.build,
             batch_size=self.batch_size and self.batch_size.suiting(data.n_train),
         )
+
+
+def check_kinds(*, batch_size: object, learning_rate: object) -> None:
+    """Raise TypeError unless these are a `BatchSize` and a `LearningRate`, or None."""
+    if not isinstance(batch_size, BatchSize | None):
+        raise TypeError(
+            f"batch_size must be a BatchSize; got {batch_size!r}. Write BatchSize(8, 512) or BatchSize.of(8, 32, 128)."
+        )
+    if not isinstance(learning_rate, LearningRate | None):
+        raise TypeError(
+            f"learning_rate must be a LearningRate; got {learning_rate!r}. Write LearningRate(0.001), right at batch "
+            "size 32, or LearningRate.choices(0.001, 0.01)."
+        )
+
+
+def _called(function: Callable[[], Any], what: str) -> Any:
+    """Return what a function of the user's returns; its errors are told in one line."""
+    try:
+        return function()
+    except (DataError, WorkloadError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise WorkloadError(f"{what} must be returned; got {type(error).__name__}: {error}.") from error
+
+
+def _kind(found: Any) -> str:
+    if isinstance(found, tuple | list):
+        return f"a {type(found).__name__} of {', '.join(type(each).__name__ for each in found[:5]) or 'nothing'}"
+    return f"{found!r:.80}"
 
 
 def load_workload(text: str) -> Workload:
@@ -182,7 +231,7 @@ def as_workload(found: Any, *, name: str) -> Workload:
     if isinstance(found, Workload):
         return found
     if isinstance(found, type):
-        found = found()
+        found = _called(found, f"An instance of {name}")
     if callable(found) or hasattr(found, "build"):
         return Workload(name=name, build=found)
     raise WorkloadError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tuning.objective import Objective
 from tuning.search.answering import recommend_from_study
-from tuning.search.options import SearchOptions
+from tuning.search.options import SearchOptions, check_study_name
 from tuning.stats.recommendation import Recommendation
 from tuning.study.claim import claimed
 from tuning.study.storage import StudyError, stored_settings
@@ -60,6 +60,7 @@ def load_study(name: str, directory: str | Path = ".", *, storage: str | None = 
     Raises:
         StudyError: If there is no such study, or a search is running it.
     """
+    check_study_name(name)
     study = Study(name)
     return FinishedStudy(study, open_recorded(study, Path(directory) / name, storage))
 

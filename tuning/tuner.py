@@ -11,6 +11,7 @@ import keras_tuner
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
 from search_spaces.scaling import Scaling
+from search_spaces.workload import check_kinds
 from tuning.built import ScaledHyperModel
 from tuning.finished import open_recorded
 from tuning.oracle import StudyOracle
@@ -19,7 +20,14 @@ from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.answering import recommend_from_study
 from tuning.search.assistant import weights_file
-from tuning.search.options import SearchArguments, SearchOptions, read_options, read_search_arguments
+from tuning.search.options import (
+    SearchArguments,
+    SearchOptions,
+    check_repeats,
+    check_study_name,
+    read_options,
+    read_search_arguments,
+)
 from tuning.search.preparation import running_executor
 from tuning.search.search import SCALING, Method, Search, Wishes
 from tuning.show.answer import Answer
@@ -52,7 +60,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         more_options: Fields of `SearchOptions`; and `executions_per_trial`, KerasTuner's name for `seeds`.
 
     Raises:
-        TypeError: If an option is unknown.
+        TypeError: If an option is unknown, or an argument of another type.
         ValueError: If a number is out of its range.
     """
 
@@ -75,10 +83,13 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         options: SearchOptions | None = None,
         **more_options: Any,
     ) -> None:
+        if not callable(hypermodel) and not hasattr(hypermodel, "build"):
+            raise TypeError(f"hypermodel must be build_model(hp) or a keras_tuner.HyperModel; got {hypermodel!r:.80}.")
         seeds = more_options.pop("executions_per_trial", seeds)
         for name, value in (("seeds", seeds), ("max_trials", max_trials)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}.")
+            if value is not None:
+                check_repeats(name, value)
+        check_kinds(batch_size=batch_size, learning_rate=learning_rate)
         asked, further = split_objectives(objective)
         self.max_trials, self.batch_size, self.learning_rate = max_trials, batch_size, learning_rate
         self.seeds, self.options = seeds, options or read_options(more_options)
@@ -89,6 +100,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         self._overwrite = overwrite
         built_by = getattr(hypermodel, "__name__", type(hypermodel).__name__)
         name = project_name or f"{built_by}-{self._method.kind}"
+        check_study_name(name)
         super().__init__(
             StudyOracle(
                 Study(name),

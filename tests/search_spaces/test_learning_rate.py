@@ -25,24 +25,3 @@ def test_a_spread_tries_several_rates_around_the_centre() -> None:
 
 def test_choices_hold_at_every_batch_size() -> None:
     assert parse_learning_rates("1e-2,1e-3").at(512, optimizer="SGD") == (1e-3, 1e-2)
-
-
-@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_rate_must_be_positive_and_finite(rate: float) -> None:
-    with pytest.raises(ValueError, match="positive and finite"):
-        LearningRate.choices(rate)
-
-
-def test_a_word_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be a number; got 'fast'"):
-        parse_learning_rates("1e-3,fast")
-
-
-def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of auto, sqrt, linear, constant; got 'cubic'"):
-        LearningRate(rule="cubic")
-
-
-def test_a_centre_needs_a_base() -> None:
-    with pytest.raises(ValueError, match="must be known"):
-        LearningRate().centre(8, optimizer="Adam", model_rate=None)

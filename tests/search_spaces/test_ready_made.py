@@ -9,7 +9,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from search_spaces import DataError, load_workload
+from search_spaces import load_workload
 from search_spaces.series import HORIZON, WINDOW, windows
 from search_spaces.tabular import split
 from search_spaces.text import LENGTH, examples
@@ -50,20 +50,6 @@ def test_other_images_get_a_network_of_their_size(tmp_path: Path) -> None:
     assert workload.load_data().x_train.max() == 1
     assert built(workload).input_shape == (None, 6, 5, 3)
     assert built(workload).output_shape == (None, 7)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (np.zeros((4, 64), "uint8"), np.zeros(4, int), r"must hold images of at least 4x4.*shape \(4, 64\)"),
-        (np.zeros((4, 8, 8), "uint8"), np.zeros(4), "must hold a class for each image.*float64"),
-        (np.zeros((4, 8, 8), "uint8"), np.eye(4, dtype=int), r"must hold a class.*\(4, 4\)"),
-    ],
-)
-def test_what_are_no_images_is_refused(tmp_path: Path, x: Any, y: Any, message: str) -> None:
-    np.savez(tmp_path / "i.npz", x_train=x, y_train=y, x_val=x, y_val=y)
-    with pytest.raises(DataError, match=message):
-        load_workload("digits-cnn").with_data_file(str(tmp_path / "i.npz"))
 
 
 def test_text_is_split_by_position_into_next_characters() -> None:
@@ -117,35 +103,3 @@ def test_a_table_gets_a_network_of_its_columns_and_classes(tmp_path: Path) -> No
     workload = load_workload("tabular").with_data_file(str(tmp_path / "t.csv"))
     assert built(workload).input_shape == (None, 2)
     assert built(workload).output_shape == (None, 3)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("text", b"short", "at least 1300 bytes; .* has 5"),
-        ("text", b"\xff\xfe" * 900, "must be text in UTF-8"),
-        ("series", b"v\n1\n2\n", "at least 320 values; .* has 2"),
-        ("series", b"v\n" + b"3\n" * 400, "must vary in its first three quarters"),
-        ("series", b"v\n" + b"x\n" * 400, "column 'v' of .* does not"),
-        ("series", b"v,w\n" + b"1,2\n" * 9 + b"1,\n" * 400, "has 400, the first in row 10 of column 'w'"),
-        ("series", b"", "cannot be read as one"),
-        ("series", b"v\n", "has no rows"),
-        ("series", b"v\n\xff\n", "cannot be read as one"),
-        ("tabular", b"v\n1\n2\n", "a column of numbers and one of classes"),
-        ("tabular", b"u,v\n" + b"".join(b"1,%d\n" % i for i in range(9)), "'v' of .* has 9 different values in 9 rows"),
-        ("tabular", b"u,v\n1,a\n1,a\n2,a\n", "'v' of .* has 1 different values"),
-        ("tabular", b"u,v\n1,a\n,a\n2,b\n3,b\n", "has 1, the first in row 2 of column 'u'"),
-        ("tabular", b"u,v\n1,a\n1,a\n2,b\n3,\n", "in every row"),
-    ],
-)
-def test_unusable_files_are_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / "f").write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        load_workload(name).with_data_file(str(tmp_path / "f"))
-    assert "\n" not in str(caught.value).strip()
-
-
-@pytest.mark.parametrize("name", EMBEDDED)
-def test_a_missing_file_is_told(name: str) -> None:
-    with pytest.raises(DataError, match="must exist; got nowhere"):
-        load_workload(name).with_data_file("nowhere").load_data()

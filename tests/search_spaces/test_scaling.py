@@ -22,12 +22,6 @@ def test_without_a_known_rate_only_the_updates_count() -> None:
     assert Scaling(32).rate_factor(0.1) == 1.0
 
 
-@pytest.mark.parametrize("name", ["at_batch_size", "reference_rate", "schedule_at"])
-def test_numbers_must_be_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be positive; got 0"):
-        Scaling(**{name: 0})
-
-
 def test_the_batch_size_of_a_schedule_is_that_of_the_rate_unless_it_is_told() -> None:
     assert schedule_batch_size(None, at=32, updates=250.0, examples=10_000) == 32.0
     assert schedule_batch_size(64, at=32, updates=250.0, examples=10_000) == 64.0

@@ -16,8 +16,6 @@ import mlflow
 import numpy as np
 import pytest
 
-from tuning.cli import main
-
 GRID = ("grid", "digits", "--batch-sizes", "8,32,128,512", "--epochs", "5", "--seeds", "3", "--json")
 Run = subprocess.CompletedProcess[str]
 
@@ -182,78 +180,11 @@ def test_no_completed_trial_is_no_success(workplace: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-BAD = [
-    (("grid", "nonsense"), "A workload must be one of"),
-    (("grid", "missing.py:build"), "must exist"),
-    (("grid", "here.py:absent"), "no attribute 'absent'"),
-    (("grid", "here.py:raises", "--data", "good.npz"), "no model today"),
-    (("grid", "here.py:nothing", "--data", "good.npz"), "Model"),
-    (("grid", "here.py:uncompiled", "--data", "good.npz"), "compile"),
-    (("grid", "here.py:scheduled", "--data", "good.npz", "--learning-rates", "0.1"), "learning-rate schedule"),
-    (("grid", "digits", "--data", "absent.npz"), "must exist"),
-    (("grid", "digits", "--data", "here.py"), "npz"),
-    (("grid", "digits", "--data", "uneven.npz"), "same number of examples"),
-    (("grid", "digits", "--data", "nan.npz"), "NaN"),
-    (("grid", "digits", "--data", "no_validation.npz"), "validation part"),
-    (("grid", "digits", "--batch-sizes", "0"), "at least 1; got 0"),
-    (("grid", "digits", "--batch-sizes", "-8"), "at least 1; got -8"),
-    (("grid", "digits", "--batch-sizes", "many"), "whole number or 'full'; got 'many'"),
-    (("grid", "digits", "--batch-sizes", "99999"), "must not exceed the 1437 training examples"),
-    (("grid", "digits", "--objective", "val_f1"), "accuracy, loss, val_accuracy, val_loss"),
-    (("grid", "digits", "--epochs", "0"), "epochs must be at least 1"),
-    (("grid", "digits", "--seeds", "0"), "seeds must be at least 1"),
-    (("grid", "digits", "--workers", "some"), "whole number or 'auto'"),
-    (("grid", "digits", "--threads", "many"), "--threads must be a whole number or 'auto'; got 'many'"),
-    (("grid", "digits", "--threads", "0"), "threads must be at least 1; got 0"),
-    (("grid", "digits", "--schedule-batch-size", "0"), "schedule_batch_size must be a batch size, 'off' or 'training'"),
-    (("grid", "digits", "--tracking-uri", "http://127.0.0.1:9"), "127.0.0.1:9"),
-    (("bayes", "digits", "--start-batch-size", "0"), "start_batch_size must be at least 1; got 0"),
-    (("pick",), "store"),
-    (("frobnicate",), "invalid choice"),
-]
-HERE = """
-import keras
-def raises(hp): raise RuntimeError("no model today")
-def nothing(hp): return 3
-def uncompiled(hp): return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-class Own(keras.optimizers.schedules.LearningRateSchedule):
-    def __call__(self, step): return 0.1
-def scheduled(hp):
-    model = uncompiled(hp)
-    model.compile(keras.optimizers.SGD(Own()), "mse")
-    return model
-"""
-
-
-@pytest.fixture(scope="module")
-def bad_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("bad")
-    (directory / "here.py").write_text(HERE)
+def test_a_build_function_that_ends_its_worker_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import os\ndef build(hp): os._exit(3)\n")
     x, y = np.ones((16, 2), "float32"), np.ones(16, "float32")
-    np.savez(directory / "good.npz", x_train=x, y_train=y, x_val=x, y_val=y)
-    np.savez(directory / "uneven.npz", x_train=x, y_train=y[:3], x_val=x, y_val=y)
-    np.savez(directory / "nan.npz", x_train=x * np.nan, y_train=y, x_val=x, y_val=y)
-    np.savez(directory / "no_validation.npz", x_train=x, y_train=y)
-    return directory
-
-
-@pytest.mark.parametrize(("arguments", "told"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
-def test_bad_input_is_one_line_and_nothing_is_written(
-    bad_inputs: Path,
-    arguments: tuple[str, ...],
-    told: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(bad_inputs)
-    before = sorted(bad_inputs.rglob("*"))
-    try:
-        status = main(arguments)
-    except SystemExit as exit_:  # argparse's own
-        status = int(str(exit_.code))
-    out, err = capfd.readouterr()
-    assert status == 2
-    assert out == ""
-    assert told in err
-    assert err.count("\n") == 1, err
-    assert [path for path in sorted(bad_inputs.rglob("*")) if "__pycache__" not in str(path)] == before
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y)
+    done = batch_size(tmp_path, "grid", "leaves.py:build", "--data", "d.npz")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "exit code 3" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["d.npz", "leaves.py"]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_spaces import Data, Workload, WorkloadError
+from search_spaces import Data, Workload
 from tuning.cli import _parser
-from tuning.commands.options import read_arguments, read_class_weight, read_options, read_rule, read_workload
+from tuning.commands.options import read_arguments, read_options, read_rule, read_workload
 from tuning.search.options import SearchArguments
 
 X, Y = np.arange(40, dtype="float32").reshape(10, 4), np.arange(10) % 2
@@ -18,6 +18,8 @@ X, Y = np.arange(40, dtype="float32").reshape(10, 4), np.arange(10) % 2
 
 class Stop:
     """Stands for a callback."""
+
+    def set_model(self, model: Any) -> None: ...
 
 
 def pairs() -> tuple[Any, Any]:
@@ -46,13 +48,30 @@ def test_a_workload_may_bring_what_search_takes() -> None:
 
 
 def test_the_command_s_word_counts(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("class Stop: pass\nstops = [Stop(), Stop()]\n")
-    workload = Workload("mine", build=lambda: None, data=lambda: Data(X, Y, X, Y), callbacks=[Stop()])
+    (tmp_path / "mine.py").write_text(
+        "from search_spaces import Data, Workload\n"
+        "class Stop:\n    def set_model(self, model): ...\n"
+        "stops = [Stop(), Stop()]\n"
+        "mine = Workload('mine', print, lambda: Data([[1.0]], [0], [[1.0]], [0]), callbacks=[Stop()])\n"
+    )
     options = ["--callbacks", f"{tmp_path / 'mine.py'}:stops", "--class-weight", "0:1,1:5"]
-    found = read_arguments(workload, asked(*options, "--validation-batch-size", "7"))
+    told = _parser().parse_args(["grid", f"{tmp_path / 'mine.py'}:mine", *options, "--validation-batch-size", "7"])
+    found = read_arguments(read_workload(told), told)
     assert [type(each).__name__ for each in found.callbacks] == ["Stop", "Stop"]
     assert found.fit_options == {"class_weight": {0: 1.0, 1: 5.0}}
     assert found.evaluation_batch_size == 7
+
+
+def test_files_may_have_spaces_and_any_letters_and_be_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "ein Ordner: ß"
+    folder.mkdir()
+    (folder / "модель 1.py").write_text("def build(hp): pass\n")
+    np.savez(folder / "данные.npz", x_train=X, y_train=Y, x_val=X, y_val=Y)
+    (tmp_path / "link.npz").symlink_to(folder / "данные.npz")
+    monkeypatch.chdir(tmp_path)
+    for data in (str(folder / "данные.npz"), "link.npz"):
+        words = ["grid", f"{folder}/модель 1.py:build", "--data", data, "--study", "Größe 1"]
+        assert read_workload(_parser().parse_args(words)).load_data().n_train == 10
 
 
 def test_a_file_without_a_validation_part_is_split(tmp_path: Path) -> None:
@@ -65,33 +84,10 @@ def test_a_file_without_a_validation_part_is_split(tmp_path: Path) -> None:
     assert np.array_equal(data.x_val, X[7:])
 
 
-def test_data_without_a_validation_part_need_a_split() -> None:
-    with pytest.raises(WorkloadError, match=r"mine brings none\. Give a validation_split"):
-        Workload("mine", build=lambda: None, data=pairs).load_data()
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 2.0])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="validation_split must lie between 0 and 1"):
-        Data.split(X, Y, share)
-
-
-@pytest.mark.parametrize("text", ["1", "a:1", "0:b", "0:1,"])
-def test_what_is_no_class_weight_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="--class-weight must be CLASS:WEIGHT"):
-        read_class_weight(text)
-
-
-def test_callbacks_that_cannot_be_found_are_refused() -> None:
-    workload = Workload("mine", build=lambda: None, data=lambda: Data(X, Y, X, Y))
-    with pytest.raises(ValueError, match="--callbacks must be"):
-        read_arguments(workload, asked("--callbacks", "stops"))
-
-
 def test_a_tensorboard_callback_without_its_package_is_refused_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    board = type("TensorBoard", (), {})()
+    board = type("TensorBoard", (Stop,), {})()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="needs the package tensorboard"):
         SearchArguments(Data(X, Y, X, Y), 1, (board,))
@@ -101,9 +97,3 @@ def test_the_cost_that_decides_is_asked_of_searches_and_of_what_is_recorded() ->
     assert (read_options(asked()).cost, read_options(asked("--cost", "energy")).cost) == ("time", "energy")
     for command in ("pick", "report"):
         assert read_rule(_parser().parse_args([command, "--cost", "energy"]))["cost"] == "energy"
-
-
-def test_an_unknown_cost_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        asked("--cost", "money")
-    assert "invalid choice: 'money'" in capsys.readouterr().err

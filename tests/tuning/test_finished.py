@@ -88,8 +88,3 @@ def test_the_first_seed_of_a_grid_may_be_chosen(tmp_path: Path) -> None:
 )
 def test_the_objective_is_known_before_the_search(asked: Any, expected: Any) -> None:
     assert tuning.GridSearch(lambda: None, objective=asked).oracle.objective == expected
-
-
-def test_a_distribution_strategy_is_refused_with_the_way_out() -> None:
-    with pytest.raises(ValueError, match="one training uses one device"):
-        tuning.GridSearch(lambda: None, distribution_strategy=object())

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from tuning.search.options import read_search_arguments
 
@@ -23,24 +22,6 @@ def test_unbatched_datasets_are_collected() -> None:
 
     dataset = tf.data.Dataset.from_tensor_slices((X, Y))
     assert read_search_arguments(dataset, validation_data=dataset.take(4)).data.n_val == 4
-
-
-def test_nothing_to_validate_on_is_refused() -> None:
-    with pytest.raises(ValueError, match="judged on validation data; got none"):
-        read_search_arguments(X, Y)
-
-
-@pytest.mark.parametrize(
-    ("argument", "error", "told"),
-    [
-        ({"batch_size": 32}, TypeError, "takes no batch_size"),
-        ({"shuffle": False}, ValueError, "shuffle must be True"),
-        ({"epochs": 0}, ValueError, "epochs must be at least 1"),
-    ],
-)
-def test_what_cannot_be_honoured_is_refused(argument: dict[str, object], error: type[Exception], told: str) -> None:
-    with pytest.raises(error, match=told):
-        read_search_arguments(X, Y, validation_split=0.5, **argument)
 
 
 def test_further_arguments_go_on_to_fit() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.workload import BUILT_IN, Workload, load_workload
-from tuning.commands.options import console, read_rule, tell, telling_options
+from tuning.commands.options import check_output, console, read_rule, tell, telling_options
+from tuning.commands.values import port, word
 
 
 def add_pick(commands: Any) -> None:
@@ -32,7 +33,9 @@ def add_report(commands: Any) -> None:
     about = "the recommendation with its figures as one HTML page, from MLflow"
     parser = commands.add_parser("report", parents=[telling_options()], help=about)
     add_runs(parser)
-    parser.add_argument("-o", "--output", default="report.html", metavar="FILE", help="where to (report.html)")
+    parser.add_argument(
+        "-o", "--output", type=word, default="report.html", metavar="FILE", help="where to (report.html)"
+    )
     parser.set_defaults(run=report)
 
 
@@ -41,9 +44,8 @@ def report(asked: argparse.Namespace) -> int:
     from tuning.show.evidence import evidence_from
     from tuning.show.page import render_report
 
+    check_output("--output", asked.output)
     path = Path(asked.output)
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f"--output must name a file in a folder that exists; got {asked.output!r}.")
     evidence = evidence_from(read_runs(asked), read_rule(asked))
     path.write_text(render_report(evidence), encoding="utf-8")
     print(f"Wrote {path}.", file=sys.stderr)
@@ -58,10 +60,12 @@ if TYPE_CHECKING:
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Declare which runs to recommend from."""
-    parser.add_argument("study", nargs="?", metavar="STUDY", help="the latest if not told")
-    parser.add_argument("--experiment", metavar="NAME", help="an MLflow experiment that any program logged")
-    parser.add_argument("--param", default="batch_size", metavar="NAME", help="its batch-size parameter (batch_size)")
-    parser.add_argument("--metric", metavar="NAME", help="its metric that decides, such as val_accuracy")
+    parser.add_argument("study", nargs="?", type=word, metavar="STUDY", help="the latest if not told")
+    parser.add_argument("--experiment", type=word, metavar="NAME", help="an MLflow experiment that any program logged")
+    parser.add_argument(
+        "--param", type=word, default="batch_size", metavar="NAME", help="its batch-size parameter (batch_size)"
+    )
+    parser.add_argument("--metric", type=word, metavar="NAME", help="its metric that decides, such as val_accuracy")
     parser.add_argument("--mode", choices=("max", "min"), help="whether larger is better, if the name does not tell")
 
 
@@ -84,10 +88,10 @@ def read_runs(asked: argparse.Namespace) -> StudyRecord:
 def add_ui(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("ui", help="open MLflow's UI on a study")
-    parser.add_argument("study", nargs="?", metavar="STUDY", help="the latest if not told")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="a free one if not told")
+    parser.add_argument("study", nargs="?", type=word, metavar="STUDY", help="the latest if not told")
+    parser.add_argument("--tracking-uri", type=word, metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
+    parser.add_argument("--host", type=word, default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=port, help="a free one if not told")
     parser.set_defaults(run=ui)
 
 

@@ -10,15 +10,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from search_spaces.batch_size import BatchSize, parse_batch_sizes
 from search_spaces.learning_rate import RULES, LearningRate, parse_learning_rates
 from search_spaces.workload import Workload, load_attribute, load_workload
+from tuning.commands.values import count, repeats, study_name, word
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.passwords import without_passwords
 from tuning.run.memory_limit import parse_bytes
-from tuning.search.options import EVALUATION_BATCH_SIZE, SearchArguments, SearchOptions
+from tuning.search.options import (
+    EVALUATION_BATCH_SIZE,
+    SearchArguments,
+    SearchOptions,
+)
 from tuning.stats.costs import COSTS
 from tuning.stats.decision import RULES as PICK_RULES
 
@@ -32,7 +38,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **{"allow_abbrev": False, **rest})
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} See {self.prog} --help.", file=sys.stderr)
+        told = " ".join(message.split()).rstrip(".")
+        print(f"{self.prog}: {without_passwords(told)}. See {self.prog} --help.", file=sys.stderr)
         raise SystemExit(BAD_INPUT)
 
 
@@ -44,7 +51,7 @@ def telling_options() -> Parser:
     group.add_argument("--tolerance", type=float, metavar="X", help="loss of objective accepted for speed")
     group.add_argument("--cost", choices=COSTS, default="time", help="what decides between equally good ones (time)")
     group.add_argument("--target", type=float, metavar="V", help="objective to reach; judge by the time to it")
-    group.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
+    group.add_argument("--tracking-uri", type=word, metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
     group.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     return parser
 
@@ -55,8 +62,8 @@ def search_options() -> Parser:
     add_workload(parser)
     space = parser.add_argument_group("what is tried")
     space.add_argument("--batch-sizes", metavar="LIST", help="such as 1,32,full")
-    space.add_argument("--min-batch", type=int, metavar="N", help="smallest power of 2 (8)")
-    space.add_argument("--max-batch", type=int, metavar="N", help="largest (an eighth of the data, at most 1024)")
+    space.add_argument("--min-batch", type=count, metavar="N", help="smallest power of 2 (8)")
+    space.add_argument("--max-batch", type=count, metavar="N", help="largest (an eighth of the data, at most 1024)")
     space.add_argument("--learning-rates", metavar="LIST", help="such as 1e-4,1e-3; each at every batch size")
     space.add_argument("--scaling", choices=RULES, help="how the model's own rate follows the batch size (auto)")
     space.add_argument(
@@ -71,18 +78,21 @@ def search_options() -> Parser:
         help="let weight decay follow the batch size (on)",
     )
     space.add_argument("--scale-betas", action="store_true", help="let beta_2 and its kin follow the batch size, too")
-    space.add_argument("--callbacks", metavar="FILE:NAME", help="Keras callbacks, or a function that returns them")
+    space.add_argument(
+        "--callbacks", type=word, metavar="FILE:NAME", help="Keras callbacks, or a function that returns them"
+    )
     space.add_argument("--class-weight", metavar="LIST", help="such as 0:1,1:5; weights of classes in the loss")
-    space.add_argument("--validation-batch-size", type=int, metavar="N", help="examples per validation step (256)")
-    space.add_argument("--epochs", type=int, metavar="N", help="passes over the training set per trial")
-    space.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings per setting (3)")
+    space.add_argument("--validation-batch-size", type=count, metavar="N", help="examples per validation step (256)")
+    space.add_argument("--epochs", type=count, metavar="N", help="passes over the training set per trial")
+    space.add_argument("--seeds", type=repeats, default=3, metavar="N", help="trainings per setting (3)")
     space.add_argument(
         "--objective",
+        type=word,
         metavar="NAME",
         help="metric that decides, NAME:max or NAME:min if unclear; ,seconds_to_target adds the Pareto set",
     )
     how = parser.add_argument_group("how it runs")
-    how.add_argument("--study", metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
+    how.add_argument("--study", type=study_name, metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
     how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or one on the CPU, if not told")
     how.add_argument("--threads", default="auto", metavar="N", help="of a worker on the CPU (auto: measured)")
@@ -106,7 +116,7 @@ def search_options() -> Parser:
         metavar="S",
         help="end a trial that shows no sign of life for so long (600)",
     )
-    how.add_argument("--storage", metavar="URL", help="Optuna storage (a file in the study's directory)")
+    how.add_argument("--storage", type=word, metavar="URL", help="Optuna storage (a file in the study's directory)")
     how.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
 
@@ -114,7 +124,7 @@ def search_options() -> Parser:
 def add_workload(parser: argparse.ArgumentParser) -> None:
     """Declare the workload and its data."""
     parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
-    parser.add_argument("--data", metavar="FILE", help="train on this file instead, usually an .npz")
+    parser.add_argument("--data", type=word, metavar="FILE", help="train on this file instead, usually an .npz")
     parser.add_argument(
         "--validation-split",
         type=float,
@@ -129,8 +139,10 @@ def add_memory_limit(parser: argparse._ActionsContainer) -> None:
 
 
 def read_workload(asked: argparse.Namespace) -> Workload:
-    """The workload, with the data asked for."""
+    """The workload, with the data and the callbacks asked for."""
     found = load_workload(asked.workload)
+    if getattr(asked, "callbacks", None) is not None:  # a probe takes none
+        found = replace(found, callbacks=_located(asked.callbacks))
     if asked.validation_split is not None:
         found = replace(found, validation_split=asked.validation_split)
     return found if asked.data is None else found.with_data_file(asked.data)
@@ -138,15 +150,13 @@ def read_workload(asked: argparse.Namespace) -> Workload:
 
 def read_arguments(workload: Workload, asked: argparse.Namespace) -> SearchArguments:
     """What a search trains on, and for how long: what the command says, else the workload."""
-    callbacks, weights = workload.given_callbacks(), read_class_weight(asked.class_weight) or workload.class_weight
-    if asked.callbacks is not None:
-        callbacks = replace(workload, callbacks=_located(asked.callbacks)).given_callbacks()
+    weights = read_class_weight(asked.class_weight) or workload.class_weight
     asked_size = asked.validation_batch_size
     size = workload.validation_batch_size if asked_size is None else asked_size
     return SearchArguments(
         workload.load_data(),
         workload.epochs if asked.epochs is None else asked.epochs,
-        callbacks,
+        workload.given_callbacks(),
         EVALUATION_BATCH_SIZE if size is None else size,
         fit_options={} if weights is None else {"class_weight": weights},
     )
@@ -160,9 +170,11 @@ def read_class_weight(text: str | None) -> dict[int, float] | None:
     for entry in text.split(","):
         label, _, weight = entry.partition(":")
         try:
-            found[int(label)] = float(weight)
+            known, found[int(label)] = int(label) in found, float(weight)
         except ValueError:
             raise ValueError(f"--class-weight must be CLASS:WEIGHT with commas between; got {entry!r}.") from None
+        if known:
+            raise ValueError(f"--class-weight must name each class once; got {entry!r} after another of it. Drop one.")
     return found
 
 
@@ -199,7 +211,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
 
 def _as_count(text: str | None) -> int | str | None:
     """Return a number where it is one, and the text where it is a word."""
-    return int(text) if text is not None and text.isdecimal() else text
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else text
 
 
 def read_batch_size(asked: argparse.Namespace) -> BatchSize | None:
@@ -225,9 +237,17 @@ def read_count(option: str, text: str) -> int | None:
     """How many; None for "auto"."""
     if text == "auto":
         return None
-    if not text.isdigit():
-        raise ValueError(f"{option} must be a whole number or 'auto'; got {text!r}.")
-    return int(text)
+    try:
+        return count(text)
+    except argparse.ArgumentTypeError:
+        raise ValueError(f"{option} must be a whole number of at least 1, or 'auto'; got {text!r}.") from None
+
+
+def check_output(option: str, text: str) -> None:
+    """Raise ValueError unless a file could be written there, before minutes are spent on what goes into it."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"{option} must name a file in a folder that exists and can be written; got {text!r}.")
 
 
 def read_memory_limit(asked: argparse.Namespace) -> int | None:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from tuning.commands.options import (
     add_memory_limit,
     add_workload,
+    check_output,
     console,
     read_memory_limit,
     read_workload,
     silent_start,
 )
+from tuning.commands.values import count, word
 from tuning.loops.loop import AUTO, LOOP_CHOICES
 
 if TYPE_CHECKING:
@@ -31,11 +33,11 @@ def add(commands: Any) -> None:
     add_workload(parser)
     parser.add_argument("--inference", action="store_true", help="measure inference by batch size, and nothing else")
     parser.add_argument("--latency", metavar="TIME", help="with --inference: bound on a call's p95, such as 20ms")
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the training set of a trial to come")
+    parser.add_argument("--epochs", type=count, metavar="N", help="passes over the training set of a trial to come")
     parser.add_argument("--loop", choices=LOOP_CHOICES, help="how trials would be trained (auto)")
     add_memory_limit(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
+    parser.add_argument("--tracking-uri", type=word, metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=probe)
@@ -92,6 +94,8 @@ def _read_file_format(asked: argparse.Namespace) -> str:
     file_format = "png" if asked.plot is None else Path(asked.plot).suffix.lstrip(".").lower()
     if file_format not in FORMATS:
         raise ValueError(f"--plot must name a .png or .svg file; got {asked.plot!r}.")
+    if asked.plot is not None:
+        check_output("--plot", asked.plot)
     return file_format
 
 

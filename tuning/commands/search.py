@@ -17,7 +17,9 @@ from tuning.commands.options import (
     tell,
     telling_options,
 )
+from tuning.commands.values import count, repeats, seed
 from tuning.plans import SAMPLERS
+from tuning.search.options import check_study_name
 from tuning.search.preparation import running_executor
 
 STUDIES = "batch_size_studies"
@@ -28,14 +30,16 @@ def add(commands: Any) -> None:
     parents = [search_options(), telling_options()]
     about = "find the batch size that trains soonest, in stages: the recommended way"
     found = commands.add_parser("tune", parents=parents, help=about)
-    found.add_argument("--first-seed", type=int, default=0, metavar="N", help="of the search; fresh seeds follow (0)")
+    found.add_argument("--first-seed", type=seed, default=0, metavar="N", help="of the search; fresh seeds follow (0)")
     found.set_defaults(run=tune)
     found = commands.add_parser("grid", parents=parents, help="train every batch size with every seed")
     found.set_defaults(run=grid)
     found = commands.add_parser("bayes", parents=parents, help="propose settings from what has been seen")
-    found.add_argument("--trials", type=int, default=30, metavar="N", help="proposals (30)")
+    found.add_argument("--trials", type=repeats, default=30, metavar="N", help="proposals (30)")
     found.add_argument("--sampler", choices=SAMPLERS, default="gp", help="what proposes (gp)")
-    found.add_argument("--start-batch-size", type=int, metavar="N", help="one to try early, such as a probe's forecast")
+    found.add_argument(
+        "--start-batch-size", type=count, metavar="N", help="one to try early, such as a probe's forecast"
+    )
     found.set_defaults(run=bayes)
 
 
@@ -62,17 +66,21 @@ def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
     batch_size, learning_rate = read_batch_size(asked), read_learning_rate(asked)
     with silent_start():
         workload = read_workload(asked)
+    name = asked.study or f"{workload.name}-{kind}"
+    check_study_name(name)
     given = {
         "batch_size": batch_size or workload.batch_size,
         "learning_rate": learning_rate or workload.learning_rate,
         "objective": asked.objective or workload.objective,
         "seeds": asked.seeds,
         "directory": STUDIES,
-        "project_name": asked.study or f"{workload.name}-{kind}",
+        "project_name": name,
         "overwrite": asked.fresh,
         **more,
     }
     arguments = read_arguments(workload, asked)
+    if given["batch_size"] is not None:
+        given["batch_size"].within(arguments.data.n_train)
     with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
         with silent_start():
             from tuning.tuners import BayesianOptimization, GridSearch, StagedSearch

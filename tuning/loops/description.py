@@ -19,6 +19,7 @@ from tuning.loops.arrays import TrainingArrays
 from tuning.loops.callbacks import scalars
 from tuning.loops.failures import one_line, status_of_error
 from tuning.loops.keras_private import every_layer
+from tuning.loops.labels import check_inputs, check_labels
 from tuning.loops.model_builder import (
     BATCH_SIZE_NAME,
     ModelBuilder,
@@ -73,6 +74,9 @@ def describe_model(
     examples = arrays.training_examples(static_batch_size(model) or _EXAMPLES)
     own = None if own_fit is None or data is None else _own_metrics(own_fit, model, space, data)
     metrics = _logged_metrics(model, arrays, examples) if own is None else own
+    if data is not None and own is None:
+        check_inputs(model, data)
+        check_labels(model, data)
     schedule = schedule_of(model)
     return ModelDescription(
         trial_id=request.trial_id,
@@ -193,7 +197,7 @@ def _step(doing: str, function: Callable[..., Any], examples: tuple[Any, ...]) -
             raise
         shapes = keras.tree.map_structure(lambda leaf: tuple(leaf.shape), examples)
         raise ModelError(
-            f"The data must fit the model; {doing} on arrays of shapes {shapes} raised {one_line(error)} "
+            f"The data must fit the model; {doing} on arrays of shapes {shapes} raised {one_line(error).rstrip('.')}. "
             "Change the model's input, output or loss, or the data."
         ) from error
     return logs

@@ -45,6 +45,8 @@ _ALLOCATION_FAILED = re.compile(
     r"|std::bad_alloc"
     r"|Cannot allocate memory"
 )
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")  # keras 3.15 sets some errors in bold
+_PLACE = re.compile(r'\s*(?:File "|Graph execution error|Detected at node|<stack traces unavailable>)')
 # What cuDNN says of a size that is too large for it, but also of much that does not end a process.
 _SIZE_REFUSED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|No algorithm worked!|Failed to get convolution algorithm")
 # Lines that speak of memory, and yet of no failure, or of another resource that is exhausted.
@@ -118,9 +120,16 @@ def fatal_line(log: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """`Type: message`, folded into one line of at most 400 characters."""
-    message = " ".join(str(error).split())
+    """`Type: message`, folded into one line of at most 400 characters, without colours and places in TensorFlow."""
+    message = " ".join(_COLOURS.sub("", _without_places(str(error))).split())
     return _fold(f"{type(error).__name__}: {message}" if message else type(error).__name__)
+
+
+def _without_places(text: str) -> str:
+    """Return an error of a graph without the lines that say where its nodes were made, which hide the cause."""
+    if not text.startswith("Graph execution error"):
+        return text
+    return "\n".join(line for line in text.partition("\n\t [[{{node")[0].splitlines() if not _PLACE.match(line))
 
 
 def traceback_tail(error: BaseException) -> str:

@@ -145,12 +145,15 @@ class ModelBuilder:
     def _call_checked(self, hp: keras_tuner.HyperParameters) -> Any:
         try:
             return self._call(hp)
+        except SystemExit as error:  # the worker would end, and nobody would know by what
+            raise ModelError(f"The build function must build a model; it called sys.exit({error.code!r}).") from error
         except Exception as error:
             status, reason = status_of_error(error)
             if status is Status.OUT_OF_MEMORY:
                 raise
             raise ModelError(
-                f"The build function must build a model; it raised {reason} Call it by itself to find out why."
+                f"The build function must build a model; it raised {reason.rstrip('.')}. Call it by itself to find "
+                "out why."
             ) from error
 
     def _call(self, hp: keras_tuner.HyperParameters) -> Any:

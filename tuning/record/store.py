@@ -20,6 +20,10 @@ from tuning.passwords import without_passwords
 from tuning.record.mlflow_private import STORE_TABLE, client_limits, is_unanswered
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+_REBUILD = (
+    "Move it aside, and the same search writes its trials anew from the study's own record; or name another file with "
+    "--tracking-uri."
+)
 _TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked database, a refusal for now
 
 
@@ -110,8 +114,8 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
             client.search_experiments(max_results=1)
     except Exception as error:
         raise TrackingError(
-            f"The MLflow store at {tracking_uri} does not answer: {_why(error)}. "
-            "Start it, or name another with --tracking-uri."
+            f"The MLflow store at {tracking_uri} does not answer: {_why(error).rstrip('.')}. "
+            f"{'Start it, or name another with --tracking-uri.' if path is None else _REBUILD}"
         ) from None
     return client
 
@@ -127,7 +131,10 @@ def answers(tracking_uri: str) -> Iterator[None]:
         with client_limits(timeout_s=30, retries=1):
             yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(f"The MLflow store at {tracking_uri} failed: {_why(error)}.") from error
+        way_out = f" {_REBUILD}" if sqlite_path(tracking_uri) and not is_transient(error) else ""
+        raise TrackingError(
+            f"The MLflow store at {tracking_uri} failed: {_why(error).rstrip('.')}.{way_out}"
+        ) from error
 
 
 def is_transient(error: Exception) -> bool:
@@ -158,7 +165,7 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
         )
     if path.exists() and not is_mlflow_store(path):
         # MLflow would add its own tables to it.
-        raise TrackingError(f"{path} is not an MLflow store. Name another file with --tracking-uri.")
+        raise TrackingError(f"{path} is not an MLflow store, or a damaged one. {_REBUILD}")
 
 
 def _check_writable(folder: Path) -> None:

@@ -32,11 +32,12 @@ def device_names(workers: int | None, gpus: Sequence[Gpu]) -> tuple[str, ...]:
         gpus: The GPUs that may be used.
 
     Raises:
-        ValueError: If there are fewer GPUs than workers.
+        ValueError: If there are fewer GPUs, or without any fewer cores, than workers.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1; got {workers}.")
     if not gpus:
+        check_cores("workers", workers)
         return tuple(f"cpu:{number}" for number in range(workers or 1))
     alike = _most_alike(gpus)
     if workers is not None and workers > len(alike):
@@ -73,6 +74,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux has it, macOS and Windows have not
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_cores(name: str, number: int | None) -> None:
+    """Raise ValueError if there are fewer cores than workers or threads asked for."""
+    if number is not None and number > usable_cores():
+        raise ValueError(
+            f"{name} must not exceed the {usable_cores()} CPU cores that may be used; got {number}. Lower it: what "
+            "shares a core cannot be timed."
+        )
 
 
 def share_of_threads(n_devices: int) -> int:

@@ -85,7 +85,7 @@ def parse_bytes(text: str) -> int:
     1610612736
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)\s*", text, re.IGNORECASE)
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) < _UNLIMITED:
         raise ValueError(f"A memory size must be a number with a unit, such as 3GiB or 500MB; got {text!r}.")
     base = 1000 if match[3].lower() == "b" and match[2] else 1024
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from search_spaces.learning_rate import KERAS_BATCH_SIZE
-from search_spaces.scaling import Scaling, schedule_batch_size
+from search_spaces.scaling import OFF, Scaling, schedule_batch_size
 from tuning.messages import ModelDescription
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
@@ -16,9 +16,14 @@ def scaling_of(setup: Setup, options: SearchOptions) -> Scaling:
     """Return what follows the batch size in every trial of a search.
 
     Raises:
-        ValueError: If the schedule is to span the training, but has no end.
+        ValueError: If the schedule is to span the training, but has no end, or there is none.
     """
     model, rate = setup.model, setup.space.learning_rate
+    if options.schedule_batch_size not in (None, OFF) and not model.schedule:
+        raise ValueError(
+            f"schedule_batch_size is for a model that is compiled with a learning-rate schedule; got "
+            f"{options.schedule_batch_size!r} for one without. Leave it out."
+        )
     at = rate.at_batch_size if rate else KERAS_BATCH_SIZE
     counts_at = None
     if model.schedule and not model.tells_batch_size and model.learning_rate is not None:

@@ -6,6 +6,7 @@ import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from search_spaces.data import Data, leaves
@@ -88,15 +89,14 @@ class SearchOptions:
         check_rule(self.rule)
         check_cost(self.cost)
         check_schedule_batch_size(self.schedule_batch_size)
+        self._check_numbers()
         if self.tolerance is not None and not self.tolerance >= 0:
             raise ValueError(f"tolerance must not be negative; got {self.tolerance}. It is a loss that is accepted.")
         if self.target is not None and not math.isfinite(self.target):
             raise ValueError(f"target must be a finite score; got {self.target}. Leave it out for none.")
-        if self.memory_limit_bytes is not None and self.memory_limit_bytes < 1:
-            raise ValueError(f"memory_limit_bytes must be positive; got {self.memory_limit_bytes}.")
-        for name in ("workers", "threads", "max_consecutive_failed_trials"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise ValueError(f"{name} must be at least 1; got {number}.")
+        for name in ("tracking_uri", "storage"):
+            if (address := getattr(self, name)) is not None and not str(address).strip():
+                raise ValueError(f"{name} must not be empty; got {address!r}. Leave it out for the default.")
         if self.in_process and self.threads is not None:
             raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
         for name in ("timeout_s", "trial_timeout_s", "silence_timeout_s"):
@@ -106,11 +106,46 @@ class SearchOptions:
             raise ValueError("trial_timeout_s ends a worker, and in_process has none; drop one of the two.")
         if self.accumulate and not self.probe:
             raise ValueError("accumulate needs the probe, which tells what fits; leave probe (no --no-probe) on.")
-        for name in ("keep_models", "max_retries_per_trial"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
         if self.max_retries_per_trial > MOST_LOSSES:
             raise ValueError(f"max_retries_per_trial must be at most {MOST_LOSSES}; got {self.max_retries_per_trial}.")
+
+    def _check_numbers(self) -> None:
+        for name, least in _LEAST.items():
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, Integral) or number < least):
+                raise ValueError(f"{name} must be a whole number of at least {least}; got {number!r}.")
+        for name in ("tolerance", "target", "timeout_s", "trial_timeout_s"):
+            if (number := getattr(self, name)) is not None and not isinstance(number, Real):
+                raise ValueError(f"{name} must be a number; got {number!r}.")
+
+
+_LEAST = {
+    "workers": 1,
+    "threads": 1,
+    "memory_limit_bytes": 1,
+    "max_consecutive_failed_trials": 1,
+    "keep_models": 0,
+    "max_retries_per_trial": 0,
+}
+MOST_REPEATS = 10_000
+"""The most seeds and proposals of a search; its plan is held in memory."""
+_LONGEST_NAME = 200  # bytes: it names a directory, and what is set aside gets the date behind it
+
+
+def check_study_name(name: str) -> None:
+    """Raise ValueError unless a study may have this name, that of a directory in the directory of studies."""
+    is_hidden = name.strip(".") == "" or name != name.strip()
+    if is_hidden or "/" in name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(
+            f"A study's name must be that of a folder: printable, without '/', at most {_LONGEST_NAME} bytes long, "
+            f"not '.' or '..'; got {name!r:.80}"
+        )
+
+
+def check_repeats(name: str, number: Any) -> None:
+    """Raise ValueError unless this is a number of seeds or proposals."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or not 1 <= int(number) <= MOST_REPEATS:
+        raise ValueError(f"{name} must be a whole number from 1 to {MOST_REPEATS}; got {number!r}.")
 
 
 def read_options(given: Mapping[str, Any]) -> SearchOptions:
@@ -157,8 +192,13 @@ class SearchArguments:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "evaluation_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1; got {number!r}.")
+        for each in self.callbacks:
+            if isinstance(each, type) or not hasattr(each, "set_model"):
+                raise ValueError(f"callbacks must be instances of keras.callbacks.Callback; got {each!r:.80}.")
+        _check_class_weight(self.fit_options.get("class_weight"))
         board = any(kind.__name__ == "TensorBoard" for each in self.callbacks for kind in type(each).__mro__)
         if board and importlib.util.find_spec("tensorboard") is None:
             raise ValueError(
@@ -170,6 +210,19 @@ class SearchArguments:
     def input_shape(self) -> tuple[int | None, ...]:
         """The shape of the first input, the batch dimension open."""
         return (None, *next(leaves(self.data.x_train)).shape[1:])
+
+
+def _check_class_weight(weights: Any) -> None:
+    if weights is None:
+        return
+    entries = weights.items() if isinstance(weights, Mapping) else [(weights, None)]
+    for label, weight in entries:
+        is_class = hasattr(label, "__index__") and label >= 0
+        if not (is_class and isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+            raise ValueError(
+                f"class_weight must give classes, whole numbers from 0, weights that are finite and not negative; got "
+                f"{label!r}: {weight!r}."
+            )
 
 
 def read_search_arguments(
@@ -209,11 +262,13 @@ def read_search_arguments(
         raise TypeError("search() takes no batch_size: it is what is searched. Give it to the tuner's constructor.")
     if not shuffle:
         raise ValueError("shuffle must be True; got False. Examples are sampled without replacement in every epoch.")
+    if not isinstance(callbacks, Sequence):
+        raise ValueError(f"callbacks must be a list of Keras callbacks; got {callbacks!r:.80}.")
     return SearchArguments(
         data=_read_data(x, y, sample_weight, validation_data, validation_split).checked(),
         epochs=epochs,
         callbacks=tuple(callbacks),
-        evaluation_batch_size=validation_batch_size or EVALUATION_BATCH_SIZE,
+        evaluation_batch_size=EVALUATION_BATCH_SIZE if validation_batch_size is None else validation_batch_size,
         verbose=verbose != 0,
         fit_options=fit_options,
     )

@@ -26,6 +26,7 @@ from tuning.run.executor import (
     InlineExecutor,
     WorkerSetup,
     ask,
+    check_cores,
     device_names,
     gpus_of_this_machine,
 )
@@ -108,7 +109,10 @@ def resolve_objective(asked: Any, description: ModelDescription) -> Objective:
         )
     direction = direction or infer_direction(name)
     if direction not in DIRECTIONS:
-        raise ValueError(f"The direction of {name!r} is not known; write {name}:max or {name}:min.")
+        raise ValueError(
+            f"The objective needs a direction, max or min, which {name!r} does not tell; got {direction or 'none'!r}. "
+            f"Write {name}:max or {name}:min."
+        )
     return Objective(name, direction)
 
 
@@ -258,6 +262,7 @@ def running_executor(
 
 
 def _start(setup: WorkerSetup, options: SearchOptions) -> Executor:
+    check_cores("threads", options.threads)
     if not options.in_process:
         return LocalExecutor(setup, device_names(options.workers, gpus_of_this_machine()))
     from tuning.loops.session import TrainingSession

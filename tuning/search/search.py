@@ -126,6 +126,7 @@ class Search:
         """
         deadline = Deadline.after(self._options.timeout_s)
         setup = self._describe(arguments, executor)
+        scaling_of(setup, self._options)  # what cannot be followed is refused before anything is written
         with claimed(self._directory, self._options.storage) as claim:
             shown = self._open_study(claim, setup, executor, fresh=fresh)
             try:

@@ -58,13 +58,18 @@ def split_objectives(asked: Any) -> tuple[Any, tuple[str, ...]]:
     """Return the objective that decides, and the further ones, from "val_accuracy,seconds_to_target" or a list.
 
     Raises:
-        ValueError: If a further one is not among `MEASURES`.
+        TypeError: If the first is no objective.
+        ValueError: If there is none, or a further one is not among `MEASURES`.
     """
     if isinstance(asked, str):
         asked = asked.split(",")
     if not isinstance(asked, list | tuple):
-        return asked, ()
+        asked = [asked]
+    if not asked:
+        raise ValueError("objective must name a metric; got an empty list. Leave it out for the default.")
     first, *others = [name.strip() if isinstance(name, str) else name for name in asked]
+    if not (first is None or isinstance(first, str) or hasattr(first, "direction")):
+        raise TypeError(f"objective must be a name, a keras_tuner.Objective or a list of them; got {first!r}.")
     for name in others:
         if name not in MEASURES:
             raise ValueError(f"A further objective must be one of {', '.join(MEASURES)}; got {name!r}.")

@@ -14,7 +14,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
 from tuning.study.lease import Holder, Lease, held_by
-from tuning.study.storage import StudyError, journal_of
+from tuning.study.storage import StudyError, journal_of, shared_storage
 
 
 class Claim:
@@ -66,7 +66,8 @@ def claimed(directory: Path, storage_url: str | None = None) -> Iterator[Claim]:
     Raises:
         StudyError: If the directory cannot be written, another driver holds it, or the storage cannot be reached.
     """
-    with closing(StudyLock(directory)), closing(Claim(journal_of(directory, storage_url))) as claim:
+    shared = shared_storage(storage_url)  # one that cannot be reached is told before the directory is made
+    with closing(StudyLock(directory)), closing(Claim(shared or journal_of(directory))) as claim:
         yield claim
 
 

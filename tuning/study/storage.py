@@ -33,12 +33,9 @@ class StudyError(ValueError):
 
 def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
     """Return the storage at a URL, else at that of the variable BATCH_SIZE_STORAGE, else the journal in a directory."""
-    storage_url = storage_url or os.environ.get(STORAGE_VARIABLE)
-    if storage_url is not None:
-        try:
-            return _storage_at(storage_url)
-        except Exception as error:
-            raise StudyError(f"The storage must be reachable; got {storage_url!r} ({error}).") from None
+    shared = shared_storage(storage_url)
+    if shared is not None:
+        return shared
     journal = directory / "study.journal"
     unlock(journal)
     if mend(journal):
@@ -47,6 +44,25 @@ def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
             f"What there was is kept in {journal.name}.torn."
         )
     return JournalStorage(JournalFileBackend(str(journal)))
+
+
+def shared_storage(storage_url: str | None) -> BaseStorage | None:
+    """Return the storage at a URL, else at that of the variable BATCH_SIZE_STORAGE; None if neither is given.
+
+    Raises:
+        StudyError: If it cannot be reached.
+    """
+    storage_url = storage_url or os.environ.get(STORAGE_VARIABLE)
+    if storage_url is None:
+        return None
+    try:
+        return _storage_at(storage_url)
+    except Exception as error:
+        why = " ".join(str(error).split())
+        raise StudyError(
+            f"The storage must be reachable; got {storage_url!r} ({why:.200}). Name a database that is there, such "
+            "as sqlite:///FILE in a folder that exists, or none for a journal file."
+        ) from None
 
 
 def _storage_at(url: str) -> BaseStorage:

@@ -53,6 +53,7 @@ def test_a_search_answers_by_the_energy_that_its_trials_read(
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(60, 4)).astype("float32"), np.zeros(60, dtype="int64")
+    y[-1] = 1
     tuner = GridSearch(
         build_model,
         objective="val_accuracy",

@@ -1,0 +1,49 @@
+"""Reads the values of options as argparse calls for them; what is wrong becomes one line with the option's name."""
+
+from __future__ import annotations
+
+import argparse
+
+from tuning.search.options import MOST_REPEATS, check_study_name
+
+
+def count(text: str, most: int = 10**9) -> int:
+    """Read a whole number of at least 1."""
+    return _whole(text, least=1, most=most)
+
+
+def repeats(text: str) -> int:
+    """Read how many trainings there are of something."""
+    return count(text, MOST_REPEATS)
+
+
+def seed(text: str) -> int:
+    """Read a seed."""
+    return _whole(text, least=0, most=10**9)
+
+
+def port(text: str) -> int:
+    """Read the number of a port."""
+    return _whole(text, least=1, most=65535)
+
+
+def _whole(text: str, *, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}; got {text!r}")
+    return int(text)
+
+
+def study_name(text: str) -> str:
+    """Read the name of a study."""
+    try:
+        check_study_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def word(text: str) -> str:
+    """Read what may not be empty, as an unset variable of a shell is."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"must not be empty; got {text!r}. Leave the option out for its default")
+    return text
