@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "tuning.passwords",
+    "tuning.interrupts",
     "tuning.objective",
     "tuning.trial",
     "tuning.messages",

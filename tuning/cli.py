@@ -1,18 +1,24 @@
-"""batch-size: the command line. What loads TensorFlow is imported only by the commands that train."""
+"""batch-size: the command line.
+
+Signals are heeded before anything that takes time is imported, so that Ctrl-C ends a start as it ends a search. What
+loads TensorFlow is imported only by the commands that train.
+"""
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-from tuning.commands import answering, probe, search
-from tuning.commands.options import BAD_INPUT, Parser
+from tuning.interrupts import INTERRUPTED, heed_signals
 from tuning.passwords import without_passwords
 
-NOTHING, INTERRUPTED = 1, 130
+if TYPE_CHECKING:
+    from tuning.commands.options import Parser
+
+NOTHING, BAD_INPUT = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 with a recommendation, 1 if no trial completed, there is nothing to pick from or no device can work, 2 for bad
-        input or a GPU that TensorFlow does not see, 130 when interrupted.
+        input or a GPU that TensorFlow does not see, 130 when interrupted. Ctrl-C is the way to end `ui`, which is 0.
     """
-    asked = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    if arguments is None:  # the program itself, not a call of it
+        heed_signals()
     try:
+        asked = _parser().parse_args(arguments)
         return int(asked.run(asked))
     except ValueError as error:
         return _refuse(error)
@@ -33,8 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _give_up(error, arguments)
     except KeyboardInterrupt:
+        return _interrupted(arguments)
+
+
+def _interrupted(arguments: Sequence[str] | None) -> int:
+    if _words(arguments)[:1] == ["ui"]:
+        return 0
+    with contextlib.suppress(OSError):  # the terminal may have gone
         print(f"\nInterrupted. Nothing finished is lost; continue with: {_again(arguments)}", file=sys.stderr)
-        return INTERRUPTED
+    return INTERRUPTED
 
 
 def _refuse(error: ValueError) -> int:
@@ -68,15 +82,17 @@ def _give_up(error: OSError, arguments: Sequence[str] | None) -> int:
 
 
 def _again(arguments: Sequence[str] | None) -> str:
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return "batch-size " + without_passwords(" ".join(word for word in words if word != "--fresh"))
+    return "batch-size " + without_passwords(shlex.join(word for word in _words(arguments) if word != "--fresh"))
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+def _words(arguments: Sequence[str] | None) -> list[str]:
+    return list(sys.argv[1:] if arguments is None else arguments)
 
 
 def _parser() -> Parser:
+    from tuning.commands import answering, probe, search
+    from tuning.commands.options import Parser
+
     parser = Parser(prog="batch-size", description="Which batch size should I train with, and why?")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (

@@ -269,7 +269,7 @@ def silent_start() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except ValueError:  # bad input, told in one line
+        except (ValueError, KeyboardInterrupt):  # told in one line
             raise
         except BaseException:
             kept.seek(0)

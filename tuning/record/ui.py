@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,11 +13,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.error import URLError
 
 from mlflow.entities import Experiment
 
+from tuning.interrupts import held_back
 from tuning.passwords import without_passwords
 from tuning.record import experiments
 from tuning.record.mlflow_private import VIEW_TAG, server_environment, view_url
@@ -47,6 +48,14 @@ def serve(
     Raises:
         TrackingError: If the store or the study does not exist, the port is taken, or the server does not start.
     """
+    try:
+        with _as_ctrl_c(signal.SIGTERM):
+            return _serve(tracking_uri, study, host, port)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _serve(tracking_uri: str | None, study: str | None, host: str, port: int | None) -> int:
     uri = resolve_tracking_uri(tracking_uri)
     name = study or latest_study(uri)
     with answers(uri):
@@ -54,13 +63,10 @@ def serve(
     if is_server(uri):
         print(without_passwords(_address(uri, experiment)), flush=True)
         return 0
-    with _as_ctrl_c(signal.SIGTERM), _server(uri, host, _open_port(host, port)) as (process, address):
-        try:  # Ctrl-C may come as soon as the address is there
-            print(_address(address, experiment), flush=True)
-            print("MLflow's UI is open there until Ctrl-C.", file=sys.stderr, flush=True)
-            process.wait()
-        except KeyboardInterrupt:
-            return 0
+    with _server(uri, host, _open_port(host, port)) as (process, address):
+        print(_address(address, experiment), flush=True)
+        print("MLflow's UI is open there until Ctrl-C.", file=sys.stderr, flush=True)
+        process.wait()
     raise TrackingError(f"MLflow's server has ended by itself (exit status {process.returncode}). Start it again.")
 
 
@@ -70,29 +76,28 @@ def _address(server: str, experiment: Experiment) -> str:
     return f"{server}/#/experiments/{experiment.experiment_id}/runs"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _server(uri: str, host: str, port: int) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     reachable = _ANYWHERE.get(host, host)
     address = f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
     path = sqlite_path(uri)
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"],
-            cwd=path.parent if path else None,  # where the server looks for `mlartifacts`
-            env=os.environ | server_environment(uri),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            if not _healthy(process, address):
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-                raise TrackingError(f"MLflow's server on port {port} does not start; it said: {said[0]:.300}")
-            yield process, address
-        finally:
-            _stop(process)
+    with tempfile.TemporaryFile() as log, contextlib.ExitStack() as stack:
+        with held_back():  # until it is known what to stop
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"],
+                cwd=path.parent if path else None,  # where the server looks for `mlartifacts`
+                env=os.environ | server_environment(uri),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            stack.callback(_stop, process)
+        if not _healthy(process, address):
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise TrackingError(f"MLflow's server on port {port} does not start; it said: {said[0]:.300}")
+        yield process, address
 
 
 def _healthy(process: subprocess.Popen[bytes], address: str) -> bool:
@@ -133,14 +138,15 @@ def _open_port(host: str, port: int | None) -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
+@contextlib.contextmanager
 def _as_ctrl_c(number: signal.Signals) -> Iterator[None]:
     """Let a polite request to end do what Ctrl-C does, so that the server does not outlive its parent."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signal handlers
+    in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set handlers
+    if not in_main_thread or signal.getsignal(number) is not signal.SIG_DFL:
+        yield
         return
-    before = signal.signal(number, signal.default_int_handler)
+    signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(number, before)
+        signal.signal(number, signal.SIG_DFL)

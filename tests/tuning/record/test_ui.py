@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -78,3 +80,32 @@ def test_a_port_that_is_taken_is_refused(tracking_uri: str) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(TrackingError, match=rf"cannot listen on 127.0.0.1, port {port} .* Choose another --port"):
             serve(tracking_uri, "Default", port=port)
+
+
+@pytest.mark.parametrize("moment", ["Popen", "_healthy", "_address"])
+def test_ctrl_c_ends_the_server_whenever_it_comes(
+    moment: str, tracking_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers: list[subprocess.Popen[bytes]] = []
+    children: list[psutil.Process] = []
+
+    def at(name: str) -> None:
+        if name == moment:
+            signal.raise_signal(signal.SIGINT)
+
+    def start(*_: object, **options: object) -> subprocess.Popen[bytes]:
+        servers.append(real(["sh", "-c", "sleep 100 & echo; wait"], start_new_session=True, stdout=subprocess.PIPE))
+        with servers[-1].stdout as pipe:
+            pipe.readline()
+        children.extend(psutil.Process(servers[-1].pid).children())
+        at("Popen")
+        return servers[-1]
+
+    real = subprocess.Popen
+    monkeypatch.setattr("tuning.record.ui.subprocess.Popen", start)
+    monkeypatch.setattr("tuning.record.ui._healthy", lambda *_: at("_healthy") or True)
+    monkeypatch.setattr("tuning.record.ui._address", lambda *_: at("_address") or "")
+    assert serve(tracking_uri, "Default") == 0
+    assert [server.poll() for server in servers] == [-signal.SIGTERM]
+    assert len(children) == 1
+    assert [child.status() for child in children if child.is_running()] in ([], [psutil.STATUS_ZOMBIE])
