@@ -43,6 +43,7 @@ OPTIONS = [
     ("grid digits --timeout nan", "timeout_s must be positive; got nan"),
     ("grid digits --timeout soon", "invalid float value: 'soon'"),
     ("grid digits --trial-timeout 0", "trial_timeout_s must be positive; got 0.0"),
+    ("grid digits --silence-timeout nan", "silence_timeout_s must be positive; got nan"),
     ("grid digits --tolerance -1", "tolerance must not be negative; got -1.0"),
     ("grid digits --tolerance nan", "tolerance must not be negative; got nan"),
     ("grid digits --target nan", "target must be a finite score; got nan"),

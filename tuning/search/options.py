@@ -114,7 +114,7 @@ class SearchOptions:
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, Integral) or number < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}; got {number!r}.")
-        for name in ("tolerance", "target", "timeout_s", "trial_timeout_s"):
+        for name in ("tolerance", "target", "timeout_s", "trial_timeout_s", "silence_timeout_s"):
             if (number := getattr(self, name)) is not None and not isinstance(number, Real):
                 raise ValueError(f"{name} must be a number; got {number!r}.")
 

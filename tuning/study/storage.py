@@ -52,7 +52,7 @@ def shared_storage(storage_url: str | None) -> BaseStorage | None:
     Raises:
         StudyError: If it cannot be reached.
     """
-    storage_url = storage_url or os.environ.get(STORAGE_VARIABLE)
+    storage_url = storage_url or os.environ.get(STORAGE_VARIABLE) or None
     if storage_url is None:
         return None
     try:
