@@ -1,4 +1,4 @@
-"""An executor whose one device is another machine: what is true here is false there."""
+"""Executors without processes: one that is another machine, where what is true here is false, and this very process."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fakes import device
 from tuning.loops.session import TrainingSession
 from tuning.messages import Event, Request
 from tuning.run.executor import Device, InlineExecutor, WorkerSetup
+from tuning.run.facts import this_process
 from tuning.run.memory_limit import MemoryLimit
 from tuning.run.wire import pickle_setup, read_data, write_data
 from tuning.trial import Trial
@@ -17,6 +18,15 @@ from tuning.trial import Trial
 OTHER_MACHINE = device(
     "cpu:0", kind="Elsewhere 1", node="far", cores=64, threads=48, memory=MemoryLimit(512 * 2**30, "available memory")
 )
+
+
+def in_this_process(setup: WorkerSetup, _: object) -> InlineExecutor:
+    """What stands for `LocalExecutor`, whose workers take seconds to start; the setup travels as it would to one."""
+    hypermodel, callbacks, fit_options, _ = pickle.loads(pickle_setup(setup))
+    session = TrainingSession(
+        hypermodel, setup.data, callbacks=callbacks, fit_options=fit_options, weights_directory=setup.weights_directory
+    )
+    return InlineExecutor(session, this_process())
 
 
 class OtherMachineExecutor:

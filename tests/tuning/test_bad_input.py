@@ -14,25 +14,14 @@ import pytest
 from bad_calls import CALLS
 from bad_files import GIB, make_all
 from bad_inputs import COMMANDS
+from fakes_executor import in_this_process
 
 from tuning.cli import main
-from tuning.run.executor import InlineExecutor, WorkerSetup
-from tuning.run.facts import this_process
 
 _RULE = re.compile(
     r"must|needs? |cannot|either|is for|is about|bounds|There is no|is not an|required|expected|unrecognized|invalid"
     r"|brings|splits|has no|does not answer|tries no"
 )
-
-
-def in_this_process(setup: WorkerSetup, _: object) -> InlineExecutor:
-    """What describes models instead of a worker process, which takes seconds to start."""
-    from tuning.loops.session import TrainingSession
-
-    session = TrainingSession(
-        setup.hypermodel, setup.data, callbacks=setup.callbacks, fit_options=dict(setup.fit_options)
-    )
-    return InlineExecutor(session, this_process())
 
 
 @pytest.fixture(scope="module")
