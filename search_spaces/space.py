@@ -59,6 +59,12 @@ class SearchSpace:
                 return
             raise ValueError("The model has no learning rate of its own; give LearningRate(base=...).")
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The names of the model's own hyperparameters that have more than one value."""
+        own = (entry for entry in self.entries if entry.name not in RESERVED_NAMES)
+        return tuple(dict.fromkeys(entry.name for entry in own if len(values_of(entry)) > 1))
+
     def learning_rates(self, batch_size: int) -> tuple[float | None, ...]:
         """The rates to try at `batch_size`; `(None,)` where the model's own schedule rules."""
         if self.learning_rate is None:

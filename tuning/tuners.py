@@ -139,6 +139,7 @@ class StagedSearch(BatchSizeTuner):
             "tune",
             self._make_plan,
             prunes=True,
+            varies_model=False,
             chooses_threads=False,  # it answers for plain fit, which it times with all threads
             default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
             settings={"first_seed": str(self.first_seed), "target": str(self.options.target)},

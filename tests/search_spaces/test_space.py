@@ -57,3 +57,11 @@ def test_rates_that_the_build_function_declares_are_searched() -> None:
     hp.Choice("learning_rate", [0.1, 0.2])
     resolved = resolve_learning_rate(None, model_rate=0.1, declared=hp.space[0])
     assert resolved == LearningRate.choices(0.1, 0.2)
+
+
+def test_only_hyperparameters_of_the_model_with_several_values_are_varied() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("lr", [0.1, 0.2])
+    hp.Fixed("depth", 2)
+    hp.Int("units", 8, 16)
+    assert SearchSpace(BatchSize.of(8), LearningRate(), model_rate=0.1, entries=tuple(hp.space)).varied == ("units",)

@@ -43,6 +43,7 @@ class Method:
         prunes: Whether trials that are behind are stopped where nobody says otherwise.
         chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
         default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
+        varies_model: Whether the model's own hyperparameters are searched, too, or held.
         settings: What else makes two searches of this kind the same.
     """
 
@@ -51,6 +52,7 @@ class Method:
     prunes: bool = False
     chooses_threads: bool = True
     default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
+    varies_model: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -230,7 +232,11 @@ class Search:
         quiet = options.quiet or not setup.arguments.verbose
         prunes = self._method.prunes if options.prune is None else options.prune
         with SearchProgress(
-            plan.total(study.records), study.records, objective=study.objective, quiet=quiet
+            plan.total(study.records),
+            study.records,
+            objective=study.objective,
+            varied=setup.space.varied if self._method.varies_model else (),
+            quiet=quiet,
         ) as display:
             assistant = SearchAssistant(
                 study,

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,6 +17,9 @@ from rich.text import Text
 from tuning.objective import Objective
 from tuning.trial import EpochReport, Status, Trial
 
+_WIDTH = 80
+_LIVE_WIDTH = 38  # what a device, a bar, the epochs and the time that is left leave of the columns
+_SHORTEST = 4
 _SPEED_OVER_S = 24 * 3600.0  # rich forgets what is older than 30 s, which a trial may take
 
 
@@ -29,6 +33,7 @@ class SearchProgress:
         total: The number of trials planned.
         trials: Trials that an earlier run of the same study has ended.
         objective: The metric that a trial's score is, and which way is better.
+        varied: The model's own hyperparameters that differ between trials; the others need no telling.
         quiet: Whether to show nothing.
         console: The console to write to; None for standard error.
     """
@@ -39,12 +44,14 @@ class SearchProgress:
         trials: Iterable[Trial],
         *,
         objective: Objective,
+        varied: Iterable[str] = (),
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
         self._console = console or _console(quiet)
         self._total = total
         self._objective = objective
+        self._varied = frozenset(varied)
         self._done = self._failed = 0
         self._best: tuple[float, Trial] | None = None
         self._lines: dict[str, TaskID] = {}
@@ -92,7 +99,8 @@ class SearchProgress:
         for trial_id in [trial_id for trial_id, on in self._devices.items() if on == device]:
             self._drop(trial_id)
         self._devices[trial.trial_id] = device
-        self._lines[trial.trial_id] = self._progress.add_task(device, total=trial.budget.epochs, told=_name(trial))
+        told = self._name(trial, _LIVE_WIDTH)
+        self._lines[trial.trial_id] = self._progress.add_task(device, total=trial.budget.epochs, told=told)
         self._progress.update(self._overall, told=self._tell_counts())
 
     def reported(self, report: EpochReport) -> None:
@@ -107,7 +115,7 @@ class SearchProgress:
         self._drop(trial.trial_id)
         self._progress.update(self._overall, completed=self._done, told=self._tell_counts())
         if not self._is_live or trial.status is not Status.COMPLETED:
-            self.tell(f"[{self._done}/{self._total}] {self._tell_trial(trial)}")
+            self.tell(self._tell_trial(trial))
 
     def _drop(self, trial_id: str) -> None:
         """Take away the line of a trial, if it has one."""
@@ -132,13 +140,38 @@ class SearchProgress:
         if self._best is None:
             return ""
         score, trial = self._best
-        return f"best {self._objective.name} {score:.4g} at {_name(trial)}"
+        told = f"best {self._objective.name} {score:.4g} at "
+        return told + self._name(trial, _WIDTH - len(told))
 
     def _tell_trial(self, trial: Trial) -> str:
+        """Return the line of a trial that has ended, within 80 columns if it has a score."""
+        begin = f"[{self._done}/{self._total}] "
         if trial.score is None:
-            return f"{_name(trial)}: {(trial.status or 'running').replace('_', ' ')}: {trial.reason}"
+            outcome = f"{(trial.status or 'running').replace('_', ' ')}: {trial.reason}"
+            return f"{begin}{self._name(trial, _WIDTH)}: {outcome}"
+        score = f": {self._objective.name} {trial.score:.4g}"
+        room = _WIDTH - len(begin) - len(score)
         speed = f", {trial.examples_per_second:,.0f} examples/s" if trial.examples_per_second else ""
-        return f"{_name(trial)}: {self._objective.name} {trial.score:.4g}{speed}"
+        whole = self._name(trial, _WIDTH)
+        if len(whole) + len(speed) <= room:
+            return f"{begin}{whole}{score}{speed}"
+        return f"{begin}{self._name(trial, room)}{score}{'' if self._own(trial) else speed}"
+
+    def _name(self, trial: Trial, width: int) -> str:
+        """Return what tells a trial from the others, its own hyperparameters cut to the width."""
+        rate = "" if trial.learning_rate is None else f" lr {trial.learning_rate:.3g}"
+        begin, end, own = f"batch {trial.batch_size}{rate}", f" seed {trial.seed}", self._own(trial)
+        room = width - len(begin) - len(end)
+        if len(own) > room:
+            own = "" if room < _SHORTEST else f"{own[: room - 1]}…"
+        return f"{begin}{own}{end}"
+
+    def _own(self, trial: Trial) -> str:
+        return "".join(f" {name} {_short(value)}" for name, value in trial.hyperparameters if name in self._varied)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _console(quiet: bool) -> Console:
@@ -147,8 +180,3 @@ def _console(quiet: bool) -> Console:
     if found.is_jupyter and importlib.util.find_spec("ipywidgets") is None:
         return Console(file=sys.stdout, force_jupyter=False, force_terminal=False, quiet=quiet)
     return found
-
-
-def _name(trial: Trial) -> str:
-    rate = "" if trial.learning_rate is None else f" lr {trial.learning_rate:.3g}"
-    return f"batch {trial.batch_size}{rate} seed {trial.seed}"

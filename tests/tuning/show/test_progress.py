@@ -130,3 +130,41 @@ def test_more_trials_may_be_expected() -> None:
     progress.expect(7)
     progress.ended(ended(8, 0.5))
     assert text_of(console).startswith("[1/7]")
+
+
+def told(trial: Trial, *varied: str, total: int = 3) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    SearchProgress(total, (), objective=ACCURACY, varied=varied, console=console).ended(trial)
+    return text_of(console)
+
+
+def with_own(trial: Trial, **own: object) -> Trial:
+    return replace(trial, setting=replace(trial.setting, hyperparameters=tuple(sorted(own.items()))))
+
+
+def test_a_line_names_the_model_s_hyperparameters_that_differ_and_no_others() -> None:
+    trial = with_own(ended(8, 0.5), units=128, rate=0.25, layers=2)
+    assert told(trial, "units") == "[1/3] batch 8 lr 0.001 units 128 seed 0: val_accuracy 0.5, 1,234 examples/s\n"
+    assert told(trial) == "[1/3] batch 8 lr 0.001 seed 0: val_accuracy 0.5, 1,234 examples/s\n"
+
+
+def test_hyperparameters_matter_more_than_the_speed_and_are_cut_at_80_columns() -> None:
+    trial = with_own(ended(1024, 0.96875), activation="gelu", units=128)
+    assert told(trial, "units", "activation") == (
+        "[1/3] batch 1024 lr 0.001 activation gelu units 128 seed 0: val_accuracy 0.9688\n"
+    )
+    long = told(with_own(ended(1024, 0.96875), activation="x" * 100), "activation", total=1000)
+    assert len(long.rstrip("\n")) == 80
+    assert long.startswith("[1/1000] batch 1024 lr 0.001 activation xx")
+    assert long.endswith("x… seed 0: val_accuracy 0.9688\n")
+
+
+def test_live_lines_and_the_best_name_them_too() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    done = with_own(ended(8, 0.5), units=16)
+    progress = SearchProgress(240, (done,), objective=ACCURACY, varied=("units",), console=console)
+    progress.started(with_own(Trial(Setting(8, 0.001), 2, budget=Budget(50), trial_id="a"), units=128), "cpu:0")
+    console.print(progress)
+    _, line, best = text_of(console).splitlines()
+    assert "batch 8 lr 0.001 units 128 seed 2" in line
+    assert best.strip() == "best val_accuracy 0.5 at batch 8 lr 0.001 units 16 seed 0"
