@@ -12,10 +12,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 sys.path.insert(0, str(Path(__file__).parent))
+# The same few examples every time, on however loaded a machine, and none kept on disk.
+settings.register_profile(
+    "repository",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("repository")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, which processes would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
