@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 with a recommendation, 1 if no trial completed, there is nothing to pick from or no device can work, 2 for bad
         input or a GPU that TensorFlow does not see, 130 when interrupted. Ctrl-C is the way to end `ui`, which is 0.
     """
-    if arguments is None:  # the program itself, not a call of it
-        heed_signals()
     try:
+        if arguments is None:  # the program itself, not a call of it
+            heed_signals()
         asked = _parser().parse_args(arguments)
         return int(asked.run(asked))
     except ValueError as error:

@@ -20,11 +20,7 @@ from tuning.commands.values import count, repeats, study_name, word
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.passwords import without_passwords
 from tuning.run.memory_limit import parse_bytes
-from tuning.search.options import (
-    EVALUATION_BATCH_SIZE,
-    SearchArguments,
-    SearchOptions,
-)
+from tuning.search.options import EVALUATION_BATCH_SIZE, SearchArguments, SearchOptions
 from tuning.stats.costs import COSTS
 from tuning.stats.decision import RULES as PICK_RULES
 

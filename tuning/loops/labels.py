@@ -17,8 +17,9 @@ _BINARY = {"binary_crossentropy", "bce", "BCE", "BinaryCrossentropy"}
 def check_labels(model: keras.Model, data: Data) -> None:
     """Refuse labels that one of Keras's own losses for classes cannot mean.
 
-    A CPU refuses a class out of range in the first batch that has one, a GPU makes its loss NaN (TensorFlow 2.21), and
-    of one class alone every batch size is right at once. Several outputs, and losses of the user's own, are not judged.
+    A CPU refuses a class out of range in the first batch that has one, a GPU makes its loss NaN (so its documents say),
+    and of one class alone every batch size is right at once. Several outputs, and losses of the user's own, are not
+    judged.
 
     Args:
         model: Compiled, and trained on a few examples before.
@@ -79,7 +80,7 @@ def _check_classes(part: str, labels: np.ndarray[Any, Any], classes: int | None)
 
 
 def _check_variety(name: str, labels: Any) -> None:
-    if not isinstance(labels, np.ndarray) or name not in _SPARSE | _BINARY:
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "biuf" or name not in _SPARSE | _BINARY:
         return
     if labels.size > 1 and labels.min() == labels.max():
         raise ModelError(
