@@ -11,6 +11,7 @@ stay.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -49,7 +50,9 @@ def main() -> int:
         kept.mkdir(parents=True, exist_ok=True)
         uri = f"sqlite:///{Path(folder, 'mlflow.db')}"
         with told(f"{asked.trials} trials recorded"):
-            record_example(MlflowTracker(uri), seeds=range(-(-asked.trials // len(BATCH_SIZES))))
+            tracker = MlflowTracker(uri)
+            record_example(tracker, seeds=range(-(-asked.trials // len(BATCH_SIZES))))
+            tracker.close(patience_s=math.inf)
         size = measure_report(uri, kept / FILE_NAME)
         if EXECUTABLE is None:
             print("no Chromium: MLflow's page was not opened")

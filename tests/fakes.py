@@ -202,8 +202,8 @@ class RecordingTracker:
     def reconcile(self, finished: Any, interrupted: Any) -> None:
         self.reconciled = (set(finished), set(interrupted))
 
-    def missing(self, finished: Any) -> set[str]:
-        return set(finished) - self.outcomes.keys()
+    def missing(self, ended: Any) -> set[str]:
+        return set(ended) - self.outcomes.keys()
 
     def start_trial(self, trial: Trial) -> None:
         self.trials[trial.trial_id] = trial

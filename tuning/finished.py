@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuning.objective import Objective
 from tuning.search.answering import recommend_from_study
+from tuning.search.delivery import open_again
 from tuning.search.options import SearchOptions, check_study_name
 from tuning.stats.recommendation import Recommendation
 from tuning.study.claim import claimed
-from tuning.study.storage import StudyError, stored_settings
+from tuning.study.storage import StudyError
 from tuning.study.study import Study
 from tuning.trial import Trial
 
@@ -79,7 +79,4 @@ def open_recorded(study: Study, directory: Path, storage_url: str | None) -> dic
     if storage_url is None and not directory.is_dir():
         raise StudyError(f"A study must have been searched before it can be read; got {directory}. Check the name.")
     with claimed(directory, storage_url) as claim:  # whatever still ran is ended, as the next search would end it
-        claim.take(study.name)
-        settings = stored_settings(claim.storage, study.name)
-        study.open(claim.storage, Objective(settings["objective"], settings["mode"]), device_kind="")
-    return settings
+        return open_again(study, claim)

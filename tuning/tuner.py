@@ -16,6 +16,7 @@ from tuning.built import ScaledHyperModel
 from tuning.finished import open_recorded
 from tuning.oracle import StudyOracle
 from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.answering import recommend_from_study
@@ -149,13 +150,14 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         Raises:
             ValueError: As `search`; likewise the others.
         """
+        directory = Path(self.project_dir)
         search = Search(
             self.oracle.study,
             self._method,
             self._wishes,
             options=self.options,
-            tracker=self._tracker or MlflowTracker(self.options.tracking_uri),  # refused before anything is written
-            directory=Path(self.project_dir),
+            tracker=self._tracker or MlflowTracker(self.options.tracking_uri, outbox=directory / FOLDER),
+            directory=directory,
             hyperparameters=self.oracle,
         )
         fresh = self._overwrite and not self.oracle.study.is_open  # once, not whenever this tuner goes on

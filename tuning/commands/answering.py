@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.workload import BUILT_IN, Workload, load_workload
 from tuning.commands.options import check_output, console, read_rule, tell, telling_options
+from tuning.commands.search import STUDIES
 from tuning.commands.values import port, word
 
 
@@ -76,13 +77,32 @@ def read_runs(asked: argparse.Namespace) -> StudyRecord:
         ValueError: If foreign runs were asked for without the metric that decides.
         TrackingError: If there are no such runs.
     """
-    from tuning.record.reading import latest_study, read_foreign, read_study
+    from tuning.record.reading import read_foreign, read_study
 
     if asked.experiment is None:
-        return read_study(asked.tracking_uri, asked.study or latest_study(asked.tracking_uri))
+        return read_study(asked.tracking_uri, delivered_study(asked))
     if asked.metric is None:
         raise ValueError("--experiment needs --metric NAME, the metric that decides; got none.")
     return read_foreign(asked.tracking_uri, asked.experiment, param=asked.param, metric=asked.metric, mode=asked.mode)
+
+
+def delivered_study(asked: argparse.Namespace) -> str:
+    """The name of the study that is asked for; what MLflow lacks of it is delivered first, if its directory is here.
+
+    Raises:
+        TrackingError: If MLflow does not answer, or holds no study.
+    """
+    from tuning.record.owed import FOLDER, OwedFolder
+    from tuning.record.reading import latest_study
+
+    name = str(asked.study or latest_study(asked.tracking_uri))
+    directory = Path(STUDIES, name)
+    if OwedFolder(directory / FOLDER).study() is not None:
+        from tuning.search.delivery import deliver_owed  # opens the study, which takes a while to load
+
+        if line := deliver_owed(name, directory, asked.tracking_uri):
+            print(line, file=sys.stderr)
+    return name
 
 
 def add_ui(commands: Any) -> None:
@@ -99,7 +119,7 @@ def ui(asked: argparse.Namespace) -> int:
     """`batch-size ui`: MLflow's UI at the study's saved view."""
     from tuning.record.ui import serve
 
-    return serve(asked.tracking_uri, asked.study, host=asked.host, port=asked.port)
+    return serve(asked.tracking_uri, delivered_study(asked), host=asked.host, port=asked.port)
 
 
 def add_workloads(commands: Any) -> None:

@@ -20,7 +20,7 @@ _PAGE = 1000
 
 
 def open_experiment(client: MlflowClient, study: str, tags: Mapping[str, str]) -> str:
-    """Return the id of the study's experiment, made if there is none, and tagged.
+    """Return the id of the study's experiment, made with these tags if there is none; `show` tells one that there was.
 
     An experiment that someone made beforehand under this name is used while it is empty. One that was moved to MLflow's
     trash is renamed there, because MLflow never gives its name away.
@@ -28,7 +28,6 @@ def open_experiment(client: MlflowClient, study: str, tags: Mapping[str, str]) -
     Raises:
         TrackingError: If another program has logged runs under this name.
     """
-    tags = {name: layout.cut_tag(value) for name, value in tags.items()} | {layout.UPDATED: _now_ms()}
     experiment = client.get_experiment_by_name(study)
     if experiment is not None and experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
@@ -36,15 +35,27 @@ def open_experiment(client: MlflowClient, study: str, tags: Mapping[str, str]) -
         client.delete_experiment(experiment.experiment_id)
         experiment = None
     if experiment is None:
-        return client.create_experiment(study, artifact_location(client, study), tags | {layout.STUDY: study})
+        return client.create_experiment(study, artifact_location(client, study), _all_tags(study, tags))
     if not is_ours(experiment) and client.search_runs([experiment.experiment_id], max_results=1):
         raise TrackingError(
             f"The MLflow experiment {study!r} holds runs of another program. Choose another name with --study."
         )
-    for name, value in (tags | {layout.STUDY: study}).items():
-        if experiment.tags.get(name) != value:
-            client.set_experiment_tag(experiment.experiment_id, name, value)
+    if not is_ours(experiment):
+        client.set_experiment_tag(experiment.experiment_id, layout.STUDY, study)  # before it holds runs
     return experiment.experiment_id
+
+
+def show(client: MlflowClient, experiment_id: str, study: str, tags: Mapping[str, str]) -> None:
+    """Tag the study's experiment, as far as it is not tagged so."""
+    known = client.get_experiment(experiment_id).tags
+    for name, value in _all_tags(study, tags).items():
+        if known.get(name) != value:
+            client.set_experiment_tag(experiment_id, name, value)
+
+
+def _all_tags(study: str, tags: Mapping[str, str]) -> dict[str, str]:
+    own = {layout.UPDATED: _now_ms(), layout.STUDY: study}
+    return {name: layout.cut_tag(value) for name, value in tags.items()} | own
 
 
 def set_aside(client: MlflowClient, study: str) -> str | None:

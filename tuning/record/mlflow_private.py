@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import os
+import threading
 import time
 import warnings
 import zlib
@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from mlflow import environment_variables as environment
+from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError, RetryError, Timeout
 from sqlalchemy.exc import SADeprecationWarning
 
@@ -62,40 +64,69 @@ def is_unanswered(error: BaseException, *, retried: bool = True) -> bool:
     return any(isinstance(cause, kinds) for cause in (error, error.__cause__, error.__context__))
 
 
+def status_of(error: MlflowException) -> int:
+    """Return the HTTP status that a server gave, or would have given."""
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+
+
+LIMITED = (
+    environment.MLFLOW_HTTP_REQUEST_TIMEOUT,
+    environment.MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    environment.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
+    environment.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+    environment.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+)
+"""The variables whose defaults `client_limits` changes for a thread. Without, a lost server is asked for minutes."""
+
+_block = threading.local()
+"""The defaults of this thread's innermost `client_limits`, by name."""
+
+
 @contextmanager
 def client_limits(*, timeout_s: int, retries: int) -> Iterator[None]:
-    """Bound how long MLflow's client waits for a server inside the block; it reads its limits from the environment.
+    """Bound how long MLflow's client waits for a server inside the block, in this thread alone.
 
-    By itself it would retry seven times with growing pauses, about four minutes. What the user has set stays.
+    By itself it would retry seven times with growing pauses, about four minutes. What the user has set in the
+    environment stays. The environment itself is not touched: other threads start processes and use MLflow meanwhile.
 
     The client is also kept quiet: it prints links and progress bars, which would end up amid the output of `--json`; it
     logs failed requests and database errors, with tracebacks, that it raises, too; and mlflow 3.17 uses what sqlalchemy
     2.1 has deprecated (`noload`).
     """
-    levels = {name: logging.getLogger(name).level for name in ERROR_LOGGERS}
-    set_here = {
-        name: value
-        for name, value in {
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout_s),
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
-            "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        }.items()
-        if name not in os.environ
-    }
-    os.environ.update(set_here)
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    before = getattr(_block, "defaults", {})
+    values = (timeout_s, retries, 1, True, False)
+    _block.defaults = {variable.name: value for variable, value in zip(LIMITED, values, strict=True)}
+    if not any(category is SADeprecationWarning for _, _, category, *_ in warnings.filters):
+        # For good, because filters cannot be changed for one thread.
+        warnings.filterwarnings("ignore", "The ``noload`` loader", SADeprecationWarning)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SADeprecationWarning)
-            yield
+        yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        for name in set_here:
-            os.environ.pop(name, None)
+        _block.defaults = before
+
+
+def _limit(variable: Any) -> None:
+    """Let a variable of MLflow's look for a default of the thread before its own."""
+    usual = variable.get
+
+    def get() -> Any:
+        defaults = getattr(_block, "defaults", {})
+        return defaults[variable.name] if variable.name in defaults and not variable.is_set() else usual()
+
+    variable.get = get
+
+
+class _OutsideBlocks(logging.Filter):
+    """Lets pass what is logged outside `client_limits`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL or not getattr(_block, "defaults", {})
+
+
+for _variable in LIMITED:
+    _limit(_variable)
+for _name in ERROR_LOGGERS:
+    logging.getLogger(_name).addFilter(_OutsideBlocks())
 
 
 def view_tag(metric: str, *, trial_tag: str, status_tag: str) -> dict[str, str]:

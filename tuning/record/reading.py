@@ -122,6 +122,9 @@ def read_foreign(
     return StudyRecord(experiment, uri, found.experiment_id, objective, trials, {}, notes)
 
 
+_INCOMPLETE = "not complete (still running, or not delivered yet; `batch-size pick` where it was searched delivers)"
+
+
 def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective) -> StudyRecord:
     # Only a trial's run has a trial's id: not a measurement's, and not the recommendation's.
     runs = [run for run in experiments.all_runs(client, experiment.experiment_id) if layout.TRIAL_ID in run.data.tags]
@@ -136,7 +139,7 @@ def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective
         objective,
         trials=tuple(_own_trial(client, run, objective.name) for run in ended),
         settings=experiments.settings_of(experiment),
-        notes=counted({"still running": len(runs) - len(ended)}),
+        notes=counted({_INCOMPLETE: len(runs) - len(ended)}),
     )
 
 

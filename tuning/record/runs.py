@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -23,13 +23,20 @@ from tuning.record.store import answers, connect, resolve_tracking_uri
 from tuning.record.tracker import Files
 from tuning.trial import Status, TrialOutcome
 
-_FULL = 500  # metrics in a batch; MLflow takes at most 1000
+FULL = 500
+"""Metrics in a batch; MLflow takes at most 1000."""
 
 
 @dataclass(frozen=True)
 class _Run:
     run_id: str
-    is_complete: bool  # ended, and says how
+    is_complete: bool = False  # ended, and says how
+    epochs: int = 0  # the last one that arrived
+
+    @classmethod
+    def of(cls, run: Run) -> _Run:
+        is_complete = run.info.status != "RUNNING" and layout.STATUS in run.data.tags
+        return cls(run.info.run_id, is_complete, int(run.data.metrics.get("epoch", 0)))
 
 
 @dataclass
@@ -44,17 +51,26 @@ class RecordedRuns:
         found: dict[str, list[_Run]] = defaultdict(list)
         for run in experiments.all_runs(client, experiment_id):
             if trial_id := run.data.tags.get(layout.TRIAL_ID):
-                ended = run.info.status != "RUNNING" and layout.STATUS in run.data.tags
-                found[trial_id].append(_Run(run.info.run_id, ended))
+                found[trial_id].append(_Run.of(run))
         return cls(dict(found))
 
-    def holds(self, trial_id: str) -> bool:
-        """Return whether a run says how the trial ended."""
-        return any(run.is_complete for run in self._by_trial.get(trial_id, ()))
+    def holds(self, trial_id: str, epochs: int) -> bool:
+        """Return whether a run says how the trial ended, and has its last epoch.
 
-    def add(self, trial_id: str, run_id: str) -> None:
-        """Note a run that has ended and says how its trial did."""
-        self._by_trial[trial_id] = [_Run(run_id, is_complete=True)]
+        Args:
+            trial_id: The trial.
+            epochs: The number of its last epoch; 0 if it has none.
+        """
+        return any(run.is_complete and run.epochs >= epochs for run in self._by_trial.get(trial_id, ()))
+
+    def add(self, trial_id: str, run_id: str, epochs: int | None = None) -> None:
+        """Note a trial's run, and, once it has ended and says how, the number of its last epoch."""
+        self._by_trial[trial_id] = [_Run(run_id, is_complete=epochs is not None, epochs=epochs or 0)]
+
+    def look_again(self, client: MlflowClient, experiment_id: str, trial_id: str) -> None:
+        """Ask for a trial's runs, one of which may have been made although the answer was lost."""
+        found = client.search_runs([experiment_id], f"tags.`{layout.TRIAL_ID}` = '{trial_id}'")
+        self._by_trial[trial_id] = [_Run.of(run) for run in found]
 
     def delete(self, client: MlflowClient, trial_id: str) -> None:
         """Move a trial's runs to MLflow's trash."""
@@ -75,6 +91,7 @@ class RecordedRuns:
                     client.delete_run(run.run_id)
             if trial_id in interrupted or not (kept.is_complete or trial_id in finished):
                 _interrupt(client, kept)
+                kept = replace(kept, is_complete=True)
             self._by_trial[trial_id] = [kept]
 
 
@@ -125,8 +142,8 @@ def write_measurement(
     run_id = str(made.info.run_id)
     client.log_batch(run_id, params=layout.as_params(measurement.params), tags=layout.as_tags(tags))
     metrics = layout.measurement_metrics(measurement, time.time_ns() // 1_000_000)
-    for start in range(0, len(metrics), _FULL):
-        client.log_batch(run_id, metrics=metrics[start : start + _FULL])
+    for start in range(0, len(metrics), FULL):
+        client.log_batch(run_id, metrics=metrics[start : start + FULL])
     if files:
         _log_files(client, run_id, files)
     client.set_terminated(run_id, "FAILED" if measurement.reason else "FINISHED")

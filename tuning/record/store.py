@@ -13,18 +13,22 @@ from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tuning.passwords import without_passwords
-from tuning.record.mlflow_private import STORE_TABLE, client_limits, is_unanswered
+from tuning.record.mlflow_private import STORE_TABLE, client_limits, is_unanswered, status_of
+from tuning.record.outbox import Reaction
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _REBUILD = (
     "Move it aside, and the same search writes its trials anew from the study's own record; or name another file with "
     "--tracking-uri."
 )
-_TRY_LATER = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # a locked database, a refusal for now
+_TRY_LATER = (408, 409, 425, 429)  # too slow, in conflict with another write, too early, too many
+_BUSY = (429, 503)  # such as a locked database
+_NOT_IMPLEMENTED = 501
 
 
 class TrackingError(ValueError):
@@ -131,17 +135,32 @@ def answers(tracking_uri: str) -> Iterator[None]:
         with client_limits(timeout_s=30, retries=1):
             yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        way_out = f" {_REBUILD}" if sqlite_path(tracking_uri) and not is_transient(error) else ""
+        is_busy = isinstance(error, MlflowException) and status_of(error) in _BUSY
+        way_out = f" {_REBUILD}" if sqlite_path(tracking_uri) and not is_busy else ""
         raise TrackingError(
             f"The MLflow store at {tracking_uri} failed: {_why(error).rstrip('.')}.{way_out}"
         ) from error
 
 
-def is_transient(error: Exception) -> bool:
-    """Return whether the same write may succeed later: no answer, a refusal for now, or a locked database."""
-    if isinstance(error, MlflowException) and error.error_code in _TRY_LATER:
-        return True
-    return is_unanswered(error)
+def reaction_to(error: Exception) -> Reaction:
+    """Return whether the same write may succeed later, and if so, whether the store must let us in first.
+
+    A store refuses what it cannot read, or what belongs to a run that is not there. It may succeed later where nothing
+    answered, a server failed or refused for now, a database is locked, or a proxy does not find its server.
+    """
+    if isinstance(error, MlflowException) and not is_unanswered(error):
+        return _reaction_to_status(status_of(error), found=error.error_code != "ENDPOINT_NOT_FOUND")
+    if isinstance(error, HTTPError) and error.response is not None:  # of artifacts
+        return _reaction_to_status(error.response.status_code)
+    is_local = isinstance(error, OSError) and not isinstance(error, RequestException | ConnectionError | TimeoutError)
+    return Reaction.REFUSED if is_local else Reaction.WAIT  # such as a folder of artifacts that cannot be written
+
+
+def _reaction_to_status(status: int, *, found: bool = True) -> Reaction:
+    if status in (401, 403):
+        return Reaction.DENIED
+    may_pass = status >= 500 or status in _TRY_LATER or not found
+    return Reaction.WAIT if may_pass and status != _NOT_IMPLEMENTED else Reaction.REFUSED
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -15,7 +15,8 @@ class Tracker(Protocol):
     """Records one study. The driver alone calls it, from one thread, in this order for each trial: `start_trial`,
     `epoch` any number of times, `end_trial`. Measurements come between, whenever they are made.
 
-    Beginning may fail with an error; once a search runs, no method raises because a server went away.
+    Beginning may wait for a server, and fail with an error. Once a search runs, no method but `close` waits for one,
+    and none raises because it is away, slow, refuses or asks for another password.
     Every implementation passes the tests of `TrackerContract` (tests/tuning/record/tracker_contract.py).
     """
 
@@ -38,7 +39,7 @@ class Tracker(Protocol):
         ...
 
     def start_study(self, study: str, settings: Mapping[str, str]) -> None:
-        """Begin, or go on with, the record of a study.
+        """Begin, or go on with, the record of a study; called once more before the end, it shows other settings.
 
         Args:
             study: Its name.
@@ -56,8 +57,12 @@ class Tracker(Protocol):
         """
         ...
 
-    def missing(self, finished: Collection[str]) -> set[str]:
-        """Return the ended trials without a complete record, which are to be recorded again."""
+    def missing(self, ended: Mapping[str, int]) -> set[str]:
+        """Return the trials without a complete record, and without one on its way; they are to be recorded again.
+
+        Args:
+            ended: Trials that ended, with the number of their last epoch, 0 if they have none.
+        """
         ...
 
     def start_trial(self, trial: Trial) -> None:
@@ -87,7 +92,7 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None:
-        """Send what still waits for a server; warn if it cannot be sent. More may be recorded afterwards."""
+        """Wait a while for what is still to be sent; warn if it cannot be sent. More may be recorded afterwards."""
         ...
 
 
@@ -109,7 +114,7 @@ class NullTracker:
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
         """Do nothing."""
 
-    def missing(self, finished: Collection[str]) -> set[str]:  # noqa: ARG002  (the protocol's signature)
+    def missing(self, ended: Mapping[str, int]) -> set[str]:  # noqa: ARG002  (the protocol's signature)
         """Return none, for nothing is missing where nothing is kept."""
         return set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,6 @@ from tuning.machine.advice import advise
 from tuning.messages import ModelDescription
 from tuning.plans.plan import Plan
 from tuning.record.layout import TARGET, THROUGHPUT
-from tuning.record.store import TrackingError
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.following import notes_of_following, scaling_of
@@ -98,8 +96,7 @@ def answer_search(
     if judgement.throughput is not None:
         settings[THROUGHPUT] = json.dumps(judgement.throughput)
     if settings != shown:
-        with contextlib.suppress(TrackingError):  # an answer does not depend on who records it
-            tracker.start_study(study.name, settings)
+        tracker.start_study(study.name, settings)
     found = recommend_from_study(study, options, seeds)
     advice = advise(executor, found, study.records, epochs=setup.arguments.epochs)
     further = further_objectives

@@ -246,18 +246,3 @@ class SearchLoop:
         if lonely_since is not None and now - lonely_since > PATIENCE_S:
             raise DeviceError(f"A search needs a device; every one has gone for {PATIENCE_S:g} s. Start it again.")
         return now if lonely_since is None else lonely_since
-
-
-def relog(study: Study, tracker: Tracker) -> None:
-    """Make MLflow agree with a study that is being continued: end dead runs, log again what never arrived."""
-    ended = [trial for trial in study.records if trial.outcome is not None]
-    to_rerun = {trial.trial_id for trial in ended if not trial.is_settled}
-    finished = {trial.trial_id for trial in ended} - to_rerun
-    tracker.reconcile(finished, to_rerun)
-    missing = tracker.missing(finished)
-    for trial in ended:
-        if trial.trial_id in missing and trial.outcome is not None:
-            tracker.start_trial(trial)
-            for report in trial.reports:
-                tracker.epoch(report)
-            tracker.end_trial(trial.outcome)

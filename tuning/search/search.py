@@ -18,8 +18,9 @@ from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor, first_device
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
+from tuning.search.delivery import deliver_owed, relog
 from tuning.search.following import scaling_of, told
-from tuning.search.loop import Deadline, SearchLoop, relog
+from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import Setup, describe_model, provenance, resolve_objective, resolve_space, settings_of
 from tuning.show.answer import Answer
@@ -163,6 +164,7 @@ class Search:
         settings = {**settings, **told(setup, scaling_of(setup, self._options)), **self._method.settings}
         claim.take(name)
         if fresh:
+            deliver_owed(name, self._directory, self._options.tracking_uri, claim)
             set_aside(storage, name)
             self._tracker.fresh(name)
         check_settings(storage, name, settings)

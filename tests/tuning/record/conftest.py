@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fakes_mlflow import FlakyClient, flaky_trackers
 
 
 @pytest.fixture
@@ -15,3 +16,9 @@ def tracking_uri(migrated_store: Path, tmp_path: Path) -> str:
     folder.mkdir()
     shutil.copy(migrated_store, folder / "mlflow.db")
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> type[FlakyClient]:
+    """The client of the trackers that are made meanwhile; its attributes take the server away."""
+    return flaky_trackers(monkeypatch)

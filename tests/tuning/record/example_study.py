@@ -41,6 +41,7 @@ def record_example(tracker: Tracker, study: str = "digits-grid", seeds: Sequence
             _record_trial(tracker, str(trial_id), batch_size, seed, noise)
             trial_id += 1
     tracker.recommended({"recommended_batch_size": 64}, _MARKDOWN, {"report.html": f"<h1>{HEADLINE}</h1>"})
+    tracker.close()
 
 
 def _record_trial(tracker: Tracker, trial_id: str, batch_size: int, seed: int, noise: random.Random) -> None:

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 import pytest
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT as TIMEOUT
 
-from tuning.record.mlflow_private import client_limits
+from tuning.record.mlflow_private import ERROR_LOGGERS, client_limits
 
 
 def test_the_client_is_bounded_only_inside_and_yields_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    level = logging.getLogger("mlflow.store.db.utils").level
+    monkeypatch.setenv(TIMEOUT.name, "77")
+    monkeypatch.delenv(RETRIES.name, raising=False)
+    usual, before = RETRIES.get(), dict(os.environ)
     with client_limits(timeout_s=4, retries=1):
-        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
-    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
-    assert logging.getLogger("mlflow.store.db.utils").level == level
+        assert (TIMEOUT.get(), RETRIES.get()) == (77, 1)
+        with client_limits(timeout_s=4, retries=0):
+            assert RETRIES.get() == 0
+        assert RETRIES.get() == 1
+        assert dict(os.environ) == before
+    assert RETRIES.get() == usual
+
+
+def test_other_threads_are_not_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TIMEOUT.name, raising=False)
+    usual, told = TIMEOUT.get(), []
+    other = threading.Thread(target=lambda: told.append(TIMEOUT.get()))
+    with client_limits(timeout_s=4, retries=1):
+        other.start()
+        other.join()
+    assert told == [usual] != [4]
+
+
+@pytest.mark.parametrize("name", ERROR_LOGGERS)
+def test_errors_that_are_raised_are_not_logged_inside(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with client_limits(timeout_s=4, retries=1):
+        logging.getLogger(name).error("raised, too")
+    logging.getLogger(name).error("outside")
+    assert [record.message for record in caplog.records] == ["outside"]

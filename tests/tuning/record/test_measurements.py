@@ -48,6 +48,7 @@ def test_measurements_are_read_back_by_their_names(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
     for measurement in (MEMORY, UPDATES, NOISE):
         tracker.measured(measurement)
+    tracker.close()
     found = read_measurements(tracker.tracking_uri, tracker.experiment_id)
     assert found.examples_per_second == {
         "user": {8: 800.0},
@@ -94,6 +95,7 @@ def test_a_measurement_that_failed_says_why(tracking_uri: str) -> None:
 def test_more_points_than_a_batch_holds_are_all_recorded(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
     tracker.measured(Measurement("noise", series=tuple(("peak_memory_bytes", 1.0, step) for step in range(1, 1202))))
+    tracker.close()
     assert len(read_measurements(tracker.tracking_uri, tracker.experiment_id).peak_memory_bytes) == 1201
 
 
@@ -115,6 +117,7 @@ def test_the_noise_scale_of_a_trial_and_the_recommendation_are_read_back(trackin
     tracker.end_trial(TrialOutcome("0", Status.COMPLETED))
     tracker.measured(Measurement("other", {"batch_size": 8}, series=(("noise_scale", 3.0, 5),)))
     tracker.recommended({"recommended_batch_size": 32}, "## 32")
+    tracker.close()
     found = read_measurements(tracker.tracking_uri, tracker.experiment_id)
     assert found.trial_noise_scale == {32: [(100, 7.0)]}
     assert found.recommendation == {"recommended_batch_size": 32}

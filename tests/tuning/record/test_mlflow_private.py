@@ -28,6 +28,7 @@ def written(uri: str, objective: str) -> dict[str, Any]:
     """The page's state, read from the experiment's tag as MLflow's UI reads it."""
     tracker = MlflowTracker(uri)
     tracker.start_study("digits", {"objective": objective, "mode": "max"})
+    tracker.close()
     envelope = json.loads(MlflowClient(uri).get_experiment(tracker.experiment_id).tags[VIEW_TAG])
     assert isinstance(envelope["name"], str)
     assert isinstance(envelope["createdAt"], int)
@@ -94,6 +95,7 @@ def test_the_filter_of_the_view_finds_trials_only(tracking_uri: str) -> None:
         tracker.start_trial(planned(trial_id, stage=stage))
     tracker.measured(Measurement("memory", {"batch_size": 8}, {"peak_memory_bytes": 1e9}))
     tracker.recommended({}, "8")
+    tracker.close()
     found = MlflowClient(tracking_uri).search_runs([tracker.experiment_id], state["searchFilter"])
     assert sorted(run.data.tags["batch_size.trial_id"] for run in found) == ["0", "1", "2"]
 

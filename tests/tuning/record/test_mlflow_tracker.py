@@ -103,6 +103,7 @@ def test_the_experiment_says_what_was_asked_for_and_keeps_artifacts_beside_the_s
     assert experiment.tags[f"{layout.SETTINGS}objective"] == "val_accuracy"
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     log_trial(tracker, status=Status.FAILED)
+    tracker.close()
     folder = Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
     assert [path.name for path in folder.rglob("*.txt")] == [layout.LOG_TAIL]
 
@@ -122,7 +123,10 @@ def test_an_experiment_of_another_program_is_left_alone(tracking_uri: str) -> No
     client.create_experiment("empty")
     with pytest.raises(TrackingError, match=r"'theirs' holds runs of another program. Choose another name"):
         started(tracking_uri, "theirs")
-    assert started(tracking_uri, "empty").experiment_id == client.get_experiment_by_name("empty").experiment_id
+    tracker = started(tracking_uri, "empty")
+    experiment = client.get_experiment_by_name("empty")
+    assert experiment.experiment_id == tracker.experiment_id
+    assert layout.STUDY in experiment.tags  # from the start, or else it would be refused once it holds runs
 
 
 def test_starting_over_destroys_nothing(tracking_uri: str) -> None:
@@ -131,6 +135,7 @@ def test_starting_over_destroys_nothing(tracking_uri: str) -> None:
         tracker.fresh("digits")
         tracker.start_study("digits", SETTINGS)
         log_trial(tracker)
+        tracker.close()
     client = MlflowClient(tracking_uri)
     names = {each.name: each.experiment_id for each in client.search_experiments() if each.name != "Default"}
     assert len(names) == 3
@@ -161,9 +166,10 @@ def test_a_killed_drivers_trials_become_interrupted_and_are_replaced(tracking_ur
     killed.start_trial(planned("1", 8))  # the search knows: it ended, unrecorded
     killed.start_trial(planned("2", 16))  # killed while it ran
     log_trial(killed, "3")  # recorded here, but not yet there
+    killed.close()
     resumed = started(tracking_uri)
     resumed.reconcile(finished={"0", "1", "4"}, interrupted={"2", "3"})
-    assert resumed.missing({"0", "1", "4"}) == {"1", "4"}
+    assert resumed.missing({"0": 2, "1": 2, "4": 2}) == {"1", "4"}
     found = by_trial(resumed)
     for trial_id in ("2", "3"):
         assert found[trial_id].data.tags[layout.STATUS] == "interrupted"
@@ -177,11 +183,12 @@ def test_a_killed_drivers_trials_become_interrupted_and_are_replaced(tracking_ur
 def test_doubled_runs_of_a_trial_become_one(tracking_uri: str) -> None:
     tracker = started(tracking_uri)
     log_trial(tracker, "0")
+    tracker.close()
     MlflowClient(tracking_uri).create_run(tracker.experiment_id, tags={layout.TRIAL_ID: "0"})
     resumed = started(tracking_uri)
     resumed.reconcile({"0"}, set())
     assert by_trial(resumed)["0"].data.tags[layout.STATUS] == "completed"
-    assert resumed.missing({"0"}) == set()
+    assert resumed.missing({"0": 2}) == set()
 
 
 def test_a_new_recommendation_replaces_the_earlier_one(tracking_uri: str) -> None:

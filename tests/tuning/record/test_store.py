@@ -6,15 +6,27 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+from mlflow.protos.databricks_pb2 import (
+    ENDPOINT_NOT_FOUND,
+    INVALID_PARAMETER_VALUE,
+    NOT_IMPLEMENTED,
+    PERMISSION_DENIED,
+    REQUEST_LIMIT_EXCEEDED,
+    RESOURCE_DOES_NOT_EXIST,
+    TEMPORARILY_UNAVAILABLE,
+    UNAUTHENTICATED,
+)
+from requests import HTTPError, Response
 
+from tuning.record.outbox import Reaction
 from tuning.record.store import (
     TrackingError,
     check_store,
     connect,
-    is_transient,
     one_line,
+    reaction_to,
     resolve_tracking_uri,
     sqlite_path,
 )
@@ -113,10 +125,42 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
-def test_only_what_may_pass_is_transient() -> None:
-    assert is_transient(MlflowException("locked", error_code=TEMPORARILY_UNAVAILABLE))
-    assert not is_transient(MlflowException("bad", error_code=INVALID_PARAMETER_VALUE))
-    assert not is_transient(PermissionError("artifacts"))
+def of_artifacts(status: int) -> HTTPError:
+    response = Response()
+    response.status_code = status
+    return HTTPError("no", response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "reaction"),
+    [
+        (MlflowException("locked", error_code=TEMPORARILY_UNAVAILABLE), Reaction.WAIT),
+        (MlflowException("the server failed"), Reaction.WAIT),
+        (MlflowException("too many", error_code=REQUEST_LIMIT_EXCEEDED), Reaction.WAIT),
+        (MlflowException("a proxy without its server", error_code=ENDPOINT_NOT_FOUND), Reaction.WAIT),
+        (MlflowException("who are you", error_code=UNAUTHENTICATED), Reaction.DENIED),
+        (MlflowException("not yours", error_code=PERMISSION_DENIED), Reaction.DENIED),
+        (MlflowException("bad", error_code=INVALID_PARAMETER_VALUE), Reaction.REFUSED),
+        (MlflowException("no such run", error_code=RESOURCE_DOES_NOT_EXIST), Reaction.REFUSED),
+        (MlflowException("never heard of", error_code=NOT_IMPLEMENTED), Reaction.REFUSED),
+        (of_artifacts(503), Reaction.WAIT),
+        (of_artifacts(401), Reaction.DENIED),
+        (of_artifacts(413), Reaction.REFUSED),
+        (requests.ConnectionError("gone"), Reaction.WAIT),
+        (TimeoutError("slow"), Reaction.WAIT),
+        (PermissionError("artifacts"), Reaction.REFUSED),
+        (RuntimeError("unknown"), Reaction.WAIT),
+    ],
+    ids=repr,
+)
+def test_a_write_is_made_again_unless_it_was_refused_for_good(error: Exception, reaction: Reaction) -> None:
+    assert reaction_to(error) is reaction
+
+
+def test_an_answer_that_never_came_is_waited_for_whatever_mlflow_calls_it() -> None:
+    error = MlflowException("API request failed", error_code=INVALID_PARAMETER_VALUE)
+    error.__context__ = requests.ConnectionError("refused")
+    assert reaction_to(error) is Reaction.WAIT
 
 
 def test_an_error_is_told_in_one_line() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from search_spaces.space import Setting, as_pairs
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.store import TrackingWarning
 from tuning.record.tracker import Tracker
 from tuning.trial import SEARCH, Budget, EpochReport, HyperparameterValue, Status, Trial, TrialOutcome
 
@@ -56,7 +61,17 @@ def log_trial(tracker: Tracker, trial_id: str = "0", status: Status = Status.COM
     )
 
 
+@contextmanager
+def told_later() -> Iterator[None]:
+    """Whether trouble is noticed in this block depends on the thread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrackingWarning)
+        yield
+
+
 def runs(tracker: MlflowTracker, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """What MLflow holds, once everything has been delivered."""
+    tracker.close()
     found = MlflowClient(tracker.tracking_uri).search_runs([tracker.experiment_id], run_view_type=view)
     return list(found)
 

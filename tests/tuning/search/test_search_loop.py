@@ -17,7 +17,8 @@ from tuning.plans.halving import Halving
 from tuning.plans.plan import Decision, GridPlan, MeasureNoise, Pause, Plan, Wish
 from tuning.plans.samplers import make_sampler
 from tuning.run.executor import DeviceError
-from tuning.search.loop import Deadline, SearchLoop, relog
+from tuning.search.delivery import relog
+from tuning.search.loop import Deadline, SearchLoop
 from tuning.study.storage import create_study, journal_of
 from tuning.study.study import Records, Study
 from tuning.trial import Budget, Status, Trial, TrialOutcome

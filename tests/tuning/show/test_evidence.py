@@ -85,6 +85,7 @@ def test_a_staged_search_is_reported_by_the_target_and_the_throughput_it_judged_
     rates = {size: 1000.0 * size for size in BATCH_SIZES}
     judged = {layout.TARGET: "0.6", layout.THROUGHPUT: json.dumps(rates)}
     tracker.start_study("digits-grid", {"objective": "val_accuracy", "mode": "max", **judged})
+    tracker.close()
     found = evidence_of_study(store, "digits-grid")
     assert (found.target, found.throughput) == (0.6, rates)
     assert evidence_of_study(store, "digits-grid", target=0.5).target == 0.5
@@ -101,6 +102,7 @@ def test_advice_for_another_batch_size_is_not_given(store: str, other: int) -> N
     picked = evidence_of_study(store, None).answer.recommendation.batch_size
     advice = TrainingAdvice(picked + other, "device", 45, False, 4e4, 1e4)
     tracker.recommended({"training": asdict(advice)}, "again")
+    tracker.close()
     assert evidence_of_study(store, None).answer.advice == (None if other else advice)
 
 
