@@ -326,6 +326,8 @@ def finished_trial(
     stage: str = SEARCH,
     metric: str = "val_accuracy",
     curve: Sequence[tuple[int, float]] = (),
+    losses: Mapping[int, Mapping[str, float]] | None = None,
+    epochs: int | None = None,
     trial_id: str = "",
     **measured: Any,
 ) -> Trial:
@@ -341,18 +343,20 @@ def finished_trial(
         stage: What it was run for.
         metric: The objective's name, under which `curve` is kept.
         curve: Examples seen and the metric at each evaluation, in order.
+        losses: Further metrics of these evaluations, such as `loss` and `val_loss`, by examples seen.
+        epochs: The epochs of its budget; None for as many as there are evaluations.
         trial_id: Its name, if it has one.
         measured: Fields of `TrialOutcome`, such as `examples_per_second`, `peak_memory_bytes`, `seconds`, `reason`.
     """
     reports = [
-        EpochReport(trial_id, epoch, seen, seen // batch_size, {metric: value}, 0.0)
+        EpochReport(trial_id, epoch, seen, seen // batch_size, {**(losses or {}).get(seen, {}), metric: value}, 0.0)
         for epoch, (seen, value) in enumerate(curve, start=1)
     ]
     return Trial(
         Setting(batch_size, learning_rate, as_pairs(dict(hyperparameters or {}))),
         seed,
         stage,
-        Budget(max(1, len(reports))),
+        Budget(max(1, len(reports)) if epochs is None else epochs),
         trial_id,
         reports=tuple(reports),
         outcome=TrialOutcome(trial_id, status, **measured),

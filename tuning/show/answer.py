@@ -21,6 +21,8 @@ from tuning.show.score_figures import draw_quality, draw_trade_off
 from tuning.stats.recommendation import Recommendation, cells, columns_of, recommend
 from tuning.stats.trade_offs import TradeOffs
 
+_MOST_OBSERVATIONS = 3  # in a terminal; the report and `--json` have all
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -67,6 +69,7 @@ class Answer:
         found = self.recommendation
         first, *rest = found.reasons
         lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
+        lines += [f"- {seen}" for seen in found.behaviour.observations]
         lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
         columns = columns_of(found.table)
         lines += ["| " + " | ".join(columns) + " |", "|" + " ---: |" * (len(columns) - 1) + " :--- |"]
@@ -94,6 +97,8 @@ class Answer:
         first, *rest = found.reasons
         console.print(first, style="bold green", highlight=False)
         console.print(" ".join([*rest, *self._advice()]), highlight=False)
+        for observation in found.behaviour.observations[:_MOST_OBSERVATIONS]:
+            console.print(observation, highlight=False)
         for caveat in found.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
 
@@ -197,7 +202,7 @@ def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:
     columns = columns_of(found.table)
     parts = [
         heading(first),
-        paragraphs([" ".join([*rest, *more])]),
+        paragraphs([" ".join([*rest, *more]), *found.behaviour.observations]),
         warnings(found.caveats),
         table(columns, [cells(row, columns) for row in found.table], strong=verdicts.index("recommended")),
         _quality(found),

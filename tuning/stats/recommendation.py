@@ -6,16 +6,18 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.behaviour import Behaviour
 from tuning.stats.caveats import caveats_of, energy_note
 from tuning.stats.comparison import Comparison
 from tuning.stats.costs import TIME, arm_costs, check_cost, median_of
 from tuning.stats.decision import FASTEST, check_rule, decide, verdict_of
 from tuning.stats.findings import Explanation, Findings, explain
+from tuning.stats.observations import behaviour_of
 from tuning.stats.reasons import number, reasons_of
 from tuning.trial import Hyperparameters, Status, Trial
 
@@ -48,6 +50,7 @@ class Recommendation:
         explanation: The fits, and the trade-offs between score, cost, examples and memory.
         target: The score by the time to which it was judged, or None.
         energy_note: For which batch sizes no energy is known, and why; empty if it is known for all.
+        behaviour: How the trainings went: stability, generalisation, their ends.
     """
 
     rule: str
@@ -68,6 +71,7 @@ class Recommendation:
     explanation: Explanation | None = None
     target: float | None = None
     energy_note: str = ""
+    behaviour: Behaviour = field(default_factory=Behaviour)
 
     def to_json(self) -> dict[str, Any]:
         """Return every field as plain JSON values; numbers that are not finite become null."""
@@ -139,6 +143,7 @@ def recommend(
         explanation=explanation,
         target=target,
         energy_note=f"Energy is not known{note}." if note else "",
+        behaviour=behaviour_of(findings),
     )
 
 

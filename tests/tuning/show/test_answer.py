@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from tuning.machine.advice import TrainingAdvice
 from tuning.objective import Objective
 from tuning.record.reading import StudyRecord
 from tuning.show.answer import Answer, recommend_from
+from tuning.stats.behaviour import Behaviour
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.trial import Trial, finished_trial
 
@@ -50,6 +52,20 @@ def test_an_answer_fits_80_columns_and_survives_json_and_markdown() -> None:
     assert "recommended" in told
     assert "| 4096 |" in answer.to_markdown()
     assert list(answer.to_json())[:5] == ["study", "tracking_uri", "experiment_id", "rule", "recommended_batch_size"]
+
+
+def test_a_terminal_has_three_observations_and_everything_else_has_all() -> None:
+    observations = tuple(f"Observation {i} of <many>." for i in range(5))
+    seen = replace(found(), behaviour=Behaviour(observations=observations))
+    answer = Answer(seen, "study", "", "1")
+    console = Console(file=io.StringIO(), width=80)
+    answer.show(console)
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert [text for text in observations if text in told] == list(observations[:3])
+    assert all(f"- {text}\n" in answer.to_markdown() for text in observations)
+    assert answer._repr_html_().count("of &lt;many&gt;.</p>") == 5
+    assert answer.to_json()["behaviour"]["observations"] == list(observations)
 
 
 def test_energy_is_in_the_table_where_there_is_any() -> None:
@@ -118,6 +134,7 @@ from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 import tuning
 assert "tuning.stats.recommendation" not in sys.modules, "what draws is registered by name, not loaded"
+from tuning.stats.behaviour import Behaviour
 from tuning.stats.recommendation import Recommendation
 registered = shell.display_formatter.formatters["text/html"].lookup_by_type(Recommendation)
 assert registered is tuning._to_html, registered
