@@ -73,12 +73,11 @@ class GradientNoise:
     @property
     def measurement(self) -> Measurement:
         """What the record shows of it."""
-        named = (("noise_scale", "value"), ("noise_scale_low", "low"), ("noise_scale_high", "high"))
         series = (
-            (name, getattr(point, field), point.at_examples)
+            (name, value, point.at_examples)
             for point in self.points
-            for name, field in named
-            if getattr(point, field) is not None
+            for name, value in _shown(point).items()
+            if value is not None and math.isfinite(value)
         )
         return Measurement("noise", series=tuple(series), reason=self.reason)
 
@@ -102,6 +101,18 @@ class GradientNoise:
             for point in self.points
         ]
         return found | ({"reason": self.reason} if self.reason else {})
+
+
+def _shown(point: NoiseScalePoint) -> dict[str, float | None]:
+    """Return what the record shows of one moment; a squared norm that was estimated as negative has no root."""
+    squared = point.squared_gradient_norm
+    return {
+        "noise_scale": point.value,
+        "noise_scale_low": point.low,
+        "noise_scale_high": point.high,
+        "gradient_norm": math.sqrt(squared) if squared >= 0 else None,
+        "gradient_noise": math.sqrt(point.trace_of_covariance) if point.trace_of_covariance >= 0 else None,
+    }
 
 
 def probe_noise(

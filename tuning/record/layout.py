@@ -12,7 +12,10 @@ from typing import Any
 from mlflow.entities import Metric, Param, RunTag
 
 from tuning.messages import Measurement
+from tuning.objective import Objective
 from tuning.record.mlflow_private import NOTE as NOTE
+from tuning.stats.curves import course_of, curve_facts
+from tuning.stats.diagnoses import ENDS, diagnose
 from tuning.trial import EpochReport, Hyperparameters, HyperparameterValue, Status, Trial, TrialOutcome
 
 TRIAL_ID = "batch_size.trial_id"
@@ -34,6 +37,11 @@ THROUGHPUT = "judged_by_examples_per_second"
 LOG_TAIL = "log_tail.txt"
 ENERGY_NOTE = "batch_size.energy_note"
 """The tag that says why the energy of a trial is unknown."""
+
+TREND = "batch_size.trend"
+"""The tag that names how the training of a trial ended, such as "still improving"."""
+DIAGNOSIS = "batch_size.diagnosis"
+"""The tag that says in words what the course of a trial shows."""
 
 # A param that a trial starts with and that is none of these is a hyperparameter of the model.
 OWN_PARAMS = frozenset({"batch_size", "learning_rate", "seed", "epochs", "loop", "evaluation_batch_size"})
@@ -182,6 +190,25 @@ def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
         if outcome.log_tail:
             tags[NOTE] += f"\n\n```\n{outcome.log_tail[-3000:]}\n```"
     return tags
+
+
+def course(trial: Trial, objective: Objective) -> tuple[dict[str, float], dict[str, str]]:
+    """Return what a trial's course is shown with, as numbers and as tags.
+
+    The numbers are those of `CurveFacts.measurements` that are known. The tags say of a completed training how it
+    ended, in a word and in words; there are none where no rule says it.
+    """
+    facts = curve_facts(course_of(trial, objective))
+    numbers = {name: value for name, value in facts.measurements.items() if value is not None}
+    found = diagnose(facts, objective.name) if trial.status is Status.COMPLETED else ()
+    tags = {DIAGNOSIS: "; ".join(each.text for each in found)} if found else {}
+    end = next((each.kind.value for each in found if each.kind in ENDS), None)
+    return numbers, tags if end is None else {TREND: end, **tags}
+
+
+def objective_of(settings: Mapping[str, str]) -> Objective | None:
+    """Return the metric that a study compares, of its settings; None where they do not tell."""
+    return Objective(settings["objective"], settings.get("mode", "max")) if "objective" in settings else None
 
 
 def note(markdown: str, link: str) -> str:

@@ -101,7 +101,7 @@ class MlflowTracker:
         if study != self._study:
             self.experiment_id = self._ask(lambda: experiments.open_experiment(self._client(), study, tags))
             recorded = self._ask(lambda: RecordedRuns.of(self._client(), self.experiment_id))
-            self._runs = StudyRuns(self._client, self.experiment_id, recorded)
+            self._runs = StudyRuns(self._client, self.experiment_id, recorded, layout.objective_of(settings))
             self._study = study
             self._owe_what_was_kept()
         if self._folder is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from search_spaces.space import Setting
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.record import experiments, layout
 from tuning.record.store import TrackingError, answers, connect, resolve_tracking_uri
-from tuning.trial import Status, Trial, finished_trial
+from tuning.trial import CONFIRM, Status, Trial, finished_trial
 
 
 @dataclass(frozen=True)
@@ -132,23 +132,35 @@ def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective
     completed = [run for run in ended if run.data.tags[layout.STATUS] == Status.COMPLETED]
     if completed:
         check_logged("metric", objective.name, {name for run in completed for name in run.data.metrics})
+    judging = {run.info.run_id for run in _judging(completed)}
     return StudyRecord(
         experiment.name,
         client.tracking_uri,
         experiment.experiment_id,
         objective,
-        trials=tuple(_own_trial(client, run, objective.name) for run in ended),
+        trials=tuple(_own_trial(client, run, objective.name, with_losses=run.info.run_id in judging) for run in ended),
         settings=experiments.settings_of(experiment),
         notes=counted({_INCOMPLETE: len(runs) - len(ended)}),
     )
 
 
-def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
+def _judging(completed: Sequence[Run]) -> list[Run]:
+    """Return the runs that their batch size can be judged by: of stage "confirm", where it has any.
+
+    The losses of the others are not read: each costs two calls to the store, and no answer tells of them.
+    """
+    confirmed = {run.data.params["batch_size"] for run in completed if run.data.tags[layout.STAGE] == CONFIRM}
+    return [
+        run
+        for run in completed
+        if run.data.tags[layout.STAGE] == CONFIRM or run.data.params["batch_size"] not in confirmed
+    ]
+
+
+def _own_trial(client: MlflowClient, run: Run, metric: str, *, with_losses: bool) -> Trial:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     status = Status(tags[layout.STATUS])
-    history = client.get_metric_history(run.info.run_id, metric) if metric in metrics else []
-    # What was logged twice at one step counts as it was logged last.
-    curve = {point.step: point.value for point in sorted(history, key=lambda point: (point.step, point.timestamp))}
+    curve = _curve(client, run, metric)
     memory = metrics.get("peak_memory_bytes")
     kept = int(params["weights_epoch"]) if "weights_epoch" in params else None
     # An epoch that never reached the store leaves the score of the weights unknown.
@@ -163,6 +175,8 @@ def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
         stage=tags[layout.STAGE],
         metric=metric,
         curve=tuple(curve.items()),
+        losses=_losses(client, run) if with_losses else {},
+        epochs=int(params["epochs"]) if "epochs" in params else None,
         trial_id=tags[layout.TRIAL_ID],
         reason=tags.get(layout.REASON, ""),
         seconds=metrics.get("seconds"),
@@ -173,6 +187,21 @@ def _own_trial(client: MlflowClient, run: Run, metric: str) -> Trial:
         measurements={IDLE_WATTS: metrics[IDLE_WATTS]} if IDLE_WATTS in metrics else {},
         **_energy(metrics),
     )
+
+
+def _curve(client: MlflowClient, run: Run, metric: str) -> dict[int, float]:
+    """Return a metric by examples seen; what was logged twice at one step counts as it was logged last."""
+    history = client.get_metric_history(run.info.run_id, metric) if metric in run.data.metrics else []
+    return {point.step: point.value for point in sorted(history, key=lambda point: (point.step, point.timestamp))}
+
+
+def _losses(client: MlflowClient, run: Run) -> dict[int, dict[str, float]]:
+    """Return the training and the validation loss by examples seen."""
+    losses: dict[int, dict[str, float]] = defaultdict(dict)
+    for name in ("loss", "val_loss"):
+        for seen, value in _curve(client, run, name).items():
+            losses[seen][name] = value
+    return losses
 
 
 def _objective(metric: str, mode: str | None) -> Objective:

@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -14,6 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 
+from tuning.objective import Objective
 from tuning.passwords import without_passwords
 from tuning.record import layout
 from tuning.record.runs import FULL, RecordedRuns
@@ -30,11 +31,13 @@ class StudyRuns:
         client: Returns the store's client; called in the thread that writes.
         experiment_id: The study's experiment.
         recorded: Its trials' runs.
+        objective: The metric that it compares; None if its settings do not tell.
     """
 
     client: Callable[[], MlflowClient]
     experiment_id: str
     recorded: RecordedRuns = field(default_factory=RecordedRuns)
+    objective: Objective | None = None
 
 
 def now_ms() -> int:
@@ -146,9 +149,19 @@ class TrialWriter:
                 raise
 
     def _log_outcome(self, outcome: TrialOutcome, at_ms: int) -> None:
+        outcome, course_tags = self._with_course(outcome)
         last = self._reports[-1][0] if self._reports else None
         params = layout.as_params(layout.outcome_params(outcome, layout.trial_params(self._trial)))
-        self._log(layout.outcome_metrics(outcome, last, at_ms), params, layout.as_tags(layout.outcome_tags(outcome)))
+        tags = layout.as_tags(layout.outcome_tags(outcome) | course_tags)
+        self._log(layout.outcome_metrics(outcome, last, at_ms), params, tags)
+
+    def _with_course(self, outcome: TrialOutcome) -> tuple[TrialOutcome, dict[str, str]]:
+        """Return the outcome with what its epochs show as numbers, and the same in words."""
+        if self._runs.objective is None:
+            return outcome, {}
+        trial = replace(self._trial, reports=tuple(report for report, _ in self._reports), outcome=outcome)
+        numbers, tags = layout.course(trial, self._runs.objective)
+        return replace(outcome, measurements={**numbers, **outcome.measurements}), tags
 
     def _terminate(self, outcome: TrialOutcome, at_ms: int) -> None:
         self._runs.client().set_terminated(self._run_id, layout.run_status(outcome.status), at_ms)

@@ -42,6 +42,10 @@ class Kind(StrEnum):
     SPIKES = "loss spikes"
 
 
+ENDS = (Kind.IMPROVING, Kind.FLAT, Kind.OVERFITTING, Kind.STALLED, Kind.SETTLED)
+"""How a training ended: at most one of these; the others are about its stability."""
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What one training, or most trainings of a batch size, show.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from fakes import ScriptedExecutor
 
@@ -70,5 +72,8 @@ def test_its_course_is_shown_as_a_measurement() -> None:
         ("noise_scale", 10.0, 0),
         ("noise_scale_low", 5.0, 0),
         ("noise_scale_high", 20.0, 0),
+        ("gradient_norm", math.sqrt(0.5), 0),
+        ("gradient_noise", math.sqrt(5.0), 0),
         ("noise_scale_low", 900.0, 100),
+        ("gradient_noise", math.sqrt(5.0), 100),  # the squared norm was estimated as negative
     )

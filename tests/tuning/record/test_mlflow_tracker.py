@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tracker_helpers import SETTINGS, by_trial, log_trial, planned, runs, starte
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.store import TrackingError
-from tuning.trial import EpochReport, Status, TrialOutcome
+from tuning.trial import Budget, EpochReport, Status, TrialOutcome
 
 
 def test_a_trial_is_one_flat_run_with_everything(tracking_uri: str) -> None:
@@ -42,10 +43,45 @@ def test_a_trial_is_one_flat_run_with_everything(tracking_uri: str) -> None:
         "seconds": 1.0,
         "compile_seconds": 0.5,
         "steps_to_target": 40.0,
+        "best_epoch": 2,
     }
     assert run.data.tags[layout.STATUS] == "completed"
     assert run.data.tags[layout.STAGE] == "search"
     assert "mlflow.parentRunId" not in run.data.tags
+
+
+def log_course(tracker: MlflowTracker, status: Status = Status.COMPLETED) -> None:
+    """A training whose score stalls at epoch 4 of 12 while its loss falls on, with a jump in epoch 8."""
+    tracker.start_trial(replace(planned(), budget=Budget(12)))
+    for epoch in range(1, 13):
+        loss = 2 * 0.8**epoch * (3 if epoch == 8 else 1)
+        metrics = {"loss": loss, "val_loss": 0.5, "val_accuracy": 0.2 * min(epoch, 4)}
+        tracker.epoch(EpochReport("0", epoch, 1000 * epoch, 125 * epoch, metrics, 0.5 * epoch))
+    tracker.end_trial(TrialOutcome("0", status))
+
+
+def test_a_run_shows_how_its_training_went(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    log_course(tracker)
+    (run,) = runs(tracker)
+    shown = {name: run.data.metrics[name] for name in ("loss_spikes", "generalisation_gap", "best_epoch")}
+    assert shown == {"loss_spikes": 1, "generalisation_gap": pytest.approx(0.5 - 2 * 0.8**12), "best_epoch": 4}
+    assert run.data.metrics["update_noise"] == pytest.approx(0.0, abs=1e-12)  # but for the jump it falls smoothly
+    assert run.data.tags[layout.TREND] == "stalled"
+    assert run.data.tags[layout.DIAGNOSIS] == (
+        "the training loss still falls while val_accuracy has stalled since epoch 4: more noise (a smaller batch) or "
+        "regularisation; the training loss jumped in epoch 8: lower the learning rate, or clip the gradient"
+    )
+    (history,) = MlflowClient(tracking_uri).get_metric_history(run.info.run_id, "generalisation_gap")
+    assert history.step == 0  # MLflow draws bars of it
+
+
+def test_a_training_that_did_not_complete_has_measures_and_no_diagnosis(tracking_uri: str) -> None:
+    tracker = started(tracking_uri)
+    log_course(tracker, Status.PRUNED)
+    (run,) = runs(tracker)
+    assert run.data.metrics["loss_spikes"] == 1
+    assert not {layout.TREND, layout.DIAGNOSIS} & run.data.tags.keys()
 
 
 def test_a_charts_step_is_the_number_of_examples_seen(tracking_uri: str) -> None:

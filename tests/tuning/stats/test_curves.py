@@ -48,6 +48,11 @@ def test_update_noise_leaves_out_the_warm_up_and_a_steep_smooth_fall() -> None:
     assert update_noise(falling(30, rate=0.1)) == pytest.approx(0.0, abs=1e-12)
 
 
+def test_a_jump_is_no_update_noise() -> None:
+    steady = falling(12, rate=0.2)
+    assert update_noise(with_jumps(steady, {8}, by=3)) == pytest.approx(0.0, abs=1e-12)
+
+
 def test_update_noise_needs_eight_epochs_and_a_positive_loss() -> None:
     assert update_noise(falling(8, noise=0.1)) is not None
     assert update_noise(falling(7, noise=0.1)) is None
