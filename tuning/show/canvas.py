@@ -256,24 +256,35 @@ def _row(cells: Sequence[str], kind: str, *, bold: bool) -> str:
     return f'<tr>{"".join(styled)}<{kind} style="{last}{weight}">{html.escape(cells[-1])}</{kind}></tr>'
 
 
+Drawing = Callable[[Any], None]
+"""Draws on axes of matplotlib."""
+
+
 @dataclass(frozen=True)
 class Section:
     """One figure.
 
     Args:
         title: What it shows.
-        draw: Draws it on axes of matplotlib; None where there is nothing to draw.
+        draw: Draws it; None where there is nothing to draw, or where the panels are all there is.
         told: What to see in it, and where its numbers come from; without a figure, why there is none.
+        panels: Several drawings side by side, each with its name.
     """
 
     title: str
-    draw: Callable[[Any], None] | None
+    draw: Drawing | None
     told: str
+    panels: tuple[tuple[str, Drawing], ...] = ()
+
+    @property
+    def pictures(self) -> tuple[tuple[str, Drawing], ...]:
+        """Its drawings with their names; the name of a single one is empty."""
+        return self.panels if self.draw is None else (("", self.draw), *self.panels)
 
     def _repr_html_(self) -> str:
         """The figure with its words, for notebooks."""
-        picture = "" if self.draw is None else image_tag(sketch(self.draw), self.title)
-        return heading(self.title) + picture + paragraphs([self.told])
+        pictures = "".join(image_tag(sketch(draw), f"{self.title} {name}".strip()) for name, draw in self.pictures)
+        return heading(self.title) + pictures + paragraphs([self.told])
 
 
 def left_out(title: str, why: str) -> Section:

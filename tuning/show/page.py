@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tuning.record.layout import THROUGHPUT
+from tuning.show.behaviour_section import behaviour_section
 from tuning.show.canvas import Section, inline_svg, sketch
 from tuning.show.cost_sections import cost_section, energy_section, updates_section
 from tuning.show.evidence import Evidence, analyse
@@ -60,8 +61,8 @@ def render_report(evidence: Evidence) -> str:
         cost=recommendation.cost,
         trials={status.replace("_", " "): count for status, count in recommendation.trials.items() if count},
         failures=_failures(evidence),
-        figures=[(section, _picture(section)) for section in found if section.draw is not None],
-        missing=[section for section in found if section.draw is None],
+        figures=[(section, _pictures(section)) for section in found if section.pictures],
+        missing=[section for section in found if not section.pictures],
         settings=_settings(evidence),
         notes=[note for note in evidence.settings.get("versions", "").splitlines() if note],
         command=evidence.settings.get("command", ""),
@@ -72,6 +73,7 @@ def sections_of(evidence: Evidence) -> Sequence[Section]:
     """Return the figures of a report, in its order."""
     analysis = analyse(evidence)
     return (
+        behaviour_section(evidence, analysis),
         quality_section(evidence, analysis),
         cost_section(evidence, analysis),
         updates_section(evidence, analysis),
@@ -85,9 +87,10 @@ def sections_of(evidence: Evidence) -> Sequence[Section]:
     )
 
 
-def _picture(section: Section) -> Markup:
-    assert section.draw is not None
-    return Markup(inline_svg(sketch(section.draw), section.title))
+def _pictures(section: Section) -> list[tuple[str, Markup]]:
+    return [
+        (name, Markup(inline_svg(sketch(draw), f"{section.title} {name}".strip()))) for name, draw in section.pictures
+    ]
 
 
 def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:

@@ -37,6 +37,7 @@ def trials(
                     continue
                 seen = [_EXAMPLES * epoch for epoch in range(1, epochs + 1)]
                 curve = [_score(at, size, abs(math.log(multiple))) + noise.gauss(0, 0.001) for at in seen]
+                losses = {at: _losses(score, size, noise) for at, score in zip(seen, curve, strict=True)}
                 per_second = size / (3e-4 + 3e-6 * size)
                 found.append(
                     finished_trial(
@@ -45,6 +46,7 @@ def trials(
                         curve[-1],
                         learning_rate=rate,
                         curve=list(zip(seen, curve, strict=True)),
+                        losses=losses,
                         examples_per_second=per_second,
                         peak_memory_bytes=int((300 + 0.9 * size) * _MIB),
                         seconds=seen[-1] / per_second,
@@ -89,6 +91,12 @@ def measurements() -> Measurements:
         ),
         trial_noise_scale={64: [(1000, 20.0), (2000, 30.0)]},
     )
+
+
+def _losses(score: float, size: int, noise: random.Random) -> dict[str, float]:
+    """A training loss that is the less steady the smaller the batch, and a gap that grows with it."""
+    loss = 3 * (1 - score) * math.exp(noise.gauss(0, 0.2 / math.sqrt(size)))
+    return {"loss": loss, "val_loss": loss + 0.02 * math.log2(size) + noise.gauss(0, 0.01)}
 
 
 def _score(seen: int, size: int, distance: float) -> float:

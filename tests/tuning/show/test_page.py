@@ -23,7 +23,8 @@ def page() -> str:
 
 def test_every_figure_is_drawn_where_there_is_data_for_all(page: str) -> None:
     titles = [section.title for section in sections_of(evidence())]
-    assert page.count("<svg") == len(titles) == 9
+    assert len(titles) == 10
+    assert page.count("<svg") == 9 + 3  # efficiency, stability and generalisation share a figure
     assert "Left out" not in page
     assert all(title in page for title in titles)
 
@@ -72,11 +73,21 @@ def test_the_words_the_command_and_the_versions_are_there(page: str) -> None:
     assert "<dt>keras</dt><dd>3</dd>" in page
 
 
+def test_the_page_tells_how_trainings_went_and_draws_what_is_traded_off(page: str) -> None:
+    observations = evidence().answer.recommendation.behaviour.observations
+    assert len(observations) == 2
+    assert all(f"<p>{observation}</p>" in page for observation in observations)
+    wide = re.search(r'<figure class="wide">(.*?)</figure>', page, re.DOTALL)
+    assert wide is not None
+    assert re.findall("<h4>(.*?)</h4>", wide.group(1)) == ["Efficiency", "Stability", "Generalisation"]
+    assert 'aria-label="Efficiency, stability, generalisation Stability"' in wide.group(1)
+
+
 def test_without_data_a_figure_is_left_out_with_a_reason() -> None:
     bare = [finished_trial(size, seed, 0.9 + size / 1e4) for size in (8, 16) for seed in range(2)]
     told = render_report(evidence(bare, measurements=Measurements(), settings={}))
     assert told.count("<svg") == 1
-    assert told.count("<li>") == 8 + len(evidence(bare).answer.recommendation.caveats)
+    assert told.count("<li>") == 9 + len(evidence(bare).answer.recommendation.caveats)
     assert "Gradient noise scale: It was not measured" in told
     assert "Peak memory by batch size: No trial logged its peak memory." in told
     assert "batch-size pick" not in told  # for runs of another program

@@ -31,7 +31,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     page.write_text(render_report(evidence()))
     with Chromium() as running:
         running.open(page.as_uri())
-        running.wait_for("document.querySelectorAll('svg').length == 9")
+        running.wait_for("document.querySelectorAll('svg').length == 12")
         yield running
 
 
