@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -26,13 +25,14 @@ LEAST_EPOCHS = 5
 _WINDOW_SHARE = 1 / 3
 _LEAST_WINDOW = 4  # of three points in a row, one order in six is monotone by chance
 _CHANCE = 0.05
-_LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.02
 _NORMAL = 1.4826  # a median of absolute values becomes the standard deviation of a normal distribution
 _LEAST_RESIDUALS = 4
 _SPIKE_DEVIATIONS = 5.0
 _LEAST_RISE = math.log(1.1)
 _LOWEST = 0.01
 _BEFORE = 3
+_STEEP = 2  # epochs
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Trend:
 
     Args:
         change: Its change over that part, by the Theil-Sen line: the median slope of all pairs, times the epochs.
-        least: The least change that counts: the noise of one value (`local_noise`), or a hundredth of the range of the
+        least: The least change that counts: the noise of one value (`local_noise`), or a fiftieth of the range of the
             whole series where that is more. The latter is a convention of this project, for smooth curves.
         epochs: The epochs of that part.
         is_clear: Whether the order of the values would be so monotone by chance in less than 1 case of 20 (the
@@ -121,7 +121,7 @@ class CurveFacts:
         least_val_epoch: The epoch of the least validation loss.
         level_since: The first epoch whose score was as good as the median of its last part, but for what counts.
         moved: The largest fall of the training loss below its first epoch's, as a share of it.
-        learned: By how many times what counts (`Trend.least`) the best score exceeds that of the first epoch.
+        rise: By how much the best score exceeds that of the first epoch.
         is_whole: Whether it trained for all epochs of its budget.
     """
 
@@ -136,7 +136,7 @@ class CurveFacts:
     least_val_epoch: int | None = None
     level_since: int | None = None
     moved: float | None = None
-    learned: float | None = None
+    rise: float | None = None
     is_whole: bool = True
 
     @property
@@ -166,7 +166,7 @@ def curve_facts(course: Course) -> CurveFacts:
         least_val_epoch=1 + val_loss.index(min(val_loss)) if val_loss else None,
         level_since=None if gain is None else _level_since(gains, gain),
         moved=1 - min(loss) / loss[0] if _logs(loss) else None,
-        learned=None if gain is None else (max(gains) - gains[0]) / (gain.least or math.ulp(1.0)),
+        rise=max(gains) - gains[0] if gains else None,
         is_whole=course.is_whole,
     )
 
@@ -294,24 +294,28 @@ def generalisation_gap(course: Course) -> float | None:
 def val_loss_at(course: Course, level: float) -> float | None:
     """Return the validation loss when the training loss first reached a level, so that trainings compare at equal fit.
 
-    Both are interpolated on straight lines: the training loss between the middles of epochs, the validation loss
-    between their ends.
+    Both are interpolated, in logarithms where all are positive: the training loss between the middles of epochs, the
+    validation loss between their ends.
 
     Args:
         course: The training.
         level: The training loss.
 
     Returns:
-        None where it was not reached, or before the end of the first epoch, when nothing had been validated.
+        None where it was not reached, or before the end of the second epoch: the first one falls so steeply that its
+        mean stands for no moment of it.
     """
-    if len(course.val_loss) != len(course.loss) or not course.loss or course.loss[0] < level:
+    loss, val_loss = course.loss, course.val_loss
+    if len(val_loss) != len(loss) or len(loss) < _STEEP + 1 or loss[0] < level:
         return None
-    for i, (before, after) in enumerate(pairwise(course.loss)):
-        if before >= level >= after and before > after:
-            at = i + 0.5 + (before - level) / (before - after)
-            ends = np.arange(1, len(course.val_loss) + 1)
-            return float(np.interp(at, ends, course.val_loss)) if at >= 1 else None
-    return None
+    to, back = (math.log, math.exp) if min(*loss, *val_loss, level) > 0 else (float, float)
+    after = next((i for i, value in enumerate(loss) if value <= level), None)
+    if after is None or after < _STEEP:
+        return None
+    high, low = to(loss[after - 1]), to(loss[after])
+    at = after - 0.5 + (high - to(level)) / (high - low)
+    ends = range(1, len(val_loss) + 1)
+    return back(float(np.interp(at, ends, [to(value) for value in val_loss]))) if at >= _STEEP else None
 
 
 def _logs(loss: Sequence[float]) -> list[float]:

@@ -90,7 +90,7 @@ def _end(facts: CurveFacts) -> Kind | None:
         return None
     if gain.rises:
         return Kind.IMPROVING if facts.is_whole else None
-    if facts.moved is not None and facts.moved < FLAT and (facts.learned or 0.0) < 2:
+    if facts.moved is not None and facts.moved < FLAT and (facts.rise or 0.0) < 2 * gain.least:
         return Kind.FLAT
     if _still_falls(fall):
         return _overfitting_or_stalled(facts, gain)

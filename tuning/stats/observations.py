@@ -64,9 +64,10 @@ def _improving(rows: Sequence[SizeBehaviour], findings: Findings, sizes: Mapping
         return ""
     most = max(gains, key=lambda size: gains[size])
     epochs = window(max(facts.epochs for facts in sizes[most].facts.values()))
+    of_one = f" with {most}" if len(gains) > 1 else ""
     told = (
         f"{findings.objective.name} was still improving at the end of the budget with {listing(list(gains))} "
-        f"(by {number(gains[most], 2)} in the last {epochs} epochs with {most})"
+        f"(by {number(gains[most], 2)} in the last {epochs} epochs{of_one})"
     )
     if max(gains) < max(row.batch_size for row in rows):
         return f"{told}: more epochs may change the order."

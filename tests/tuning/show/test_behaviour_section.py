@@ -54,7 +54,7 @@ def test_each_panel_has_its_axis_and_the_gap_at_equal_loss_is_marked() -> None:
     behaviour = evidence().answer.recommendation.behaviour
     equal = marks(axes_of(section, "Generalisation"))["at equal training loss"]
     assert [gap for _, gap in equal] == [row.gap_at_equal_loss for row in behaviour.sizes if row.gap_at_equal_loss]
-    assert f"at equal training loss, {behaviour.equal_loss:.2f}." in section.told
+    assert f"at equal training loss, {behaviour.equal_loss:.3f}." in section.told
 
 
 def test_the_words_name_how_most_trainings_went() -> None:

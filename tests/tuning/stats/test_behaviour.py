@@ -147,9 +147,9 @@ def test_the_equal_loss_is_one_that_most_sizes_passed_and_of_those_the_least() -
     def level(trials: Sequence[Trial]) -> float | None:
         return equal_training_loss(trained(group_into_arms(trials, objective=ACCURACY), ACCURACY))
 
-    lines = {8: [4.0, 3, 2, 1], 16: [4.0, 3.5, 3, 2.5], 32: [4.0, 3.9, 3.8, 3.7]}
-    trials = [course(size, 0, loss, loss, [0.1, 0.2, 0.3, 0.4]) for size, loss in lines.items()]
-    assert level(trials) == 2.5  # 32 ends at 3.7, which 8 passed before it was first validated
+    lines = {8: [5.0, 4, 3, 2, 1], 16: [5.0, 4.5, 4, 3, 2.5], 32: [5.0, 4.9, 4.8, 4.7, 4.6]}
+    trials = [course(size, 0, loss, loss, [0.1, 0.2, 0.3, 0.4, 0.5]) for size, loss in lines.items()]
+    assert level(trials) == 2.5  # 32 ends at 4.6, which the others passed in their first epochs
     assert level(trials[:1]) is None
 
 

@@ -108,7 +108,7 @@ def test_a_trend_needs_five_epochs_and_an_order_that_chance_seldom_gives() -> No
     assert level.stays
 
 
-def test_a_change_below_a_hundredth_of_the_whole_range_is_none() -> None:
+def test_a_change_below_a_fiftieth_of_the_whole_range_is_none() -> None:
     smooth = end_trend([0.0, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9997, 0.9998, 0.9999])
     assert smooth is not None
     assert not smooth.rises
@@ -142,12 +142,18 @@ def test_the_gap_is_that_of_the_weights_that_were_kept() -> None:
 
 
 def test_validation_loss_is_told_when_the_training_loss_was_so() -> None:
-    course = made([3.0, 2.0, 1.0], (), [2.5, 1.6, 1.2])
-    assert val_loss_at(course, 1.5) == pytest.approx(1.6)  # between the middles of epochs 2 and 3: the end of 2
-    assert val_loss_at(course, 1.25) == pytest.approx(1.6 - 0.25 * 0.4)
-    assert val_loss_at(course, 0.5) is None
-    assert val_loss_at(course, 2.8) is None  # before anything was validated
-    assert val_loss_at(made([1.0, 3.0, 0.5], (), [1, 1, 1]), 2.0) is None  # it began below
+    """A loss of exp(-epoch/2) in the middles of epochs, a validation loss twice that at their ends: exact in logs."""
+    course = made([math.exp(-(i - 0.5) / 2) for i in range(1, 9)], (), [2 * math.exp(-i / 2) for i in range(1, 9)])
+    for level in (0.3, 0.1, 0.05):
+        assert val_loss_at(course, level) == pytest.approx(2 * level)
+    assert val_loss_at(course, 0.01) is None
+    assert val_loss_at(course, math.exp(-1) * 1.01) is None  # before the end of epoch 2
+    assert val_loss_at(made([1.0, 3.0, 2.5, 0.5], (), [1.0] * 4), 2.0) is None  # it began below
+
+
+def test_validation_loss_of_a_loss_below_zero_is_on_straight_lines() -> None:
+    course = made([0.0, -1.0, -2.0, -3.0], (), [1.0, 0.0, -1.0, -2.0])
+    assert val_loss_at(course, -2.25) == pytest.approx(-0.75)  # at 2.75
 
 
 def test_a_course_is_read_from_reports_and_needs_every_epoch() -> None:
@@ -167,7 +173,8 @@ def test_facts_name_the_best_epochs_and_short_trainings_have_no_more() -> None:
         "generalisation_gap": pytest.approx(1.55 - 0.9),
         "best_epoch": 2,
     }
-    assert (found.gain, found.fall, found.val_loss, found.level_since, found.learned) == (None,) * 5
+    assert (found.gain, found.fall, found.val_loss, found.level_since) == (None,) * 4
+    assert found.rise == pytest.approx(0.3)
 
 
 def test_the_level_is_reached_where_the_end_is_but_for_the_noise() -> None:
