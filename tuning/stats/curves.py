@@ -120,6 +120,7 @@ class CurveFacts:
         best_epoch: The epoch, from 1, of the best score.
         least_val_epoch: The epoch of the least validation loss.
         level_since: The first epoch whose score was as good as the median of its last part, but for what counts.
+        lead: By how much the median score of the last part exceeds that of the part before it, of equally many epochs.
         moved: The largest fall of the training loss below its first epoch's, as a share of it.
         rise: By how much the best score exceeds that of the first epoch.
         is_whole: Whether it trained for all epochs of its budget.
@@ -135,6 +136,7 @@ class CurveFacts:
     best_epoch: int | None = None
     least_val_epoch: int | None = None
     level_since: int | None = None
+    lead: float | None = None
     moved: float | None = None
     rise: float | None = None
     is_whole: bool = True
@@ -165,6 +167,7 @@ def curve_facts(course: Course) -> CurveFacts:
         best_epoch=1 + gains.index(max(gains)) if gains else None,
         least_val_epoch=1 + val_loss.index(min(val_loss)) if val_loss else None,
         level_since=None if gain is None else _level_since(gains, gain),
+        lead=None if gain is None else _lead(gains, gain.epochs),
         moved=1 - min(loss) / loss[0] if _logs(loss) else None,
         rise=max(gains) - gains[0] if gains else None,
         is_whole=course.is_whole,
@@ -321,6 +324,13 @@ def val_loss_at(course: Course, level: float) -> float | None:
 def _logs(loss: Sequence[float]) -> list[float]:
     """Return ln(loss); nothing where any is not positive, since it then has no scale of its own."""
     return [math.log(value) for value in loss] if loss and min(loss) > 0 else []
+
+
+def _lead(gains: Sequence[float], epochs: int) -> float | None:
+    """Return the median of the last epochs less that of as many before them; None where there are not as many."""
+    if len(gains) < 2 * epochs:
+        return None
+    return median(gains[-epochs:]) - median(gains[-2 * epochs : -epochs])
 
 
 def _level_since(gains: Sequence[float], gain: Trend) -> int:

@@ -81,8 +81,8 @@ def _end(facts: CurveFacts) -> Kind | None:
       what counts.
     - overfitting: the training loss still falls, while the validation loss (the score, where there is none) clearly
       gets worse.
-    - stalled: the training loss still falls, the score stays (`Trend.stays`) and was as good, but for its noise, before
-      the last part of the training, and the validation loss does not fall by what counts.
+    - stalled: the training loss still falls, the score stays (`Trend.stays`), its median in the last part exceeds that
+      of the part before by no more than what counts, and the validation loss does not fall by what counts.
     - settled: the score stays, and the training loss does not clearly move.
     """
     gain, fall = facts.gain, facts.fall
@@ -101,9 +101,9 @@ def _overfitting_or_stalled(facts: CurveFacts, gain: Trend) -> Kind | None:
     worse = gain.falls if facts.val_loss is None else facts.val_loss.rises
     if worse:
         return Kind.OVERFITTING
-    in_time = facts.level_since is not None and facts.level_since <= facts.epochs - gain.epochs + 1
+    stays = gain.stays and facts.lead is not None and facts.lead <= gain.least
     improves = facts.val_loss is not None and facts.val_loss.change < -facts.val_loss.least
-    return Kind.STALLED if gain.stays and in_time and not improves else None
+    return Kind.STALLED if stays and not improves else None
 
 
 def _still_falls(fall: Trend | None) -> bool:
