@@ -147,6 +147,10 @@ def test_the_equal_loss_is_one_that_most_sizes_passed_and_of_those_the_least() -
     def level(trials: Sequence[Trial]) -> float | None:
         return equal_training_loss(trained(group_into_arms(trials, objective=ACCURACY), ACCURACY))
 
+    fast = {8: [9.0, 1, 0.8, 0.6], 16: [9.0, 1, 0.8, 0.5]}
+    slow = {32: [9.0, 8, 4, 3.0], 64: [9.0, 8, 4, 3.1]}
+    both = [course(size, 0, loss, loss, [0.1, 0.2, 0.3, 0.4]) for size, loss in {**fast, **slow}.items()]
+    assert level(both) == 0.6  # two sizes share it, as two share 3.1
     lines = {8: [5.0, 4, 3, 2, 1], 16: [5.0, 4.5, 4, 3, 2.5], 32: [5.0, 4.9, 4.8, 4.7, 4.6]}
     trials = [course(size, 0, loss, loss, [0.1, 0.2, 0.3, 0.4, 0.5]) for size, loss in lines.items()]
     assert level(trials) == 2.5  # 32 ends at 4.6, which the others passed in their first epochs

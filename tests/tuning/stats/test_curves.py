@@ -69,7 +69,8 @@ def test_spikes_are_counted_where_they_are_also_in_the_last_epoch() -> None:
     steady = falling(16, floor=0.2, rate=1)
     assert spikes(steady) == ()
     assert spikes(with_jumps(steady, {7, 16})) == (7, 16)
-    assert spikes(with_jumps(steady, {7}, by=1.09)) == ()
+    assert spikes(with_jumps([0.2] * 16, {7}, by=1.09)) == ()
+    assert spikes(with_jumps([0.2] * 16, {7}, by=1.11)) == (7,)
 
 
 def test_a_spike_must_exceed_five_times_the_noise() -> None:
@@ -109,9 +110,13 @@ def test_a_trend_needs_five_epochs_and_an_order_that_chance_seldom_gives() -> No
 
 
 def test_a_change_below_a_fiftieth_of_the_whole_range_is_none() -> None:
-    smooth = end_trend([0.0, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9997, 0.9998, 0.9999])
-    assert smooth is not None
-    assert not smooth.rises
+    def crept(by: float) -> bool:
+        found = end_trend([0.0, 0.5, *(1 + by * i / 3 for i in range(10))])
+        assert found is not None
+        return found.rises
+
+    assert not crept(0.015)
+    assert crept(0.025)
 
 
 def test_a_rise_that_chance_may_give_is_no_standstill() -> None:
