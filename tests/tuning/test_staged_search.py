@@ -38,6 +38,8 @@ def test_a_staged_search_ends_in_a_recommendation_judged_by_time_to_the_target(t
         ("noise_scale", 50.0, 0),
         ("noise_scale_low", 40.0, 0),
         ("noise_scale_high", 60.0, 0),
+        ("gradient_norm", 1.0, 0),
+        ("gradient_noise", 1.0, 0),
     )
     assert any("reached on 3 seeds" in caveat for caveat in found.caveats)
     assert any("those of plain model.fit" in caveat for caveat in found.caveats)
