@@ -41,7 +41,7 @@ def behaviour_section(evidence: Evidence, analysis: Analysis) -> Section:
     noises = _each(sizes, "update_noise", 100.0)
     gaps = _each(sizes, "generalisation_gap")
     if not noises and not gaps:
-        return left_out(_TITLE, "No training logged its training loss, and its validation loss or eight epochs of it.")
+        return left_out(_TITLE, "No training logged its training loss beside a validation loss, or over eight epochs.")
     chosen = evidence.answer.recommendation.batch_size
     panels: list[tuple[str, Drawing]] = []
     if rates := _rates(analysis, sizes):
