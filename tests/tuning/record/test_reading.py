@@ -91,6 +91,7 @@ def test_how_trainings_went_is_the_same_from_mlflow_as_from_the_search(tracking_
         for report in reports:
             tracker.epoch(report)
         tracker.end_trial(outcome)
+    tracker.close()
     found = recommend(trials, objective=Objective("val_accuracy")).behaviour
     assert found.equal_loss is not None
     assert all(row.update_noise and row.diagnoses for row in found.sizes)
