@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search_spaces.archive import DataError as DataError  # its home for everybody else
 from search_spaces.archive import read_npz
-
-Arrays = Any  # one array, or a dict, tuple or list of them (nested): what Keras takes as `x` or `y`
+from search_spaces.array_forms import read_arrays
+from search_spaces.datasets import collect
+from search_spaces.structure import Arrays as Arrays
+from search_spaces.structure import DataError as DataError
+from search_spaces.structure import leaves as leaves
+from search_spaces.structure import map_arrays as map_arrays
+from search_spaces.values import check_values
 
 _PARTS = ("x_train", "y_train", "x_val", "y_val", "sample_weight_train", "sample_weight_val")
 _NPZ_NAMES = (*_PARTS, *(name.replace("_val", "_test") for name in _PARTS if name.endswith("_val")))
@@ -43,7 +46,7 @@ class Data:
 
     def __post_init__(self) -> None:
         for name in _PARTS:
-            object.__setattr__(self, name, map_arrays(np.asanyarray, getattr(self, name)))
+            object.__setattr__(self, name, read_arrays(name, getattr(self, name)))
         _check_part("training", self.x_train, self.y_train, self.sample_weight_train)
         _check_part("validation", self.x_val, self.y_val, self.sample_weight_val)
         if (self.y_train is None) != (self.y_val is None):
@@ -57,7 +60,7 @@ class Data:
         """
         for name, part in self.parts().items():
             for leaf in leaves(part):
-                _check_values(name, leaf)
+                check_values(name, leaf)
         return self
 
     @property
@@ -134,19 +137,23 @@ class Data:
                 f"An npz data file needs a validation part, x_val and y_val (or x_test and y_test); "
                 f"{path} has {names}. Save some examples under these names, or give a validation split."
             )
-        return cls(**{name: renamed[name] for name in _PARTS if name in renamed})
+        parts: dict[str, Any] = {name: renamed[name] for name in _PARTS if name in renamed}
+        return cls(**parts)
 
     @classmethod
-    def from_tf_data(cls, train: Any, validation: Any) -> Data:
-        """Collect two finite, *unbatched* `tf.data.Dataset`s of `(x, y)` or `(x, y, sample_weight)` into arrays.
+    def from_tf_data(cls, train: Any, validation: Any, *, batched: bool | None = None) -> Data:
+        """Collect two finite `tf.data.Dataset`s of `x`, `(x, y)` or `(x, y, sample_weight)` into arrays.
 
-        Unbatched, because the batch size is what is being searched; call `.unbatch()` on a batched one.
+        Args:
+            train: The training examples; `keras.utils.PyDataset`s are taken, too.
+            validation: The validation examples.
+            batched: Whether the elements are batches, which are then taken apart; None for what their making tells.
 
         Raises:
-            DataError: If a dataset is infinite or empty or its elements are not such tuples.
+            DataError: As `search_spaces.datasets.collect`.
         """
-        collected = [_collect(part, dataset) for part, dataset in (("training", train), ("validation", validation))]
-        (x, y, weight), (x_val, y_val, weight_val) = collected
+        x, y, weight = collect("training", train, batched=batched)
+        x_val, y_val, weight_val = collect("validation", validation, batched=batched)
         return cls(x, y, x_val, y_val, weight, weight_val)
 
 
@@ -154,31 +161,6 @@ def check_share(share: float) -> None:
     """Raise DataError unless a share of the data may validate."""
     if not 0 < share < 1:
         raise DataError(f"validation_split must lie between 0 and 1; got {share}. It is the share that validates.")
-
-
-def map_arrays(function: Callable[[Any], Any], arrays: Arrays) -> Arrays:
-    """Apply `function` to every leaf of a nested dict, tuple or list of arrays; None stays None."""
-    if arrays is None:
-        return None
-    if isinstance(arrays, Mapping):
-        return {name: map_arrays(function, value) for name, value in arrays.items()}
-    if isinstance(arrays, tuple):
-        return tuple(map_arrays(function, value) for value in arrays)
-    if isinstance(arrays, list) and all(isinstance(value, (np.ndarray, Mapping)) for value in arrays):
-        return [map_arrays(function, value) for value in arrays]
-    return function(arrays)
-
-
-def leaves(arrays: Arrays) -> Iterator[np.ndarray[Any, Any]]:
-    """Every array of a nested dict, tuple or list, in a fixed order."""
-    if isinstance(arrays, Mapping):
-        for value in arrays.values():
-            yield from leaves(value)
-    elif isinstance(arrays, (tuple, list)):
-        for value in arrays:
-            yield from leaves(value)
-    elif arrays is not None:
-        yield arrays
 
 
 def _as_tuple(x: Arrays, y: Arrays, sample_weight: Arrays) -> tuple[Arrays, ...]:
@@ -194,39 +176,11 @@ def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:
         raise DataError(f"The {part} part needs at least one input array; got none.")
     lengths = [(name, len(leaf) if leaf.ndim else 0) for name, leaf in named]
     if len({length for _, length in lengths}) > 1:
-        told = ", ".join(f"{name}: {length}" for name, length in lengths)
+        told = ", ".join(f"{name}: {length}" for name, length in lengths[:8]) + (", …" if len(lengths) > 8 else "")
+        if isinstance(x, list) and len(x) == lengths[-1][1]:
+            raise DataError(f"A list of arrays is a list of inputs; got {told}. Stack examples: np.stack(x).")
         raise DataError(f"The {part} arrays must have the same number of examples; got {told}. Trim or pair them.")
     if lengths[0][1] == 0:
         raise DataError(f"The {part} part must hold at least one example; got none.")
     if y is None and sample_weight is not None:
         raise DataError(f"Sample weights weigh a loss on targets; the {part} part has weights and no targets.")
-
-
-def _check_values(name: str, leaf: np.ndarray[Any, Any]) -> None:
-    if leaf.dtype.kind in "mM" or leaf.dtype.type is np.void:  # bfloat16 is of the kind "V", too
-        raise DataError(f"{name} must hold numbers or strings; got dtype {leaf.dtype}. Turn dates into numbers.")
-    if leaf.dtype == object and not all(isinstance(value, str) for value in leaf.ravel()):
-        raise DataError(f"{name} must hold numbers or strings; got dtype object. Pad it, or fill what is missing.")
-    if leaf.dtype.kind == "f" and np.isnan(leaf).any():
-        count = int(np.isnan(leaf).sum())
-        raise DataError(f"{name} must not hold NaN; got {count} of {leaf.size} values. Impute or drop them.")
-
-
-def _collect(part: str, dataset: Any) -> tuple[Arrays, Arrays, Arrays]:
-    if int(dataset.cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
-        raise DataError(f"The {part} dataset must be finite; got an endless one. Remove .repeat().")
-    elements = list(dataset.as_numpy_iterator())
-    if not elements or not isinstance(elements[0], tuple) or len(elements[0]) not in (2, 3):
-        raise DataError(f"The {part} dataset must yield (x, y) or (x, y, sample_weight); got {elements[:1]!r:.80}.")
-    columns = [_stack([element[i] for element in elements]) for i in range(len(elements[0]))]
-    x, y, *rest = columns
-    return x, y, rest[0] if rest else None
-
-
-def _stack(values: list[Any]) -> Arrays:
-    first = values[0]
-    if isinstance(first, Mapping):
-        return {name: _stack([value[name] for value in values]) for name in first}
-    if isinstance(first, tuple):
-        return tuple(_stack([value[i] for value in values]) for i in range(len(first)))
-    return np.stack(values)

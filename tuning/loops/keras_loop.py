@@ -33,9 +33,9 @@ class KerasLoop:
 
 
 def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
-    """Return the arguments of `fit` for validation: arrays, or batches read one by one where they do not fit."""
+    """Return the arguments of `fit` for validation: arrays, or batches read one by one where those do not fit."""
     arrays = data.arrays
-    if data.fits_on_host:
+    if data.fits_on_host and not data.has_text:  # of strings, Keras takes one form of several
         return {"validation_data": arrays.validation, "validation_batch_size": batch_size}
     return {"validation_data": evaluation_dataset(arrays.validation, arrays.n_val, batch_size)}
 

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from search_spaces.data import Data, leaves
+from search_spaces.fit_data import read_fit_data
 from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.run.pulse import SILENCE_LIMIT_S
@@ -242,11 +243,11 @@ def read_search_arguments(
     """Read the arguments of `tuner.search`.
 
     Args:
-        x: `search_spaces.Data`, inputs as arrays, or an unbatched `tf.data.Dataset` of `(x, y)`.
+        x: `search_spaces.Data`, inputs as arrays, or a finite `tf.data.Dataset` or `PyDataset` of `(x, y)`.
         y: Targets, if `x` holds inputs.
         epochs: Passes over the training set per trial.
         callbacks: Keras callbacks.
-        validation_data: `(x, y)`, `(x, y, sample_weight)`, or an unbatched dataset.
+        validation_data: `(x, y)`, `(x, y, sample_weight)`, or a dataset.
         validation_split: Share of the examples, taken from the end, to validate on instead.
         validation_batch_size: Examples per validation step.
         sample_weight: One per training example.
@@ -265,41 +266,10 @@ def read_search_arguments(
     if not isinstance(callbacks, Sequence):
         raise ValueError(f"callbacks must be a list of Keras callbacks; got {callbacks!r:.80}.")
     return SearchArguments(
-        data=_read_data(x, y, sample_weight, validation_data, validation_split).checked(),
+        data=read_fit_data(x, y, sample_weight, validation_data, validation_split).checked(),
         epochs=epochs,
         callbacks=tuple(callbacks),
         evaluation_batch_size=EVALUATION_BATCH_SIZE if validation_batch_size is None else validation_batch_size,
         verbose=verbose != 0,
         fit_options=fit_options,
     )
-
-
-def _read_data(x: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float) -> Data:
-    if isinstance(x, Data):
-        return x
-    if x is None:
-        raise ValueError("search() needs training data; got none. Call search(x, y, validation_data=(x_val, y_val)).")
-    if validation_data is None and not 0 < validation_split < 1:
-        raise ValueError(
-            "A batch size is judged on validation data; got none. Give validation_data=(x_val, y_val) "
-            "or validation_split between 0 and 1."
-        )
-    if hasattr(x, "element_spec"):
-        return Data.from_tf_data(x, validation_data)
-    if validation_data is None:
-        return Data.split(x, y, validation_split, sample_weight)
-    x_val, y_val, weight_val = _validation_parts(validation_data)
-    return Data(x, y, x_val, y_val, sample_weight, weight_val)
-
-
-def _validation_parts(given: Any) -> tuple[Any, Any, Any]:
-    """Return inputs, targets and weights, as Keras's `fit` reads `validation_data`; inputs may stand alone."""
-    if not isinstance(given, (tuple, list)):
-        return given, None, None
-    if not 1 <= len(given) <= 3:
-        raise ValueError(
-            f"validation_data must be (x,), (x, y) or (x, y, sample_weight); got {len(given)} parts. Several inputs go "
-            "into a dict or a tuple."
-        )
-    x, y, weight = (*given, None, None)[:3]
-    return x, y, weight
