@@ -32,6 +32,9 @@ class Data:
         y_val: Validation targets; None where the training has none.
         sample_weight_train: One weight per training example (or a structure of them), or None.
         sample_weight_val: One weight per validation example (or a structure of them), or None.
+        identity: What tells these data from others, such as "imagenet-64, 2nd edition", so that a search goes on with
+            its study; empty for all values of small arrays, and for a sample of rows and the time of the file of large
+            ones.
 
     Raises:
         DataError: If a part is empty or the lengths of a part differ. Values are checked by `checked`.
@@ -43,6 +46,7 @@ class Data:
     y_val: Arrays
     sample_weight_train: Arrays = None
     sample_weight_val: Arrays = None
+    identity: str = ""
 
     def __post_init__(self) -> None:
         for name in _PARTS:

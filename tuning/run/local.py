@@ -34,8 +34,8 @@ class LocalExecutor:
     """Runs each device's requests in a process of its own, which outlives them and is replaced when it dies.
 
     Requests that ask a CPU for other threads than the setup's run in a second process, of which one at a time works.
-    The arrays and the workers' logs lie in a temporary folder until `close`. Linux ends a worker together with the
-    thread that started it, so the thread that submits must live as long as the executor.
+    The workers' logs, and the arrays that lie in no file, are in a temporary folder until `close`. Linux ends a worker
+    together with the thread that started it, so the thread that submits must live as long as the executor.
 
     Args:
         setup: What every worker needs once.
@@ -50,7 +50,7 @@ class LocalExecutor:
         self._payload = pickle_setup(setup)
         self._scratch = Scratch()
         self._guard = Guard()
-        write_data(setup.data, self._directory / "data")
+        write_data(setup.data, self._directory / "data", in_place=True)
         self._told: dict[str, Device] = {}
         self._refused: dict[str, str] = {}
         self._lacks_gpu = False

@@ -13,7 +13,9 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
+from search_spaces.array_files import LEAST_BYTES_IN_PLACE, FileRegion, region_of
 from search_spaces.data import Data, leaves, map_arrays
+from search_spaces.identity import evidence
 from search_spaces.workload import FILE_MODULE_PREFIX
 from tuning.run.executor import WorkerSetup
 
@@ -62,12 +64,21 @@ class Refusal:
 _STRUCTURE = "structure.pickle"
 
 
-def write_data(data: Data, directory: Path) -> None:
-    """Write every array to `directory` as `.npy`, and how they nest beside them."""
+def write_data(data: Data, directory: Path, *, in_place: bool = False) -> None:
+    """Write every array to `directory` as `.npy`, and how they nest beside them.
+
+    Args:
+        data: What trials train on.
+        directory: Made if it is not there.
+        in_place: Whether large arrays that lie in files stay there, because who reads them sees the same files.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     names = (f"{number}.npy" for number in range(10**9))
 
-    def write(array: np.ndarray[Any, Any]) -> str:
+    def write(array: np.ndarray[Any, Any]) -> str | FileRegion:
+        region = region_of(array) if in_place and array.nbytes >= LEAST_BYTES_IN_PLACE else None
+        if region is not None:
+            return region
         name = next(names)
         if array.dtype == object:  # strings of any length, which a file of equal cells would blow up
             name = f"{name}.pickle"
@@ -84,7 +95,9 @@ def read_data(directory: Path) -> Data:
     """Return the data that `write_data` wrote, as read-only memory maps."""
     structure = pickle.loads((directory / _STRUCTURE).read_bytes())
 
-    def read(name: str) -> np.ndarray[Any, Any]:
+    def read(name: str | FileRegion) -> np.ndarray[Any, Any]:
+        if isinstance(name, FileRegion):
+            return name.open()
         loaded: np.ndarray[Any, Any] = (
             pickle.loads((directory / name).read_bytes())
             if name.endswith(".pickle")
@@ -96,19 +109,18 @@ def read_data(directory: Path) -> Data:
 
 
 def fingerprint(data: Data) -> str:
-    """Return a short hash of shapes, dtypes and values, which tells whether a study continues on the same data."""
-    digest = hashlib.blake2b(digest_size=8)
+    """Return a short hash, which tells whether a study continues on the same data.
+
+    It is of shapes, types and `data.identity`, or without that of the values, of large arrays a sample (see
+    `search_spaces.identity`).
+    """
+    digest = hashlib.blake2b(data.identity.encode(), digest_size=8)
     for part, arrays in data.parts().items():
         for leaf in leaves(arrays):
-            digest.update(f"{part}{leaf.shape}{leaf.dtype}".encode())
-            digest.update(_bytes_of(leaf))
+            digest.update(part.encode())
+            for piece in [f"{leaf.shape}{leaf.dtype}".encode()] if data.identity else evidence(leaf):
+                digest.update(piece)
     return digest.hexdigest()
-
-
-def _bytes_of(leaf: np.ndarray[Any, Any]) -> Any:
-    if leaf.dtype == object:
-        return "\0".join(leaf.ravel()).encode()
-    return np.ascontiguousarray(leaf).data.cast("B") if leaf.size else b""
 
 
 def pickle_setup(setup: WorkerSetup) -> bytes:
