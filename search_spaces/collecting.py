@@ -16,6 +16,7 @@ from search_spaces.structure import Arrays, DataError, leaves, map_arrays, told_
 EXAMPLES_READ_AGAIN = 1024
 """How many examples of a second pass are looked for among those of the first."""
 
+_MOST_ROOM_BYTES = 64 * 2**20  # so much more than is needed is held at most; the system moves no memory to make room
 _OBJECT_BYTES = 64  # a string's head, and the reference to it
 
 
@@ -115,7 +116,7 @@ class Collector:
 
 
 class _Column:
-    """One array that grows by a quarter at a time, in its place where the system can."""
+    """One array that grows by a quarter or by 64 MiB at a time."""
 
     def __init__(self, first: np.ndarray[Any, Any]) -> None:
         self.shape, self.dtype = first.shape[1:], first.dtype
@@ -133,7 +134,8 @@ class _Column:
     def append(self, array: np.ndarray[Any, Any]) -> None:
         end = self._count + len(array)
         if end > len(self._array):
-            self._resize(max(end, 5 * end // 4))
+            row_bytes = max(1, int(np.prod(self.shape)) * self.dtype.itemsize)
+            self._resize(end + min(end // 4, _MOST_ROOM_BYTES // row_bytes))
         self._array[self._count : end] = array
         self._count = end
         self._text_bytes += _text_bytes(array)

@@ -392,6 +392,16 @@ FORMS = {
     "endless generated dataset": Form(
         lambda _: {"x": generated(endlessly), "validation_data": (X_VAL, Y_VAL)}, "assert_cardinality"
     ),
+    "endless large examples": Form(
+        lambda _: {
+            "x": generated(
+                lambda: iter(lambda: (np.zeros(2**20, "float32"), 1), None),
+                (tf.TensorSpec((2**20,)), tf.TensorSpec((), tf.int32)),
+            ),
+            "validation_data": (X_VAL, Y_VAL),
+        },
+        "may take 1 GiB; got more than that|has not ended by then",
+    ),
     "large dataset": Form(
         lambda _: datasets(lambda d: d.map(lambda x, y: (tf.zeros((2**23,)), y))),
         "may take 1 GiB; got 48 examples",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search_spaces.data import Arrays
+from search_spaces.row_reader import RowReader
 from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import ExampleOrder, as_step_data, device_dtype
 from tuning.messages import MemoryProbeRequest, NoiseScaleRequest, ThroughputRequest
@@ -173,8 +174,10 @@ def _batch(leaf: Any, row: tf.Tensor) -> tf.Tensor:
 
 
 def _read(leaf: npt.NDArray[Any], row: tf.Tensor) -> tf.Tensor:
+    rows_of = RowReader(leaf)
+
     def read(indices: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
-        return np.asarray(leaf[indices], device_dtype(leaf))
+        return np.asarray(rows_of(indices), device_dtype(leaf))
 
     batch = tf.numpy_function(read, [row], tf.as_dtype(device_dtype(leaf)))
     return tf.ensure_shape(batch, (row.shape[0], *leaf.shape[1:]))
