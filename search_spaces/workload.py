@@ -14,6 +14,8 @@ from typing import Any
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.data import Data, DataError, check_share
+from search_spaces.datasets import is_dataset, is_py_dataset
+from search_spaces.fit_data import read_fit_data
 from search_spaces.learning_rate import LearningRate
 
 BUILT_IN = {
@@ -59,8 +61,9 @@ class Workload:
     Args:
         name: The short name, part of the default study name.
         build: `build(hp)` or `build()` returning a compiled `keras.Model`, or a `keras_tuner.HyperModel`.
-        data: The function that returns the arrays, called once, in the driver: a `Data`, or `(x, y)` or
-            `(x, y, sample_weight)` of which `validation_split` is taken; None if `--data` must bring them.
+        data: The function that returns the data, called once, in the driver: a `Data`, a training and a validation
+            dataset, or one dataset, `(x, y)` or `(x, y, sample_weight)` of which `validation_split` is taken; None if
+            `--data` must bring them.
         objective: The name of the metric that decides, as Keras logs it; None for `val_accuracy`, else `val_loss`.
         epochs: Passes over the training set per trial.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
@@ -111,21 +114,25 @@ class Workload:
                 f"{self.name} brings no data; give --data FILE.npz with x_train, y_train, x_val, y_val."
             )
         found = _called(self.data, f"The data of {self.name}")
-        if isinstance(found, Data):
-            return found.checked()
+        if isinstance(found, Data) or is_dataset(found) or is_py_dataset(found):
+            return self._read(found).checked()
         if not isinstance(found, tuple | list) or len(found) not in (2, 3):
             raise WorkloadError(
                 f"The data of {self.name} must be a Data, (x, y) or (x, y, sample_weight); got {_kind(found)}."
             )
-        return self._split(*found).checked()
+        return self._read(*found).checked()
 
-    def _split(self, x: Any, y: Any, sample_weight: Any = None) -> Data:
+    def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> Data:
+        if isinstance(x, Data):
+            return x
+        if is_dataset(x) and is_dataset(y):
+            return read_fit_data(x, validation_data=y)
         if self.validation_split is None:
             raise WorkloadError(
                 f"A batch size is judged on validation data; {self.name} brings none. Give a validation_split, or "
                 "return a Data with a validation part."
             )
-        return Data.split(x, y, self.validation_split, sample_weight)
+        return read_fit_data(x, y, sample_weight, validation_split=self.validation_split)
 
     def given_callbacks(self) -> tuple[Any, ...]:
         """Return the workload's callbacks.

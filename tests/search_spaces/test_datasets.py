@@ -66,6 +66,7 @@ def test_the_making_of_a_dataset_tells_whether_it_ends(dataset, length: Length) 
 
 def test_shuffling_is_found_below_what_follows_it() -> None:
     assert is_shuffled(tf.data.Dataset.zip(PLAIN, PLAIN.shuffle(4).batch(2).map(pair)))
+    assert is_shuffled(PLAIN.concatenate(PLAIN.shuffle(4)))
     assert not is_shuffled(PLAIN.batch(2))
 
 

@@ -102,3 +102,14 @@ def test_a_data_file_brings_its_own_build_and_no_larger_sizes_than_suit_it(tmp_p
     assert workload.load_data().n_train == 100
     assert workload.batch_size == BatchSize(8, 4096).suiting(100) != whole.batch_size
     assert replace(whole, build_for=None).with_data_file("half.npz").build() == "any"
+
+
+def test_the_data_of_a_workload_may_be_datasets() -> None:
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.from_tensor_slices((np.zeros((10, 2)), np.arange(10)))
+    pair = Workload("pair", build=lambda: None, data=lambda: (rows.take(8), rows.skip(8).batch(2))).load_data()
+    assert pair.y_train.tolist() == list(range(8))
+    assert pair.y_val.tolist() == [8, 9]
+    whole = Workload("whole", build=lambda: None, data=lambda: rows, validation_split=0.2).load_data()
+    assert whole.y_val.tolist() == [8, 9]
