@@ -40,8 +40,10 @@ def read_arrays(name: str, given: Any) -> Arrays:
         return {key: read_arrays(f"{name}[{key!r}]", value) for key, value in given.items()}
     if isinstance(given, tuple):
         return tuple(read_arrays(f"{name}[{index}]", value) for index, value in enumerate(given))
-    if isinstance(given, list) and given and all(map(_is_input, given)):
-        return [read_arrays(f"{name}[{index}]", value) for index, value in enumerate(given)]
+    if isinstance(given, list):
+        given = _items(given)
+        if given and all(map(_is_input, given)):
+            return [read_arrays(f"{name}[{index}]", value) for index, value in enumerate(given)]
     return read_array(name, given)
 
 
@@ -67,6 +69,11 @@ def read_array(name: str, given: Any) -> np.ndarray[Any, Any]:
     if hasattr(given, "__array__") or isinstance(given, (memoryview, bytearray, array, np.generic)):
         return _plain(name, _by_protocol(name, given, package))
     raise DataError(_refusal(name, given))
+
+
+def _items(given: list[Any] | tuple[Any, ...]) -> list[Any]:
+    """Return what a list or a tuple holds, not what iterating over a class of one's own would yield."""
+    return list.copy(given) if isinstance(given, list) else list(tuple.__iter__(given))
 
 
 def _is_input(given: Any) -> bool:
@@ -102,6 +109,8 @@ def _of_known_type(name: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, An
             f"{name} must hold one type; got the fields {', '.join(found.dtype.names)[:80]}. Hand over a dict, "
             "{field: x[field] for field in x.dtype.names}."
         )
+    if found.dtype.type is np.void:
+        raise DataError(f"{name} must hold numbers or strings; got raw bytes, {found.dtype}. View them as numbers.")
     if found.dtype.type.__module__ == "ml_dtypes":  # bfloat16 and its kin, in which Keras trains by its own float type
         return found.astype(np.float32)
     return found.astype(object) if found.dtype.kind == "T" else found  # NumPy's strings of any length
@@ -128,12 +137,11 @@ def _of_numbers(name: str, given: list[Any] | range) -> np.ndarray[Any, Any]:
 
 def _strangers(given: Any) -> Iterator[Any]:
     """Yield what NumPy would look into for more without knowing where it ends, or keep as an object."""
-    kinds = set(map(type, given))
-    for kind in kinds:
+    for kind in set(map(type, given)):
         if issubclass(kind, (list, tuple)):
             for value in given:
-                if isinstance(value, kind):
-                    yield from _strangers(value)
+                if type(value) is kind:
+                    yield from _strangers(_items(value))
         elif not issubclass(kind, (bool, int, float, complex, str, bytes, np.generic, np.ndarray)):
             other = next(value for value in given if type(value) is kind)
             if getattr(other, "shape", None) != ():  # a tensor that is a number

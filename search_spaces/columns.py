@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.structure import DataError
+from search_spaces.values import check_values
 
 
 def is_pandas(given: Any) -> bool:
@@ -30,12 +31,14 @@ def read_pandas(name: str, given: Any) -> np.ndarray[Any, Any]:
 
     if isinstance(given, pandas.DataFrame):
         return _frame(name, given)
+    if isinstance(given, pandas.MultiIndex):
+        raise DataError(f"{name} must be one column; got an index of {given.nlevels} levels. Hand over .to_frame().")
     array = _column(name, given if isinstance(given, pandas.Series) else pandas.Series(given))
     return array[:, None] if isinstance(given, pandas.Series) else array
 
 
 def _frame(name: str, frame: Any) -> np.ndarray[Any, Any]:
-    columns = [_column(f"{name}[{label!r}]", frame.iloc[:, index]) for index, label in enumerate(frame.columns)]
+    columns = [_checked_column(f"{name}[{label!r}]", frame.iloc[:, index]) for index, label in enumerate(frame.columns)]
     if not columns:
         raise DataError(f"{name} must have a column; got a frame without any.")
     text = [str(label) for label, column in zip(frame.columns, columns, strict=True) if column.dtype == object]
@@ -45,6 +48,14 @@ def _frame(name: str, frame: Any) -> np.ndarray[Any, Any]:
             "others. Encode them, or give each column an input of its own: {column: frame[column] for column in frame}."
         )
     return np.stack(columns, axis=1)  # of the type that holds all of them
+
+
+def _checked_column(name: str, series: Any) -> np.ndarray[Any, Any]:
+    """Return a column, if it holds strings where it holds objects."""
+    column = _column(name, series)
+    if column.dtype == object:
+        check_values(name, column)
+    return column
 
 
 def _column(name: str, series: Any) -> np.ndarray[Any, Any]:
@@ -61,5 +72,6 @@ def _column(name: str, series: Any) -> np.ndarray[Any, Any]:
         )
     if isinstance(kind, np.dtype):
         return np.asarray(series)
-    numbers = getattr(kind, "numpy_dtype", np.dtype(object))  # of nullable types
+    # of nullable types, and of sparse ones
+    numbers = getattr(kind, "numpy_dtype", kind.subtype if str(kind).startswith("Sparse") else np.dtype(object))
     return np.asarray(series.to_numpy(dtype=object if numbers.kind not in "biufc" else numbers))

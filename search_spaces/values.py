@@ -64,11 +64,12 @@ def _check_numbers(name: str, array: np.ndarray[Any, Any]) -> None:
 
 
 def _check_objects(name: str, array: np.ndarray[Any, Any]) -> None:
-    for value in array.ravel():
-        if not isinstance(value, (str, bytes)):
-            raise DataError(
-                f"{name} must hold numbers or strings; got dtype object, {type_name(value)} in it. {_way_out(value)}"
-            )
+    strange = [value for value in array.ravel() if not isinstance(value, (str, bytes))]
+    if strange:
+        value = None if any(value is None for value in strange) else strange[0]
+        raise DataError(
+            f"{name} must hold numbers or strings; got dtype object, {type_name(value)} in it. {_way_out(value)}"
+        )
 
 
 def _way_out(value: Any) -> str:

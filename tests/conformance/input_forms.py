@@ -135,6 +135,14 @@ class Endless:
         return X[0]
 
 
+class EndlessList(list):
+    """A list that is iterated without an end."""
+
+    def __iter__(self):
+        while True:
+            yield 0
+
+
 class Tensor:
     """What another library's tensor shows of itself."""
 
@@ -300,6 +308,8 @@ FORMS = {
     "NaN": Form(lambda _: training(np.where(X_TRAIN > 1, np.nan, X_TRAIN)), "must not hold NaN"),
     "objects": Form(lambda _: training(X_TRAIN.astype(object)), r'Give it a type: .astype\("float32"\)'),
     "objects of lists": Form(lambda _: training(OBJECTS), "stack them: np.stack"),
+    "objects with gaps": Form(lambda _: training([1.0, None] * 24), "NoneType in it. Fill in what is missing"),
+    "raw bytes": Form(lambda _: training(np.zeros(48, "V8")), "got raw bytes"),
     # strings
     "strings": Form(lambda _: arrays(WORDS), build=of_text, in_keras=lambda _: arrays(WORDS.astype(object))),
     "strings as objects": Form(lambda _: arrays(WORDS.astype(object)), build=of_text),
@@ -337,6 +347,13 @@ FORMS = {
     ),
     "frame with times": Form(
         lambda _: training(frame(day=pandas.date_range("2024-01-01", periods=68))[:48]), r"x_train\['day'\].* got times"
+    ),
+    "frame of objects": Form(
+        lambda _: training(frame(a=pandas.Series([True, False] * 34, dtype=object))[:48]), r"x_train\['a'\].*bool in it"
+    ),
+    "sparse frame": Form(lambda _: arrays(frame().astype(pandas.SparseDtype("float32", 0))), in_keras=plain),
+    "index of several levels": Form(
+        lambda _: training(pandas.MultiIndex.from_arrays([Y_TRAIN, Y_TRAIN])), "an index of 2 levels"
     ),
     "frame with gaps": Form(
         lambda _: training(frame(a=pandas.array([1, None] * 34, dtype="Int64"))[:48]),
@@ -448,6 +465,7 @@ FORMS = {
     "iterator over a dataset": Form(lambda _: training(iter(dataset()), None), "got an iterator"),
     "sequence without an end": Form(lambda _: training(Endless()), "got a sequence of its own kind"),
     "sequence of 10^12": Form(lambda _: training(Endless(10**12)), "got a sequence of its own kind"),
+    "list that never ends": Form(lambda _: training(X_TRAIN, EndlessList(Y_TRAIN.tolist())), in_keras=plain),
     "list of endless sequences": Form(
         lambda _: training([Endless()] * 48), "got a list with input_forms.Endless in it"
     ),
