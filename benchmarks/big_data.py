@@ -107,7 +107,7 @@ def report(folder, name, *, kill):
     )
     print(f"  driver {told['driver'] / MIB:.0f} MiB at most, worker {told['worker'] / MIB:.0f} MiB", end="")
     print(f", copied to the temporary folder {told['copied'] / MIB:.1f} MiB")
-    return told["driver"] < MOST_DRIVER_BYTES and told["at"] - begin < MOST_SECONDS
+    return told["driver"] < MOST_DRIVER_BYTES and seconds < MOST_SECONDS
 
 
 def main():

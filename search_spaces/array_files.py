@@ -59,8 +59,8 @@ class FileRegion:
 def region_of(array: np.ndarray[Any, Any]) -> FileRegion | None:
     """Return where an array lies, if that is a file that others can map and see the same values.
 
-    None for arrays in memory, for parts of a map whose items do not lie in one piece, and for maps whose changes are
-    not written to the file (mode "c").
+    None for arrays in memory, for parts of a map whose items do not lie in one piece, for maps whose changes are not
+    written to the file (mode "c"), and where the file has been removed or cut since.
     """
     root = _root(array)
     if root is None or root.mode == "c" or root.filename is None or not array.flags.forc or not array.size:
@@ -69,7 +69,10 @@ def region_of(array: np.ndarray[Any, Any]) -> FileRegion | None:
     offset = root.offset + _address(array) - _address(root)
     if root.mode != "r":
         root.flush()
-    return FileRegion(Path(root.filename).resolve(), offset, array.shape, array.dtype, order)
+    path = Path(root.filename).resolve()
+    if not path.exists() or path.stat().st_size < offset + array.nbytes:
+        return None
+    return FileRegion(path, offset, array.shape, array.dtype, order)
 
 
 def release(array: np.ndarray[Any, Any]) -> None:

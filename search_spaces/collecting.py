@@ -165,13 +165,13 @@ def _reorder(array: np.ndarray[Any, Any], order: npt.NDArray[np.intp]) -> np.nda
 def row_hashes(batch: Arrays) -> npt.NDArray[np.uint64]:
     """Return a number for each example of a batch, `(examples,) uint64`; equal examples have equal numbers.
 
-        h = sum_i w_i x_i mod 2^64
+        h = sum_i w_i mixed(x_i) mod 2^64
 
-    over the 8-byte words x of an example, with fixed odd random w. Unequal examples collide with a chance of at most
-    2^-63 times a small power of 2.
+    over the 8-byte words x of an example, with fixed odd random w. Mixing spreads the high bits of a word, such as the
+    signs of numbers, over all of them: those alone would cancel each other out in the sum.
 
     Source: Dietzfelbinger, Hagerup, Katajainen and Penttonen 1997, "A reliable randomized algorithm for the
-    closest-pair problem", multilinear hashing with odd multipliers.
+    closest-pair problem", hashing by odd multipliers; words are mixed as by the first half of degski64.
     """
     arrays = list(leaves(batch))
     total = np.zeros(len(arrays[0]), np.uint64)
@@ -186,7 +186,8 @@ def _hashes_of(array: np.ndarray[Any, Any], index: int) -> npt.NDArray[np.uint64
         words = np.array([[_hash_of(value) for value in row] for row in rows], np.uint64).reshape(rows.shape)
     else:
         words = _words(rows)
-    hashed: npt.NDArray[np.uint64] = words @ _multipliers(words.shape[1], index)
+    mixed = (words ^ (words >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    hashed: npt.NDArray[np.uint64] = (mixed ^ (mixed >> np.uint64(32))) @ _multipliers(words.shape[1], index)
     return hashed
 
 
@@ -220,8 +221,10 @@ def as_batch(part: str, element: Any) -> tuple[Arrays, ...]:
             f"The {part} dataset must yield x, (x, y) or (x, y, sample_weight); got a tuple of {len(element)}. Several "
             "inputs go into a dict or a tuple."
         )
-    batch = tuple(read_arrays(name, value) for name, value in zip(("x", "y", "sample_weight"), element, strict=False))
-    return tuple(value for value in batch if value is not None)
+    batch = [read_arrays(name, value) for name, value in zip(("x", "y", "sample_weight"), element, strict=False)]
+    while batch[-1] is None:
+        batch.pop()
+    return tuple(batch)
 
 
 def as_parts(arrays: tuple[Arrays, ...]) -> tuple[Arrays, Arrays, Arrays]:

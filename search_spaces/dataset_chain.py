@@ -16,14 +16,13 @@ _OPAQUE = ("FlatMap", "Interleave", "ParallelInterleave", "DirectedInterleave", 
 """Their elements are made by functions, or were saved: what those are, nothing here tells."""
 
 _SHUFFLING = ("Shuffle",)
-_WHOLE = ("Tensor",)
-"""One element that was handed over as it is: a batch as well as an example."""
-
 _OF_EACH = ("Map", "ParallelMap", "Filter", "Restructured", "Prefetch", "Options", "Cache", "Snapshot")
 _OF_SEVERAL = ("Unbatch", "Rebatch", "Batch", "ParallelBatch", "PaddedBatch", "GroupByWindow", "Window")
 _OF_ALL = ("Shuffle", "Take", "Skip", "Shard")
 _FINITE_AS_ITS_INPUT = frozenset((*_OF_EACH, *_OF_SEVERAL, *_OF_ALL))
 _FILES = ("TFRecord", "TextLine", "FixedLengthRecord")
+_OF_EXAMPLES = ("TensorSlice", "SparseTensorSlice", "Range", "List", *_FILES)
+"""What a chain begins with. What else may be there, such as one tensor, is a batch as well as an example."""
 
 
 class Length(Enum):
@@ -56,9 +55,11 @@ def is_batched(dataset: Any) -> bool | None:
         return True
     if kind in _UNBATCHING:
         return False
-    if kind in _OPAQUE or kind in _WHOLE:
+    if kind in _OPAQUE:
         return None
     found = [is_batched(each) for each in _inputs(dataset)]
+    if not found and kind not in _OF_EXAMPLES:
+        return None
     if True in found:
         return True
     return None if None in found else False

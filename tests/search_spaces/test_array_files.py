@@ -57,6 +57,9 @@ def test_what_others_would_not_see_in_the_file_has_no_place_there(tmp_path: Path
     assert region_of(mapped(tmp_path, mode="c")) is None
     assert region_of(mapped(tmp_path)[::2]) is None
     assert region_of(mapped(tmp_path)[:0]) is None
+    array = mapped(tmp_path)
+    (tmp_path / "rows.npy").unlink()
+    assert region_of(array) is None
 
 
 def test_changes_of_a_writable_map_reach_the_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from search_spaces.collecting import Collector, row_hashes
+from search_spaces.collecting import Collector, as_batch, row_hashes
 from search_spaces.dataset_chain import Length, is_batched, is_shuffled, length_of
 from search_spaces.datasets import _in_time, collect
 from search_spaces.structure import DataError
@@ -106,6 +106,11 @@ def test_a_part_of_the_examples_drawn_anew_is_random_content() -> None:
         collect("training", PLAIN.shuffle(40).take(20))
 
 
+def test_an_element_with_weights_and_no_targets_is_not_read_as_one_with_targets() -> None:
+    assert as_batch("training", (X, None, Y))[1] is None
+    assert len(as_batch("training", (X, Y, None))) == 2
+
+
 def test_an_empty_dataset_is_refused() -> None:
     with pytest.raises(DataError, match="must have examples; got none"):
         collect("training", PLAIN.filter(lambda x, y: y < 0))
@@ -150,6 +155,13 @@ def test_rows_have_the_number_of_their_values_wherever_they_stand(dtype: str) ->
     hashes = row_hashes((values,))
     assert len(set(hashes.tolist())) == len(set(rows))
     np.testing.assert_array_equal(row_hashes((values[::-1],)), hashes[::-1])
+
+
+def test_signs_do_not_cancel_each_other_out() -> None:
+    rows = np.ones((3, 8), "float32")
+    rows[1, [1, 3]] = -1  # each the highest bit of a word of 8 bytes
+    rows[2, [1, 5]] = -1
+    assert len(set(row_hashes((rows,)).tolist())) == 3
 
 
 def test_values_count_in_their_own_place() -> None:
