@@ -1,4 +1,4 @@
-"""Reads the arrays of an `.npz` archive, after their sizes: what does not fit into memory is refused unread."""
+"""Reads the arrays of an `.npz` archive, after their sizes: large ones are mapped, and what does not fit is refused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 from numpy.lib import format as npy
 
+from search_spaces.array_files import FileRegion, stored_region
 from search_spaces.structure import DataError
 
 _ENDING = ".npy"
@@ -27,6 +28,8 @@ def check_file(path: Path) -> None:
 
 def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray[Any, Any]], list[str]]:
     """Return the wanted arrays of an archive, and the names of all that it holds.
+
+    Large ones that are stored uncompressed are read-only maps of the file.
 
     Sizes are checked before memory is taken: a few kilobytes may unpack to many gigabytes, and a header may promise
     any number of values. Python objects are never unpickled.
@@ -47,11 +50,13 @@ def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, np.ndarray[
                 for info in archive.infolist()
                 if info.filename.endswith(_ENDING)
             }
-            read = {name: info for name, info in members.items() if name in wanted}
-            _check_memory(path, sum(info.file_size for info in read.values()))
-            for name, info in read.items():
+            asked = {name: info for name, info in members.items() if name in wanted}
+            for name, info in asked.items():
                 _check_header(archive, info, f"{name} of {path}")
-            return {name: _array(archive, info) for name, info in read.items()}, sorted(members)
+            regions = {name: stored_region(path, info) for name, info in asked.items()}
+            _check_memory(path, sum(info.file_size for name, info in asked.items() if regions[name] is None))
+            found = {name: _array(archive, info, regions[name]) for name, info in asked.items()}
+            return found, sorted(members)
     except DataError:
         raise
     except Exception as error:
@@ -92,7 +97,9 @@ def _check_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) ->
         )
 
 
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, region: FileRegion | None) -> np.ndarray[Any, Any]:
+    if region is not None:
+        return region.open()
     with archive.open(info) as member:
         found: np.ndarray[Any, Any] = npy.read_array(member, allow_pickle=False)
         return found

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 from search_spaces.structure import told_bytes
 
@@ -90,39 +91,26 @@ def blocks_of(array: np.ndarray[Any, Any], block_bytes: int = 32 * 2**20) -> Ite
         release(array)
 
 
-def read_archive(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the arrays of an `.npz` archive; large ones that are stored uncompressed are mapped, not read.
+def stored_region(path: Path, member: zipfile.ZipInfo) -> FileRegion | None:
+    """Return where a member of an `.npz` archive lies; None if it is small, or compressed, which is noted.
 
-    Raises:
-        Exception: Whatever reading what is no such archive raises.
+    Args:
+        path: The archive.
+        member: An array without Python objects, whose header is right.
     """
-    with zipfile.ZipFile(path) as members, np.load(path, allow_pickle=False) as archive:
-        found = {name: _stored(path, members, f"{name}.npy") for name in archive.files}
-        return {name: archive[name] if region is None else region.open() for name, region in found.items()}
-
-
-def _stored(path: Path, members: zipfile.ZipFile, name: str) -> FileRegion | None:
-    """Return where a member lies; None if it is small, compressed or no array."""
-    try:
-        member = members.getinfo(name)
-    except KeyError:
-        return None
     if member.file_size < LEAST_BYTES_IN_PLACE:
         return None
     if member.compress_type != zipfile.ZIP_STORED:
         _LOG.warning(
-            f"{name} of {path} is compressed and is read into memory, {told_bytes(member.file_size)}; numpy.savez "
-            "stores arrays so that they can be used where they lie."
+            f"{member.filename} of {path} is compressed and is read into memory, {told_bytes(member.file_size)}; "
+            "numpy.savez stores arrays so that they can be used where they lie."
         )
         return None
     with path.open("rb") as file:
         file.seek(member.header_offset)
         file.seek(sum(_LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))), 1)
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-        if dtype.hasobject:
-            return None
+        is_first = npy.read_magic(file) == (1, 0)
+        shape, fortran, dtype = (npy.read_array_header_1_0 if is_first else npy.read_array_header_2_0)(file)
         return FileRegion(path, file.tell(), shape, dtype, "F" if fortran else "C")
 
 

@@ -101,7 +101,7 @@ def _plain(name: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _of_known_type(name: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if found.dtype.kind in "mM":
         raise DataError(
-            f"{name} must hold numbers or strings; got {found.dtype}. Turn times into numbers, such as "
+            f"{name} must hold numbers or strings; got dtype {found.dtype}. Turn times into numbers, such as "
             "(x - x.min()) / np.timedelta64(1, 'D')."
         )
     if found.dtype.names:
@@ -110,7 +110,7 @@ def _of_known_type(name: str, found: np.ndarray[Any, Any]) -> np.ndarray[Any, An
             "{field: x[field] for field in x.dtype.names}."
         )
     if found.dtype.type is np.void:
-        raise DataError(f"{name} must hold numbers or strings; got raw bytes, {found.dtype}. View them as numbers.")
+        raise DataError(f"{name} must hold numbers or strings; got dtype {found.dtype}. View the bytes as numbers.")
     if found.dtype.type.__module__ == "ml_dtypes":  # bfloat16 and its kin, in which Keras trains by its own float type
         return found.astype(np.float32)
     return found.astype(object) if found.dtype.kind == "T" else found  # NumPy's strings of any length

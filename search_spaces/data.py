@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from search_spaces.archive import read_npz
 from search_spaces.array_forms import read_arrays
 from search_spaces.datasets import collect

@@ -87,7 +87,7 @@ DATA: list[tuple[Call, type[Exception], str]] = [
     (lambda: Data(None, Y, X, Y), ValueError, "needs at least one input array; got none"),
     (lambda: Data(X, Y, X, None), ValueError, "got targets for one of them alone"),
     (lambda: Data(X, None, X, None, Y), ValueError, "has weights and no targets"),
-    (lambda: Data(1.0, 1.0, 1.0, 1.0), ValueError, "at least one example; got none"),
+    (lambda: Data(1.0, 1.0, 1.0, 1.0), ValueError, "must be an array, or a dict, tuple or list of arrays; got float"),
     (lambda: Data(NAN, Y, X, Y).checked(), ValueError, "x_train must not hold NaN; got 2 of 16"),
     (lambda: Data(RAGGED, Y, X, Y).checked(), ValueError, "x_train must hold numbers or strings; got dtype object"),
     (lambda: Data(X.astype("datetime64[s]"), Y, X, Y).checked(), ValueError, "got dtype datetime64[s]"),
