@@ -69,7 +69,7 @@ def region_of(array: np.ndarray[Any, Any]) -> FileRegion | None:
     order = "C" if array.flags.c_contiguous else "F"
     offset = root.offset + _address(array) - _address(root)
     if root.mode != "r":
-        root.flush()
+        root.flush()  # so that the file has its last time before anybody asks for that
     path = Path(root.filename).resolve()
     if not path.exists() or path.stat().st_size < offset + array.nbytes:
         return None

@@ -40,6 +40,13 @@ def test_the_fingerprint_tells_the_last_value_of_an_array_and_strings_of_either_
     assert fingerprint(replace(data, x_train=words)) == fingerprint(replace(data, x_train=told[1]))
 
 
+def test_of_an_array_that_is_not_large_every_row_tells() -> None:
+    x = np.zeros((100_000, 4), "int8")
+    before = fingerprint(with_labels(x))
+    x[777] = 1  # between the rows that a sample would take
+    assert fingerprint(with_labels(x)) != before
+
+
 def test_an_identity_stands_for_the_values_but_not_for_the_shapes() -> None:
     named = [replace(nested(value), identity="products, 2nd edition") for value in (0.0, 1.0)]
     assert fingerprint(named[0]) == fingerprint(named[1]) != fingerprint(nested())
