@@ -224,12 +224,12 @@ def test_a_worker_that_shows_no_sign_of_life_is_replaced_and_leaves_nothing(tmp_
         (tmp_path / "child").write_text(str(child.pid))
         threading.Event().wait()
 
-    with closing(local_executor(build, silence_limit_s=2.0, memory_limit_bytes=2**40)) as executor:
+    with closing(local_executor(build, silence_limit_s=8.0, memory_limit_bytes=2**40)) as executor:
         executor.submit(DescribeRequest("d", {}), "cpu:0")
         outcome = await_end(executor, "d")[-1]
         assert executor.process_id("cpu:0") is None
     assert isinstance(outcome, TrialOutcome)
-    assert (outcome.status, "no sign of life for 2 s" in outcome.reason) == (Status.FAILED, True)
+    assert (outcome.status, "no sign of life for 8 s" in outcome.reason) == (Status.FAILED, True)
     assert not Path(f"/proc/{(tmp_path / 'child').read_text()}/exe").exists()
 
 
