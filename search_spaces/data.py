@@ -11,6 +11,7 @@ import numpy as np
 
 from search_spaces.archive import DataError as DataError  # its home for everybody else
 from search_spaces.archive import read_npz
+from search_spaces.loading import Load, takes_seed
 
 Arrays = Any  # one array, or a dict, tuple or list of them (nested): what Keras takes as `x` or `y`
 
@@ -20,7 +21,11 @@ _NPZ_NAMES = (*_PARTS, *(name.replace("_val", "_test") for name in _PARTS if nam
 
 @dataclass(frozen=True)
 class Data:
-    """The arrays that every trial of a study trains and validates on.
+    """The arrays that every trial of a study trains and validates on, or the keys of examples that are loaded.
+
+    With `load` the arrays hold keys, such as paths or record numbers, and every example is made of its keys when it is
+    needed: `load(x, y, seed)` returns what a `tf.data` pipeline would give `fit`, `(x, y)` or `(x, y, sample_weight)`
+    without a batch dimension. TensorFlow traces it where it can; otherwise it is called with NumPy values, in threads.
 
     Args:
         x_train: Inputs, the first axis running over examples: an array, or a dict, tuple or list of arrays.
@@ -29,9 +34,14 @@ class Data:
         y_val: Validation targets; None where the training has none.
         sample_weight_train: One weight per training example (or a structure of them), or None.
         sample_weight_val: One weight per validation example (or a structure of them), or None.
+        load: Makes one training example of its keys: `load(x, y)` or `load(x, y, seed)`, without `y` where there are no
+            targets. `seed` is `(2,) int32`, not negative, as `tf.image.stateless_random_crop` and its kin take it; it
+            follows from the trial's seed, the epoch and the row, and is the same at every batch size.
+        load_val: Makes one validation example, likewise but without a seed; None for `load`.
 
     Raises:
-        DataError: If a part is empty or the lengths of a part differ. Values are checked by `checked`.
+        DataError: If a part is empty, the lengths of a part differ, or validation examples would depend on a seed.
+            Values are checked by `checked`.
     """
 
     x_train: Arrays
@@ -40,6 +50,8 @@ class Data:
     y_val: Arrays
     sample_weight_train: Arrays = None
     sample_weight_val: Arrays = None
+    load: Load | None = None
+    load_val: Load | None = None
 
     def __post_init__(self) -> None:
         for name in _PARTS:
@@ -48,6 +60,7 @@ class Data:
         _check_part("validation", self.x_val, self.y_val, self.sample_weight_val)
         if (self.y_train is None) != (self.y_val is None):
             raise DataError("Either both parts have targets or neither has; got targets for one of them alone.")
+        object.__setattr__(self, "load_val", _load_val(self.load, self.load_val, 1 if self.y_train is None else 2))
 
     def checked(self) -> Data:
         """These data, after a pass over every value.
@@ -117,7 +130,7 @@ class Data:
             DataError: If the file is missing, is no npz, or lacks a part.
         """
         arrays, names = read_npz(Path(path), _NPZ_NAMES)
-        renamed = {name.replace("_test", "_val"): value for name, value in arrays.items()} | {
+        renamed: dict[str, Any] = {name.replace("_test", "_val"): value for name, value in arrays.items()} | {
             name: value for name, value in arrays.items() if name.endswith("_val")
         }
         missing = [name for name in ("x_train", "y_train") if name not in renamed]
@@ -185,6 +198,25 @@ def _as_tuple(x: Arrays, y: Arrays, sample_weight: Arrays) -> tuple[Arrays, ...]
     if y is None:
         return (x,)
     return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def _load_val(load: Load | None, load_val: Load | None, n_keys: int) -> Load | None:
+    """Return what makes validation examples: they must be the same ones in every epoch."""
+    for name, given in (("load", load), ("load_val", load_val)):
+        if given is not None and not callable(given):
+            raise DataError(f"{name} must be a function that makes one example of its keys; got {given!r:.60}.")
+    if load is None:
+        if load_val is not None:
+            raise DataError("load_val makes validation examples beside load; got load_val alone. Give load, too.")
+        return None
+    found = load if load_val is None else load_val
+    if takes_seed(found, n_keys):
+        name = "load" if load_val is None else "load_val"
+        raise DataError(
+            f"Validation examples must not depend on a seed; got {name} with one. Give a load_val that takes none, "
+            "without the augmentation."
+        )
+    return found
 
 
 def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:

@@ -42,12 +42,12 @@ class OtherMachineExecutor:
 
     def __init__(self, setup: WorkerSetup, root: Path) -> None:
         write_data(setup.data, root / "data")
-        hypermodel, callbacks, fit_options, _ = pickle.loads(pickle_setup(setup))
+        hypermodel, callbacks, fit_options, loads, _ = pickle.loads(pickle_setup(setup))
         self._weights, self._home = root / "weights", setup.weights_directory
         self._weights.mkdir()
         session = TrainingSession(
             hypermodel,
-            read_data(root / "data"),
+            read_data(root / "data", loads),
             callbacks=callbacks,
             fit_options=fit_options,
             weights_directory=self._weights,

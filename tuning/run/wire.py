@@ -6,6 +6,7 @@ import functools
 import hashlib
 import pickle
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import cloudpickle
 import numpy as np
 
 from search_spaces.data import Data, leaves, map_arrays
+from search_spaces.loading import Load, Reading
 from search_spaces.workload import FILE_MODULE_PREFIX
 from tuning.run.executor import WorkerSetup
 
@@ -80,8 +82,8 @@ def write_data(data: Data, directory: Path) -> None:
     (directory / _STRUCTURE).write_bytes(pickle.dumps(structure))
 
 
-def read_data(directory: Path) -> Data:
-    """Return the data that `write_data` wrote, as read-only memory maps."""
+def read_data(directory: Path, loads: tuple[Load | None, Load | None] = (None, None)) -> Data:
+    """Return the data that `write_data` wrote, as read-only memory maps, with what makes examples of them."""
     structure = pickle.loads((directory / _STRUCTURE).read_bytes())
 
     def read(name: str) -> np.ndarray[Any, Any]:
@@ -92,7 +94,9 @@ def read_data(directory: Path) -> Data:
         )
         return loaded
 
-    return Data(**{part: map_arrays(read, names) for part, names in structure.items()})
+    load, load_val = loads
+    parts = {part: map_arrays(read, names) for part, names in structure.items()}
+    return Data(**parts, load=load, load_val=load_val)
 
 
 def fingerprint(data: Data) -> str:
@@ -112,10 +116,11 @@ def _bytes_of(leaf: np.ndarray[Any, Any]) -> Any:
 
 
 def pickle_setup(setup: WorkerSetup) -> bytes:
-    """Return the pickled `(hypermodel, callbacks, fit_options, custom_objects)` of a setup.
+    """Return the pickled `(hypermodel, callbacks, fit_options, loads, custom_objects)` of a setup.
 
-    The last are what the user has registered with Keras by `register_keras_serializable`, without which a worker could
-    not load a saved model that has them.
+    `loads` are the functions that make training and validation examples of their keys, or two Nones. The last are what
+    the user has registered with Keras by `register_keras_serializable`, without which a worker could not load a saved
+    model that has them.
 
     What lives in the user's script, notebook or loose file, which a worker cannot import or would import under another
     name, travels by value. Packages are imported there.
@@ -124,10 +129,21 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
         if name.startswith(FILE_MODULE_PREFIX):
             cloudpickle.register_pickle_by_value(module)
     custom = _custom_objects()
-    for part in (setup.hypermodel, *setup.callbacks, *custom.values()):
+    loads = (setup.data.load, setup.data.load_val)
+    for part in (setup.hypermodel, *setup.callbacks, *_functions_of(loads), *custom.values()):
         _register_by_value(part)
-    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), custom))
+    content = (setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), loads, custom)
+    payload: bytes = cloudpickle.dumps(content)
     return payload
+
+
+def _functions_of(loads: Iterable[Load | None]) -> Iterator[Any]:
+    """Yield the functions and the objects behind what makes examples of keys."""
+    for load in loads:
+        if isinstance(load, Reading):
+            yield from (part for part in (getattr(load.read, "__self__", load.read), load.then) if part is not None)
+        elif load is not None:
+            yield load
 
 
 def _custom_objects() -> dict[str, Any]:
