@@ -162,6 +162,78 @@ class Data:
         (x, y, weight), (x_val, y_val, weight_val) = collected
         return cls(x, y, x_val, y_val, weight, weight_val)
 
+    @classmethod
+    def from_image_folder(
+        cls,
+        train_dir: str | Path,
+        val_dir: str | Path | None = None,
+        *,
+        validation_split: float | None = None,
+        image_size: tuple[int, int] = (256, 256),
+        color_mode: str = "rgb",
+        augment: Callable[..., Any] | None = None,
+        seed: int = 0,
+    ) -> Data:
+        """Images from a folder with a folder for each class, decoded when they are needed, never held together.
+
+        Images, labels and split are those of `keras.utils.image_dataset_from_directory` with the same arguments: images
+        `(height, width, channels) float32` in 0..255, labels `int32` in alphabetical order of the classes.
+
+        Args:
+            train_dir: The folder to train on.
+            val_dir: The folder to validate on, with the same classes; None for a part of the other one.
+            validation_split: The share of `train_dir` that validates, drawn at random by `seed`.
+            image_size: Height and width to which every image is resized.
+            color_mode: "grayscale", "rgb" or "rgba".
+            augment: `augment(image, seed)` changes a training image by chance, with `seed` for `tf.image.stateless_*`.
+            seed: Draws the part that validates.
+
+        Raises:
+            DataError: If a folder is missing or empty, or an argument cannot be honoured.
+        """
+        from search_spaces.image_folder import read_image_folder
+
+        return read_image_folder(
+            train_dir,
+            val_dir,
+            validation_split=validation_split,
+            image_size=image_size,
+            color_mode=color_mode,
+            augment=augment,
+            seed=seed,
+        )
+
+    @classmethod
+    def from_source(
+        cls,
+        train: Any,
+        validation: Any = None,
+        *,
+        validation_split: float | None = None,
+        load: Load | None = None,
+        load_val: Load | None = None,
+    ) -> Data:
+        """Examples from anything with `__len__` and `__getitem__`, read when they are needed, never held together.
+
+        Map-style datasets of PyTorch, Hugging Face and Grain are such sources. An item is `(x, y)`,
+        `(x, y, sample_weight)`, or `x` alone, of arrays or what NumPy makes arrays of. Sources travel to the workers by
+        pickling, memory maps in them by the names of their files, and are read there in several threads.
+
+        Args:
+            train: The source to train on.
+            validation: The source to validate on; None for a part of the other one.
+            validation_split: The share of the training source that validates, taken from its end.
+            load: Makes an example of an item, perhaps with a seed: `load(item)`, `load(item, seed)`; the parts of an
+                item that is a tuple come one by one, `load(x, y, seed)`. TensorFlow traces it where it can.
+            load_val: Likewise for validation, without a seed; None for `load`.
+
+        Raises:
+            DataError: If a source is empty, or gives no single examples.
+        """
+        from search_spaces.source import read_source
+
+        return read_source(train, validation, validation_split=validation_split, load=load, load_val=load_val)
+
 
 def check_share(share: float) -> None:
     """Raise DataError unless a share of the data may validate."""

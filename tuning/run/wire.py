@@ -18,6 +18,7 @@ from search_spaces.data import Data, leaves, map_arrays
 from search_spaces.loading import Load, Reading
 from search_spaces.workload import FILE_MODULE_PREFIX
 from tuning.run.executor import WorkerSetup
+from tuning.run.pickler import dumps
 
 STOP = "stop"
 """The first half of `(STOP, trial_id)`, which asks a worker to stop a trial at its next epoch."""
@@ -133,8 +134,7 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
     for part in (setup.hypermodel, *setup.callbacks, *_functions_of(loads), *custom.values()):
         _register_by_value(part)
     content = (setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), loads, custom)
-    payload: bytes = cloudpickle.dumps(content)
-    return payload
+    return dumps(content)
 
 
 def _functions_of(loads: Iterable[Load | None]) -> Iterator[Any]:
