@@ -103,6 +103,13 @@ def read_image_folder(
     return Data(names, labels, names_val, labels_val, load=load, load_val=read_val)
 
 
+def image_shape(data: Data) -> tuple[int, int, int]:
+    """Return height, width and channels of the images that are read from a folder."""
+    read = data.load_val
+    assert isinstance(read, ImageReader)
+    return (*read.size, read.channels)
+
+
 def list_images(folder: str | Path) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int32], Sequence[str]]:
     """Return the names of a folder's images below it, their labels, and the classes in their order.
 

@@ -134,7 +134,8 @@ def input_seconds(pipeline: Pipeline, seconds: float = 0.2, now: Callable[[], fl
         epoch += 1
 
 
-_WORTH_TIMING = 50  # timing the input takes two batches or more, at most a 25th of such a training
+_WORTH_TIMING = 100  # timing the input takes six batches or more, which is little of such a training
+_TIMINGS = 3  # the quickest counts: a pipeline that has just begun finds out how many threads it needs
 
 
 class InputTimes:
@@ -155,7 +156,7 @@ class InputTimes:
             return plan
         size = pipeline.order.batch_size
         if size not in self._seconds and updates >= _WORTH_TIMING:
-            self._seconds[size] = input_seconds(pipeline)
+            self._seconds[size] = min(input_seconds(pipeline) for _ in range(_TIMINGS))
         if size not in self._seconds:
             return plan
         return replace(plan, measurements={**plan.measurements, INPUT_SECONDS: self._seconds[size]})

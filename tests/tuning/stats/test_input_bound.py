@@ -30,6 +30,10 @@ def test_the_median_of_the_trials_of_a_size_counts() -> None:
     assert note_on_input([trial(8, share, seed=seed) for seed, share in enumerate((0.1, 0.9, 0.9))])
 
 
+def test_a_pipeline_makes_at_least_what_was_trained_on() -> None:
+    assert "makes 100 examples per second" in note_on_input([trial(8, 3.0)])
+
+
 def test_micro_batches_are_what_a_pipeline_makes() -> None:
     assert "makes 100 examples per second" in note_on_input([trial(64, 1.0, micro=16)])
 
