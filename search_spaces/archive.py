@@ -11,12 +11,10 @@ import numpy as np
 import psutil
 from numpy.lib import format as npy
 
+from search_spaces.structure import DataError
+
 _ENDING = ".npy"
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-
-
-class DataError(ValueError):
-    """Data that cannot be trained on; the message is one line with the rule, the value and the way out."""
 
 
 def check_file(path: Path) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search_spaces.archive import DataError as DataError  # its home for everybody else
 from search_spaces.archive import read_npz
+from search_spaces.image_folder import read_image_folder
 from search_spaces.loading import Load, takes_seed
-
-Arrays = Any  # one array, or a dict, tuple or list of them (nested): what Keras takes as `x` or `y`
+from search_spaces.source import read_source
+from search_spaces.structure import Arrays as Arrays
+from search_spaces.structure import DataError as DataError
+from search_spaces.structure import leaves as leaves
+from search_spaces.structure import map_arrays as map_arrays
 
 _PARTS = ("x_train", "y_train", "x_val", "y_val", "sample_weight_train", "sample_weight_val")
 _NPZ_NAMES = (*_PARTS, *(name.replace("_val", "_test") for name in _PARTS if name.endswith("_val")))
@@ -191,9 +194,7 @@ class Data:
         Raises:
             DataError: If a folder is missing or empty, or an argument cannot be honoured.
         """
-        from search_spaces.image_folder import read_image_folder
-
-        return read_image_folder(
+        parts = read_image_folder(
             train_dir,
             val_dir,
             validation_split=validation_split,
@@ -202,6 +203,7 @@ class Data:
             augment=augment,
             seed=seed,
         )
+        return cls(**parts)
 
     @classmethod
     def from_source(
@@ -230,40 +232,13 @@ class Data:
         Raises:
             DataError: If a source is empty, or gives no single examples.
         """
-        from search_spaces.source import read_source
-
-        return read_source(train, validation, validation_split=validation_split, load=load, load_val=load_val)
+        return cls(**read_source(train, validation, validation_split=validation_split, load=load, load_val=load_val))
 
 
 def check_share(share: float) -> None:
     """Raise DataError unless a share of the data may validate."""
     if not 0 < share < 1:
         raise DataError(f"validation_split must lie between 0 and 1; got {share}. It is the share that validates.")
-
-
-def map_arrays(function: Callable[[Any], Any], arrays: Arrays) -> Arrays:
-    """Apply `function` to every leaf of a nested dict, tuple or list of arrays; None stays None."""
-    if arrays is None:
-        return None
-    if isinstance(arrays, Mapping):
-        return {name: map_arrays(function, value) for name, value in arrays.items()}
-    if isinstance(arrays, tuple):
-        return tuple(map_arrays(function, value) for value in arrays)
-    if isinstance(arrays, list) and all(isinstance(value, (np.ndarray, Mapping)) for value in arrays):
-        return [map_arrays(function, value) for value in arrays]
-    return function(arrays)
-
-
-def leaves(arrays: Arrays) -> Iterator[np.ndarray[Any, Any]]:
-    """Every array of a nested dict, tuple or list, in a fixed order."""
-    if isinstance(arrays, Mapping):
-        for value in arrays.values():
-            yield from leaves(value)
-    elif isinstance(arrays, (tuple, list)):
-        for value in arrays:
-            yield from leaves(value)
-    elif arrays is not None:
-        yield arrays
 
 
 def _as_tuple(x: Arrays, y: Arrays, sample_weight: Arrays) -> tuple[Arrays, ...]:

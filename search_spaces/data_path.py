@@ -8,7 +8,6 @@ from typing import Any
 
 from search_spaces.data import Data, DataError
 from search_spaces.files import labels_of, numbers_of, read_table
-from search_spaces.image_folder import read_image_folder
 
 TABLES = (".csv", ".parquet")
 PARTS = ("train", "val")
@@ -60,13 +59,13 @@ def read_folder(
     train, val = (Path(path) / part for part in PARTS)
     if train.is_dir() and val.is_dir():
         _refuse("validation split", validation_split, f"a folder without {val}")
-        return read_image_folder(train, val, **options)
+        return Data.from_image_folder(train, val, **options)
     if validation_split is None:
         raise DataError(
             f"A batch size is judged on validation data; {path} has no folders train and val. Make them, or give a "
             "validation split, such as 0.2."
         )
-    return read_image_folder(path, validation_split=validation_split, **options)
+    return Data.from_image_folder(path, validation_split=validation_split, **options)
 
 
 def _read_labelled(path: str, validation_split: float | None, label: str | None) -> Data:

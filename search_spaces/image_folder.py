@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.data import Data, DataError
 from search_spaces.loading import call
+from search_spaces.structure import DataError
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 """The ends of the names of images, in any case; other files are passed over, as Keras does."""
@@ -35,6 +35,11 @@ class ImageReader:
     size: tuple[int, int]
     channels: int
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        return (*self.size, self.channels)
+
     def __call__(self, name: Any, label: Any) -> Any:
         """Return the image of a name below the folder, and its label."""
         import tensorflow as tf
@@ -42,7 +47,7 @@ class ImageReader:
         file = tf.io.read_file(tf.strings.join([self.folder, os.sep, name]))
         image = tf.io.decode_image(file, channels=self.channels, expand_animations=False)
         resized = tf.image.resize(image, self.size)
-        resized.set_shape((*self.size, self.channels))
+        resized.set_shape(self.shape)
         return resized, label
 
 
@@ -73,8 +78,8 @@ def read_image_folder(
     color_mode: str = "rgb",
     augment: Callable[..., Any] | None = None,
     seed: int = 0,
-) -> Data:
-    """See `Data.from_image_folder`."""
+) -> dict[str, Any]:
+    """Return the arguments of `Data`, see `Data.from_image_folder`."""
     if (val_dir is None) == (validation_split is None):
         raise DataError(
             f"An image folder is validated on val_dir or on a validation_split of itself; got {val_dir!r} and "
@@ -100,14 +105,8 @@ def read_image_folder(
         for folder in (train_dir, val_dir or train_dir)
     )
     load = read if augment is None else AugmentingReader(read, augment)
-    return Data(names, labels, names_val, labels_val, load=load, load_val=read_val)
-
-
-def image_shape(data: Data) -> tuple[int, int, int]:
-    """Return height, width and channels of the images that are read from a folder."""
-    read = data.load_val
-    assert isinstance(read, ImageReader)
-    return (*read.size, read.channels)
+    arrays = {"x_train": names, "y_train": labels, "x_val": names_val, "y_val": labels_val}
+    return {**arrays, "load": load, "load_val": read_val}
 
 
 def list_images(folder: str | Path) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int32], Sequence[str]]:

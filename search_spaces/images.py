@@ -17,7 +17,7 @@ from search_spaces.data import Data
 from search_spaces.data_path import PARTS, read_folder
 from search_spaces.digits import load_digits
 from search_spaces.files import number_of_classes
-from search_spaces.image_folder import image_shape
+from search_spaces.image_folder import ImageReader
 from search_spaces.workload import Description, Workload
 
 _SIZE = (16, 16)  # of pictures of 8x8, so that they are resized, too
@@ -107,7 +107,9 @@ def read_pictures(
 
 def build_for(data: Data) -> Any:
     """The same network for images of another size, with other classes."""
-    return partial(build_model, shape=image_shape(data), classes=number_of_classes(data))
+    read = data.load_val
+    assert isinstance(read, ImageReader)
+    return partial(build_model, shape=read.shape, classes=number_of_classes(data))
 
 
 workload = Workload(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from search_spaces.data import Data, DataError
 from search_spaces.loading import Load, Reading
+from search_spaces.structure import DataError
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,38 @@ def read_source(
     validation_split: float | None = None,
     load: Load | None = None,
     load_val: Load | None = None,
-) -> Data:
-    """See `Data.from_source`."""
+) -> dict[str, Any]:
+    """Return the arguments of `Data`, see `Data.from_source`."""
     if (validation is None) == (validation_split is None):
         got = "neither" if validation is None else "both"
         raise DataError(f"A source is validated on another one or on a validation_split of itself; got {got}.")
-    n_parts = _checked("training", train, load)
-    reading = Reading(ItemReader(train), load, n_parts)
-    if validation is None:
-        assert validation_split is not None
-        reading_val = Reading(ItemReader(train), load if load_val is None else load_val, n_parts)
-        numbers = Data.split(np.arange(len(train)), None, validation_split)
-        return Data(numbers.x_train, None, numbers.x_val, None, load=reading, load_val=reading_val)
     then = load if load_val is None else load_val
-    reading_val = Reading(ItemReader(validation), then, _checked("validation", validation, then))
-    return Data(np.arange(len(train)), None, np.arange(len(validation)), None, load=reading, load_val=reading_val)
+    n_parts = _checked("training", train, load)
+    numbers = numbers_val = np.arange(len(train))
+    if validation_split is None:
+        n_parts_val = _checked("validation", validation, then)
+        numbers_val = np.arange(len(validation))
+    else:
+        validation, n_parts_val = train, n_parts
+        numbers, numbers_val = _split(numbers, validation_split)
+    return {
+        "x_train": numbers,
+        "y_train": None,
+        "x_val": numbers_val,
+        "y_val": None,
+        "load": Reading(ItemReader(train), load, n_parts),
+        "load_val": Reading(ItemReader(validation), then, n_parts_val),
+    }
+
+
+def _split(numbers: npt.NDArray[Any], share: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Split off the last ones, as Keras's `validation_split` does."""
+    at = int(len(numbers) * (1 - share)) if 0 < share < 1 else 0
+    if not 0 < at < len(numbers):
+        raise DataError(
+            f"validation_split must lie between 0 and 1 and leave both parts examples; got {share} of {len(numbers)}."
+        )
+    return numbers[:at], numbers[at:]
 
 
 def _checked(part: str, source: Any, load: Load | None) -> int:

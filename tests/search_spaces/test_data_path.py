@@ -9,9 +9,9 @@ import numpy as np
 import pandas
 import pytest
 
-from search_spaces.data import DataError
+from search_spaces.data import Data, DataError
 from search_spaces.data_path import read_path
-from search_spaces.image_folder import image_shape
+from search_spaces.image_folder import ImageReader
 
 TABLE = {"u": [1, 2, 3, 4, 5], "kind": ["b", "a", "b", "c", "a"], "v": [0.5, 1.5, 2.5, 3.5, 4.5]}
 
@@ -27,14 +27,19 @@ def in_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez("arrays.npz", x_train=np.zeros((4, 2)), y_train=np.zeros(4))
 
 
+def shape_of(data: Data) -> tuple[int, int, int]:
+    assert isinstance(data.load_val, ImageReader)
+    return data.load_val.shape
+
+
 def test_an_archive_is_read() -> None:
     assert read_path("arrays.npz", validation_split=0.25).n_val == 1
 
 
 def test_a_folder_has_its_parts_or_is_split() -> None:
     both, one = read_path("both"), read_path("one", validation_split=0.25, image_size=(8, 4))
-    assert (both.n_train, both.n_val, image_shape(both)) == (4, 4, (256, 256, 3))
-    assert (one.n_train, one.n_val, image_shape(one)) == (3, 1, (8, 4, 3))
+    assert (both.n_train, both.n_val, shape_of(both)) == (4, 4, (256, 256, 3))
+    assert (one.n_train, one.n_val, shape_of(one)) == (3, 1, (8, 4, 3))
 
 
 @pytest.mark.parametrize("path", ["table.csv", "table.parquet"])

@@ -62,6 +62,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     [
         ((PAIRS,), {}, "validated on another one or on a validation_split of itself; got neither"),
         ((PAIRS, PAIRS), {"validation_split": 0.1}, "got both"),
+        ((PAIRS,), {"validation_split": 1.5}, "between 0 and 1 and leave both parts examples; got 1.5 of 10"),
         ((iter(PAIRS), PAIRS), {}, "must have __len__ and __getitem__; the training one is list_iterator. Wrap it"),
         ((PAIRS, []), {}, "at least one example; the validation one is empty"),
         (({"a": 1}, PAIRS), {}, "item 0 of the training one raised KeyError: 0. Wrap it"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search_spaces import Data, Workload
-from search_spaces.image_folder import image_shape
+from search_spaces.image_folder import ImageReader
 from tuning.cli import _parser
 from tuning.commands.options import read_arguments, read_options, read_rule, read_workload
 from tuning.search.options import SearchArguments
@@ -97,8 +97,10 @@ def test_options_tell_how_data_are_read(tmp_path: Path) -> None:
         asked = ["grid", workload, "--data", str(path), "--validation-split", "0.4", *options]
         return read_workload(_parser().parse_args(asked)).load_data()
 
-    assert image_shape(read(tmp_path, "--image-size", "12x8")) == (12, 8, 3)
-    assert image_shape(read(tmp_path, "--image-size", "12")) == (12, 12, 3)
+    for size, shape in (("12x8", (12, 8, 3)), ("12", (12, 12, 3))):
+        reader = read(tmp_path, "--image-size", size).load_val
+        assert isinstance(reader, ImageReader)
+        assert reader.shape == shape
     assert read(tmp_path / "table.csv", "--label", "x").y_train.tolist() == [1]
     for options, message in (
         (("--image-size", "large"), "--image-size must be HEIGHTxWIDTH in pixels, such as 64x64; got 'large'"),
