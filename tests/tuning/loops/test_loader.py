@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -61,23 +63,35 @@ def history_of(data, trial=None, build=dense_model, **session):
     return recorder.history
 
 
+@functools.cache
+def history_of_arrays():
+    return history_of(DATA)
+
+
 @pytest.mark.parametrize("load", [traced, in_python], ids=["traced", "called"])
 def test_training_on_keys_is_training_on_the_examples(load):
     assert as_keras_sees_them(keyed(load), None).loader.is_traced is (load is traced)
-    assert history_of(keyed(load)) == history_of(DATA)
+    assert history_of(keyed(load)) == history_of_arrays()
 
 
 @pytest.mark.parametrize(
-    ("weights", "options"),
+    ("weights", "class_weight"),
     [
-        ({"sample_weight_train": np.arange(N_TRAIN) / N_TRAIN, "sample_weight_val": np.ones(N_VAL)}, {}),
-        ({}, {"class_weight": {0: 2.0, 2: 0.5}}),
+        ({"sample_weight_train": np.arange(N_TRAIN) / N_TRAIN, "sample_weight_val": np.ones(N_VAL)}, None),
+        ({}, {0: 2.0, 2: 0.5}),
     ],
     ids=["sample weights", "class weights"],
 )
-def test_weights_weigh_what_is_loaded(weights, options):
-    expected = history_of(make_data(**weights), fit_options=options)
-    assert_same_history(history_of(keyed(**weights), fit_options=options), expected)
+def test_weights_stand_beside_what_is_loaded_as_beside_arrays(weights, class_weight):
+    found, expected = (as_keras_sees_them(data, class_weight) for data in (keyed(**weights), make_data(**weights)))
+    for part in ("training_examples", "validation_examples"):
+        pairs = zip(getattr(found, part)(9), getattr(expected, part)(9), strict=True)
+        assert all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+    order = ExampleOrder(N_TRAIN, 8, seed=1)
+    pipelines = (pipeline_for(DataPlacement(arrays), order) for arrays in (found, expected))
+    for mine, theirs in zip(*(pipeline.dataset.as_numpy_iterator() for pipeline in pipelines), strict=True):
+        assert all(np.array_equal(part, other) for part, other in zip(mine, theirs, strict=True))
+        assert len(mine) == 3
 
 
 @pytest.mark.parametrize("labels", [lambda y: y, lambda y: y[None], lambda y: tf.one_hot(y, 3)])
@@ -219,6 +233,41 @@ def test_a_description_tells_shapes_and_who_makes_the_examples():
     assert told.python_load.startswith("TensorFlow cannot trace load (NotImplementedError: Cannot convert")
     refused = TrainingSession(dense_model, keyed(lambda x, y: x)).describe(DescribeRequest("d", {}))
     assert refused.reason.startswith("load must return (x, y)")
+
+
+class HandsOn(keras_tuner.HyperModel):
+    def build(self, hp):
+        return dense_model()
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, **kwargs)
+
+
+class Cuts(HandsOn):
+    def fit(self, hp, model, x, y, **kwargs):
+        return model.fit(x[:40], y[:40], **kwargs)
+
+
+class TrainsByItself(HandsOn):
+    def fit(self, hp, model, x, y, **kwargs):
+        return 0.5
+
+
+def test_a_fit_of_the_user_hands_keys_on_or_is_refused():
+    trial = make_trial(7, epochs=2, loop="keras")
+    assert history_of(keyed(), trial, HandsOn()) == history_of_arrays()
+    outcome = TrainingSession(Cuts(), keyed()).train(trial, Recorder())
+    assert "must hand on data with load as it is given them" in outcome.reason
+    outcome = TrainingSession(TrainsByItself(), keyed()).describe(DescribeRequest("d", {}))
+    assert "by a loop of its own takes arrays; got data with load" in outcome.reason
+
+
+def test_a_model_under_a_strategy_trains_on_what_is_loaded():
+    def build():
+        with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+            return dense_model()
+
+    assert_same_history(history_of(keyed(), build=build), history_of_arrays())
 
 
 def test_every_probe_loads_real_examples():
