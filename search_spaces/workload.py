@@ -166,7 +166,9 @@ class Workload:
         for name in given:
             if name not in takes:
                 told = name.replace("_", " ")
-                raise WorkloadError(f"{self.name} reads its files without a {told}; got {given[name]!r}. Leave it out.")
+                raise WorkloadError(
+                    f"{self.name} cannot read its files by a {told}; got {given[name]!r}. Leave it out."
+                )
         data = read(path, **given)
         return replace(
             self,

@@ -71,8 +71,8 @@ def test_numbers_stay_targets_and_words_become_classes(labels: list[Any], expect
         ("table.csv", {"image_size": (8, 8)}, "image size is for a folder of images"),
         ("table.csv", {}, "table.csv has one part. Give a validation split"),
         ("table.csv", {"validation_split": 0.2, "label": "w"}, "table.csv has u, kind, v; got 'w'"),
-        ("absent.csv", {"validation_split": 0.2}, "must exist; got absent.csv"),
-        ("absent", {}, "must exist; got absent"),
+        ("absent.csv", {"validation_split": 0.2}, "must exist; got 'absent.csv'"),
+        ("absent", {}, "must exist; got 'absent'"),
     ],
 )
 def test_what_does_not_suit_the_data_is_refused(path: str, options: dict[str, Any], message: str) -> None:

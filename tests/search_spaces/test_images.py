@@ -67,7 +67,7 @@ def test_another_folder_gets_a_network_of_its_images_and_classes(tmp_path: Path,
 
 
 def test_other_options_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WorkloadError, match="images reads its files without a label; got 'kind'"):
+    with pytest.raises(WorkloadError, match="images cannot read its files by a label; got 'kind'"):
         load_workload("images").with_data_file(str(tmp_path), label="kind")
     with pytest.raises(DataError, match="two classes or more"):
         load_workload("images").with_data_file(str(tmp_path))

@@ -163,7 +163,7 @@ class EpochPipeline:
             lambda row: keras.tree.map_structure(lambda leaf: gather_batch(leaf, row), as_step_data(data)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        self.dataset = batches.with_options(keras_options()).prefetch(tf.data.AUTOTUNE)
+        self.dataset = batches.with_options(_keras_options()).prefetch(tf.data.AUTOTUNE)
 
     def begin(self, epoch: int) -> None:
         """Let the next iteration serve this epoch, counted from 0."""
@@ -194,7 +194,7 @@ def _read(leaf: npt.NDArray[Any], row: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(batch, (row.shape[0], *leaf.shape[1:]))
 
 
-def keras_options() -> tf.data.Options:
+def _keras_options() -> tf.data.Options:
     """Return the options that Keras sets on the pipelines it makes of arrays (keras 3.15, array_data_adapter)."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False

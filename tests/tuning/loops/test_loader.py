@@ -226,6 +226,12 @@ def test_what_cannot_be_trained_on_is_told_in_one_line(load, message):
     assert "\n" not in str(caught.value)
 
 
+def test_labels_are_those_that_are_loaded():
+    odd = keyed(lambda x, y: (tf.gather(TENSOR, x), y % 3), y=DATA.y_train + 30)  # no classes of the model before
+    told = TrainingSession(dense_model, odd).describe(DescribeRequest("d", {}))
+    assert isinstance(told, ModelDescription), told.reason
+
+
 def test_a_description_tells_shapes_and_who_makes_the_examples():
     told = TrainingSession(dense_model, keyed(in_python)).describe(DescribeRequest("d", {}))
     assert isinstance(told, ModelDescription)
