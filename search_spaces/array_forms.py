@@ -194,7 +194,7 @@ def _refusal(name: str, given: Any) -> str:
         )
     if hasattr(given, "__getitem__") or hasattr(given, "__iter__"):
         return (
-            f"{name} must be an array; got a sequence of its own kind ({told}), which may never end. Collect its "
-            "examples into arrays: np.stack([source[i] for i in range(len(source))])."
+            f"{name} must be an array; got a sequence of its own kind ({told}), which may never end. If it gives "
+            "the example of a number, hand over Data.from_source(train, validation)."
         )
     return f"{name} must be an array, or a dict, tuple or list of arrays; got {told}."

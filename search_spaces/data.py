@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from search_spaces.archive import read_npz
 from search_spaces.array_forms import read_arrays
 from search_spaces.datasets import collect
+from search_spaces.image_folder import read_image_folder
+from search_spaces.loading import Load, takes_seed
+from search_spaces.source import read_source
 from search_spaces.structure import Arrays as Arrays
 from search_spaces.structure import DataError as DataError
 from search_spaces.structure import leaves as leaves
@@ -21,7 +25,11 @@ _NPZ_NAMES = (*_PARTS, *(name.replace("_val", "_test") for name in _PARTS if nam
 
 @dataclass(frozen=True)
 class Data:
-    """The arrays that every trial of a study trains and validates on.
+    """The arrays that every trial of a study trains and validates on, or the keys of examples that are loaded.
+
+    With `load` the arrays hold keys, such as paths or record numbers, and every example is made of its keys when it is
+    needed: `load(x, y, seed)` returns what a `tf.data` pipeline would give `fit`, `(x, y)` or `(x, y, sample_weight)`
+    without a batch dimension. TensorFlow traces it where it can; otherwise it is called with NumPy values, in threads.
 
     Args:
         x_train: Inputs, the first axis running over examples: an array, or a dict, tuple or list of arrays.
@@ -30,12 +38,17 @@ class Data:
         y_val: Validation targets; None where the training has none.
         sample_weight_train: One weight per training example (or a structure of them), or None.
         sample_weight_val: One weight per validation example (or a structure of them), or None.
+        load: Makes one training example of its keys: `load(x, y)` or `load(x, y, seed)`, without `y` where there are no
+            targets. `seed` is `(2,) int32`, not negative, as `tf.image.stateless_random_crop` and its kin take it; it
+            follows from the trial's seed, the epoch and the row, and is the same at every batch size.
+        load_val: Makes one validation example, likewise but without a seed; None for `load`.
         identity: What tells these data from others, such as "imagenet-64, 2nd edition", so that a search goes on with
             its study; empty for all values of small arrays, and for a sample of rows and the time of the file of large
             ones.
 
     Raises:
-        DataError: If a part is empty or the lengths of a part differ. Values are checked by `checked`.
+        DataError: If a part is empty, the lengths of a part differ, or validation examples would depend on a seed.
+            Values are checked by `checked`.
     """
 
     x_train: Arrays
@@ -44,6 +57,8 @@ class Data:
     y_val: Arrays
     sample_weight_train: Arrays = None
     sample_weight_val: Arrays = None
+    load: Load | None = None
+    load_val: Load | None = None
     identity: str = ""
 
     def __post_init__(self) -> None:
@@ -53,6 +68,7 @@ class Data:
         _check_part("validation", self.x_val, self.y_val, self.sample_weight_val)
         if (self.y_train is None) != (self.y_val is None):
             raise DataError("Either both parts have targets or neither has; got targets for one of them alone.")
+        object.__setattr__(self, "load_val", _load_val(self.load, self.load_val, 1 if self.y_train is None else 2))
 
     def checked(self) -> Data:
         """These data, after a pass over every value.
@@ -122,7 +138,7 @@ class Data:
             DataError: If the file is missing, is no npz, or lacks a part.
         """
         arrays, names = read_npz(Path(path), _NPZ_NAMES)
-        renamed = {name.replace("_test", "_val"): value for name, value in arrays.items()} | {
+        renamed: dict[str, Any] = {name.replace("_test", "_val"): value for name, value in arrays.items()} | {
             name: value for name, value in arrays.items() if name.endswith("_val")
         }
         missing = [name for name in ("x_train", "y_train") if name not in renamed]
@@ -158,6 +174,75 @@ class Data:
         x_val, y_val, weight_val = collect("validation", validation, batched=batched)
         return cls(x, y, x_val, y_val, weight, weight_val)
 
+    @classmethod
+    def from_image_folder(
+        cls,
+        train_dir: str | Path,
+        val_dir: str | Path | None = None,
+        *,
+        validation_split: float | None = None,
+        image_size: tuple[int, int] = (256, 256),
+        color_mode: str = "rgb",
+        augment: Callable[..., Any] | None = None,
+        seed: int = 0,
+    ) -> Data:
+        """Images from a folder with a folder for each class, decoded when they are needed, never held together.
+
+        Images, labels and split are those of `keras.utils.image_dataset_from_directory` with the same arguments: images
+        `(height, width, channels) float32` in 0..255, labels `int32` in alphabetical order of the classes.
+
+        Args:
+            train_dir: The folder to train on.
+            val_dir: The folder to validate on, with the same classes; None for a part of the other one.
+            validation_split: The share of `train_dir` that validates, drawn at random by `seed`.
+            image_size: Height and width to which every image is resized.
+            color_mode: "grayscale", "rgb" or "rgba".
+            augment: `augment(image, seed)` changes a training image by chance, with `seed` for `tf.image.stateless_*`.
+            seed: Draws the part that validates.
+
+        Raises:
+            DataError: If a folder is missing or empty, or an argument cannot be honoured.
+        """
+        parts = read_image_folder(
+            train_dir,
+            val_dir,
+            validation_split=validation_split,
+            image_size=image_size,
+            color_mode=color_mode,
+            augment=augment,
+            seed=seed,
+        )
+        return cls(**parts)
+
+    @classmethod
+    def from_source(
+        cls,
+        train: Any,
+        validation: Any = None,
+        *,
+        validation_split: float | None = None,
+        load: Load | None = None,
+        load_val: Load | None = None,
+    ) -> Data:
+        """Examples from anything with `__len__` and `__getitem__`, read when they are needed, never held together.
+
+        Map-style datasets of PyTorch, Hugging Face and Grain are such sources. An item is `(x, y)`,
+        `(x, y, sample_weight)`, or `x` alone, of arrays or what NumPy makes arrays of. Sources travel to the workers by
+        pickling, memory maps in them by the names of their files, and are read there in several threads.
+
+        Args:
+            train: The source to train on.
+            validation: The source to validate on; None for a part of the other one.
+            validation_split: The share of the training source that validates, taken from its end.
+            load: Makes an example of an item, perhaps with a seed: `load(item)`, `load(item, seed)`; the parts of an
+                item that is a tuple come one by one, `load(x, y, seed)`. TensorFlow traces it where it can.
+            load_val: Likewise for validation, without a seed; None for `load`.
+
+        Raises:
+            DataError: If a source is empty, or gives no single examples.
+        """
+        return cls(**read_source(train, validation, validation_split=validation_split, load=load, load_val=load_val))
+
 
 def check_share(share: float) -> None:
     """Raise DataError unless a share of the data may validate."""
@@ -169,6 +254,25 @@ def _as_tuple(x: Arrays, y: Arrays, sample_weight: Arrays) -> tuple[Arrays, ...]
     if y is None:
         return (x,)
     return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def _load_val(load: Load | None, load_val: Load | None, n_keys: int) -> Load | None:
+    """Return what makes validation examples: they must be the same ones in every epoch."""
+    for name, given in (("load", load), ("load_val", load_val)):
+        if given is not None and not callable(given):
+            raise DataError(f"{name} must be a function that makes one example of its keys; got {given!r:.60}.")
+    if load is None:
+        if load_val is not None:
+            raise DataError("load_val makes validation examples beside load; got load_val alone. Give load, too.")
+        return None
+    found = load if load_val is None else load_val
+    if takes_seed(found, n_keys):
+        name = "load" if load_val is None else "load_val"
+        raise DataError(
+            f"Validation examples must not depend on a seed; got {name} with one. Give a load_val that takes none, "
+            "without the augmentation."
+        )
+    return found
 
 
 def _check_part(part: str, x: Arrays, y: Arrays, sample_weight: Arrays) -> None:

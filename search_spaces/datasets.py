@@ -106,7 +106,7 @@ def _settled(collector: Collector, again: Iterator[Arrays], *, batched: bool, sh
         raise DataError(
             f"Two passes over the {part} dataset must give the same examples; got others, so that collecting "
             "them would freeze what is random. Move augmentation into the model's preprocessing layers "
-            "(keras.layers.RandomFlip), or leave it out and fix every seed."
+            "(keras.layers.RandomFlip) or into a load of Data(..., load=...), or leave it out and fix every seed."
         )
     if batched:
         _LOG.warning(f"The {part} dataset is batched; its batches are taken apart: their size is what is searched.")

@@ -58,7 +58,7 @@ def scaled(data: Data) -> Data:
 
 
 def read_table(path: str) -> Any:
-    """A `.csv` file with a line of column names, as a `pandas.DataFrame`.
+    """A `.csv` file with a line of column names, or a `.parquet` file, as a `pandas.DataFrame`.
 
     Raises:
         DataError: If the file is missing, is no table, or has no rows.
@@ -66,13 +66,49 @@ def read_table(path: str) -> Any:
     import pandas
 
     check_file(Path(path))
-    try:
-        table = pandas.read_csv(path, index_col=False, skipinitialspace=True)
-    except (ValueError, OSError) as error:  # pandas' parser errors and Unicode errors are ValueErrors
-        raise DataError(f"The data file must be a table in UTF-8; {path} cannot be read as one ({error}).") from None
+    if path.lower().endswith(".parquet"):
+        table = _read_parquet(path)
+    else:
+        try:
+            table = pandas.read_csv(path, index_col=False, skipinitialspace=True)
+        except (ValueError, OSError) as error:  # pandas' parser errors and Unicode errors are ValueErrors
+            raise DataError(
+                f"The data file must be a table in UTF-8; {path} cannot be read as one ({error})."
+            ) from None
     if table.empty:
         raise DataError(f"The table must have a line of names and rows below it; {path} has no rows.")
     return table
+
+
+def _read_parquet(path: str) -> Any:
+    import pandas
+
+    try:
+        return pandas.read_parquet(path).reset_index(drop=True)
+    except Exception as error:  # pyarrow's, of many kinds
+        told = " ".join(str(error).split())
+        raise DataError(f"The data file must be a Parquet table; {path} cannot be read as one ({told:.100}).") from None
+
+
+def labels_of(table: Any, path: str, label: str | None = None) -> tuple[Any, Any]:
+    """Return the columns of a table without that of the labels, and the labels.
+
+    Args:
+        table: A `pandas.DataFrame`.
+        path: Where it was read.
+        label: The column's name; None for the last.
+
+    Raises:
+        DataError: If there is no such column, or no other.
+    """
+    names = [str(name) for name in table.columns]
+    if len(names) < 2:
+        raise DataError(f"A table needs a column of numbers and one of labels; {path} has {len(names)}.")
+    if label is not None and label not in names:
+        shown = ", ".join(names[:20])
+        raise DataError(f"The label must be a column of the table; {path} has {shown}; got {label!r}.")
+    at = -1 if label is None else names.index(label)
+    return table.drop(columns=table.columns[at]), table.iloc[:, at]
 
 
 def numbers_of(table: Any, path: str) -> np.ndarray[Any, Any]:

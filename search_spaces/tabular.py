@@ -9,7 +9,7 @@ import numpy as np
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.data import Data, DataError
-from search_spaces.files import numbers_of, read_table
+from search_spaces.files import labels_of, numbers_of, read_table
 from search_spaces.learning_rate import LearningRate
 from search_spaces.workload import Description, Workload
 
@@ -41,23 +41,25 @@ def load_breast_cancer() -> Data:
     return split(table.data, table.target)
 
 
-def read_classes(path: str) -> Data:
-    """A `.csv` file with a line of names: columns of numbers, and last the class, a word or a whole number.
+def read_classes(path: str, *, label: str | None = None) -> Data:
+    """A `.csv` or `.parquet` file: columns of numbers, and the class, a word or a whole number.
+
+    Args:
+        path: The file.
+        label: The column of the class; None for the last.
 
     Raises:
         DataError: If the file is no such table.
     """
-    table = read_table(path)
-    if len(table.columns) < 2:
-        raise DataError(f"A table needs a column of numbers and one of classes; {path} has {len(table.columns)}.")
-    labels = table.iloc[:, -1]
+    columns, labels = labels_of(read_table(path), path, label)
     found = labels.nunique()
     if labels.isna().any() or not 2 <= found <= MAX_CLASSES or labels.value_counts().min() < 2:
+        which = "last column" if label is None else "label"
         raise DataError(
-            f"The last column must name one of 2 to {MAX_CLASSES} classes in every row, each in two rows or more; "
+            f"The {which} must name one of 2 to {MAX_CLASSES} classes in every row, each in two rows or more; "
             f"{labels.name!r} of {path} has {found} different values in {len(labels)} rows."
         )
-    return split(numbers_of(table.iloc[:, :-1], path), labels.to_numpy())
+    return split(numbers_of(columns, path), labels.to_numpy())
 
 
 def split(x: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Data:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from search_spaces.learning_rate import LearningRate
 BUILT_IN = {
     "digits": "search_spaces.digits:workload",
     "digits-cnn": "search_spaces.digits:cnn_workload",
+    "images": "search_spaces.images:workload",
     "mnist": "search_spaces.mnist:workload",
     "series": "search_spaces.series:workload",
     "tabular": "search_spaces.tabular:workload",
@@ -69,8 +71,9 @@ class Workload:
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the learning rate follows; None for the model's own by the optimizer's rule.
         description: What `batch-size workloads` tells, for those that are built in.
-        read_file: The function that reads another data set of the same kind for `--data FILE`; by default an `.npz`
-            archive.
+        read_file: The function that reads another data set of the same kind for `--data FILE`, and takes those of the
+            options of `data_path.read_path` that suit it as keywords; by default that function, for archives, folders
+            of images and tables.
         build_for: The `build` for the data of such a file; None where `build` suits them all.
         callbacks: Keras callbacks, or a function that returns them; every trial gets copies.
         class_weight: Weight of each class in the training loss.
@@ -86,7 +89,7 @@ class Workload:
     batch_size: BatchSize | None = None
     learning_rate: LearningRate | None = None
     description: Description | None = None
-    read_file: Callable[[str], Data] | None = None
+    read_file: Callable[..., Data] | None = None
     build_for: Callable[[Data], Any] | None = None
     callbacks: Any = ()
     class_weight: Mapping[int, float] | None = None
@@ -111,7 +114,8 @@ class Workload:
         """
         if self.data is None:
             raise WorkloadError(
-                f"{self.name} brings no data; give --data FILE.npz with x_train, y_train, x_val, y_val."
+                f"{self.name} brings no data; give --data: an .npz archive with x_train, y_train, x_val and y_val, a "
+                "folder of images, or a .csv or .parquet table."
             )
         found = _called(self.data, f"The data of {self.name}")
         if isinstance(found, Data) or is_dataset(found) or is_py_dataset(found):
@@ -149,15 +153,30 @@ class Workload:
             )
         return tuple(found)
 
-    def with_data_file(self, path: str) -> Workload:
-        """Return the same workload on the data of a file, with no larger batch sizes than suit them.
+    def with_data_file(self, path: str, **options: Any) -> Workload:
+        """Return the same workload on the data of a file or a folder, with no larger batch sizes than suit them.
+
+        Args:
+            path: Of the data.
+            options: Of `data_path.read_path`, beside the workload's own validation split; None is left out.
 
         Raises:
-            DataError: If the file does not hold such data.
+            DataError: If there are no such data, or an option does not suit them.
+            WorkloadError: If the workload reads its files without such an option.
         """
-        if self.read_file is not None and self.validation_split is not None:
-            raise WorkloadError(f"{self.name} splits its files by itself, so leave out the validation split.")
-        data = self.read_file(path) if self.read_file else Data.from_npz(path, self.validation_split)
+        from search_spaces.data_path import read_path
+
+        read = self.read_file or read_path
+        asked = {"validation_split": self.validation_split, **options}
+        given = {name: value for name, value in asked.items() if value is not None}
+        takes = inspect.signature(read).parameters
+        for name in given:
+            if name not in takes:
+                told = name.replace("_", " ")
+                raise WorkloadError(
+                    f"{self.name} cannot read its files by a {told}; got {given[name]!r}. Leave it out."
+                )
+        data = read(path, **given)
         return replace(
             self,
             data=lambda: data,

@@ -22,7 +22,7 @@ OTHER_MACHINE = device(
 
 def in_this_process(setup: WorkerSetup, _: object) -> InlineExecutor:
     """What stands for `LocalExecutor`, whose workers take seconds to start; the setup travels as it would to one."""
-    hypermodel, callbacks, fit_options, _ = pickle.loads(pickle_setup(setup))
+    hypermodel, callbacks, fit_options, _, _ = pickle.loads(pickle_setup(setup))
     session = TrainingSession(
         hypermodel, setup.data, callbacks=callbacks, fit_options=fit_options, weights_directory=setup.weights_directory
     )
@@ -42,12 +42,12 @@ class OtherMachineExecutor:
 
     def __init__(self, setup: WorkerSetup, root: Path) -> None:
         write_data(setup.data, root / "data")
-        hypermodel, callbacks, fit_options, _ = pickle.loads(pickle_setup(setup))
+        hypermodel, callbacks, fit_options, loads, _ = pickle.loads(pickle_setup(setup))
         self._weights, self._home = root / "weights", setup.weights_directory
         self._weights.mkdir()
         session = TrainingSession(
             hypermodel,
-            read_data(root / "data"),
+            read_data(root / "data", loads),
             callbacks=callbacks,
             fit_options=fit_options,
             weights_directory=self._weights,

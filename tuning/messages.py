@@ -26,6 +26,10 @@ class DescribeRequest:
     hyperparameters: Mapping[str, Any]
 
 
+INPUT_SECONDS = "input_seconds_per_update"
+"""The measurement of a trial: what the pipeline that loads its examples takes alone for those of one gradient."""
+
+
 @dataclass(frozen=True)
 class ModelDescription:
     """What the build function builds, learnt by building it and training it on a few examples.
@@ -48,6 +52,8 @@ class ModelDescription:
         tells_batch_size: Whether the build function takes the batch size from `hp`, so that its schedule is its own.
         starts_by_seed: Whether another seed gives other initial weights.
         has_own_loop: Whether a `HyperModel.fit` trains by a loop of its own, which nobody drives.
+        input_shape: The shape of the first input, the batch dimension open.
+        python_load: Why Python makes the examples of their keys; empty where TensorFlow does, or none are made.
     """
 
     trial_id: str
@@ -66,6 +72,8 @@ class ModelDescription:
     tells_batch_size: bool = False
     starts_by_seed: bool = True
     has_own_loop: bool = False
+    input_shape: tuple[int | None, ...] = ()
+    python_load: str = ""
 
     @property
     def objectives(self) -> tuple[str, ...]:

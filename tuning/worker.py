@@ -65,14 +65,14 @@ def open_session(hello: Hello, limit_bytes: int | None = None) -> Any:
     from tuning.loops.energy import energy_meter_here
     from tuning.loops.session import TrainingSession
 
-    hypermodel, callbacks, fit_options, custom_objects = pickle.loads(hello.payload)
+    hypermodel, callbacks, fit_options, loads, custom_objects = pickle.loads(hello.payload)
     if custom_objects:
         import keras
 
         keras.saving.get_custom_objects().update(custom_objects)
     session = TrainingSession(
         hypermodel,
-        read_data(hello.data_directory),
+        read_data(hello.data_directory, loads),
         callbacks=callbacks,
         fit_options=fit_options,
         weights_directory=hello.weights_directory,

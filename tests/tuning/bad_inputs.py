@@ -111,7 +111,7 @@ CONFLICTS = [
     ("grid digits --accumulate --no-probe", "accumulate needs the probe"),
     ("tune digits --accumulate", "got accumulate"),
     ("bayes digits --sampler tpe --start-batch-size 8", "start_batch_size is for the sampler 'gp'; got 'tpe'"),
-    ("grid text --data good.txt --validation-split 0.1", "text splits its files by itself"),
+    ("grid text --data good.txt --validation-split 0.1", "text cannot read its files by a validation split; got 0.1"),
     ("pick --experiment other", "--experiment needs --metric NAME"),
     ("report --experiment other", "--experiment needs --metric NAME"),
     ("probe digits --inference --epochs 3", "--epochs is about training, and --inference measures none; got 3"),
@@ -158,7 +158,7 @@ STORES = [
 ]
 
 WORKLOADS = [
-    ("grid nonsense", "must be one of digits, digits-cnn, mnist, series, tabular, text"),
+    ("grid nonsense", "must be one of digits, digits-cnn, images, mnist, series, tabular, text"),
     ("grid ''", "got ''"),
     ("grid here.py", "or path/file.py:attribute; got 'here.py'"),
     ("grid here.py:", "got 'here.py:'"),
@@ -185,7 +185,7 @@ WORKLOADS = [
     ("grid here.py:absent", "no attribute 'absent'"),
     ("grid here.py:five", "five is int"),
     ("grid here.py:Broken", "got OSError: no weights today"),
-    ("grid here.py:build", "build brings no data; give --data FILE.npz"),
+    ("grid here.py:build", "build brings no data; give --data: an .npz archive"),
     ("grid here.py:no_data", "The data of no_data must be returned; got KeyError: 'nix'"),
     ("grid here.py:left_data", "got SystemExit: no data today"),
     ("grid here.py:number", "must be a Data, (x, y) or (x, y, sample_weight); got 5"),
@@ -202,7 +202,7 @@ WORKLOADS = [
 DATA = [
     ("grid digits --data ''", "must not be empty; got ''"),
     ("grid digits --data absent.npz", "must exist; got 'absent.npz'"),
-    ("grid digits --data folder", "must be a file; got the directory folder"),
+    ("grid digits --data folder", "folder has no folders train and val. Make them, or give a validation split"),
     ("grid digits --data loop.npz", "must exist; got 'loop.npz'"),
     ("grid digits --data dangling.npz", "must exist; got 'dangling.npz'"),
     ("grid digits --data pipe.npz", "must exist; got 'pipe.npz'"),
@@ -256,7 +256,7 @@ DATA = [
     ("grid series --data none.csv", "none.csv cannot be read as one"),
     ("grid series --data names.csv", "names.csv has no rows"),
     ("grid series --data latin.csv", "latin.csv cannot be read as one"),
-    ("grid tabular --data column.csv", "a column of numbers and one of classes; column.csv has 1"),
+    ("grid tabular --data column.csv", "a column of numbers and one of labels; column.csv has 1"),
     ("grid tabular --data many_classes.csv", "'v' of many_classes.csv has 9 different values in 9 rows"),
     ("grid tabular --data one_class.csv", "'v' of one_class.csv has 1 different values"),
     ("grid tabular --data missing.csv", "missing.csv has 1, the first in row 2 of column 'u'"),

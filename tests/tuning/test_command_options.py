@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from search_spaces import Data, Workload
+from search_spaces.image_folder import ImageReader
 from tuning.cli import _parser
 from tuning.commands.options import read_arguments, read_options, read_rule, read_workload
 from tuning.search.options import SearchArguments
@@ -82,6 +83,31 @@ def test_a_file_without_a_validation_part_is_split(tmp_path: Path) -> None:
     data = read_workload(_parser().parse_args(["grid", workload, *options])).load_data()
     assert (data.n_train, data.n_val) == (7, 3)
     assert np.array_equal(data.x_val, X[7:])
+
+
+def test_options_tell_how_data_are_read(tmp_path: Path) -> None:
+    for path in (tmp_path / kind / f"{i}.png" for kind in "ab" for i in range(2)):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "table.csv").write_text("x,y\n1,2\n3,4\n5,6\n")
+    (tmp_path / "mine.py").write_text("def build(hp): pass\n")
+
+    def read(path: Path, *options: str) -> Data:
+        workload = f"{tmp_path / 'mine.py'}:build"
+        asked = ["grid", workload, "--data", str(path), "--validation-split", "0.4", *options]
+        return read_workload(_parser().parse_args(asked)).load_data()
+
+    for size, shape in (("12x8", (12, 8, 3)), ("12", (12, 12, 3))):
+        reader = read(tmp_path, "--image-size", size).load_val
+        assert isinstance(reader, ImageReader)
+        assert reader.shape == shape
+    assert read(tmp_path / "table.csv", "--label", "x").y_train.tolist() == [1]
+    for options, message in (
+        (("--image-size", "large"), "--image-size must be HEIGHTxWIDTH in pixels, such as 64x64; got 'large'"),
+        (("--label", "y"), "--label tells how --data are read; got it without --data"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_workload(asked(*options))
 
 
 def test_a_tensorboard_callback_without_its_package_is_refused_before_anything_runs(

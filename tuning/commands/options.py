@@ -120,7 +120,9 @@ def search_options() -> Parser:
 def add_workload(parser: argparse.ArgumentParser) -> None:
     """Declare the workload and its data."""
     parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
-    parser.add_argument("--data", type=word, metavar="FILE", help="train on this file instead, usually an .npz")
+    parser.add_argument("--data", type=word, metavar="PATH", help="an .npz, a folder of images, a .csv or .parquet")
+    parser.add_argument("--image-size", type=word, metavar="HxW", help="size of the images of a folder (256x256)")
+    parser.add_argument("--label", type=word, metavar="NAME", help="column of a table that is the target (the last)")
     parser.add_argument(
         "--validation-split",
         type=float,
@@ -141,7 +143,23 @@ def read_workload(asked: argparse.Namespace) -> Workload:
         found = replace(found, callbacks=_located(asked.callbacks))
     if asked.validation_split is not None:
         found = replace(found, validation_split=asked.validation_split)
-    return found if asked.data is None else found.with_data_file(asked.data)
+    size = read_image_size(asked.image_size)
+    if asked.data is not None:
+        return found.with_data_file(asked.data, image_size=size, label=asked.label)
+    for option, value in (("--image-size", size), ("--label", asked.label)):
+        if value is not None:
+            raise ValueError(f"{option} tells how --data are read; got it without --data. Leave it out.")
+    return found
+
+
+def read_image_size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of `64x48`, or of `64` for both; None for None."""
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not height.isdecimal() or not (width or height).isdecimal():
+        raise ValueError(f"--image-size must be HEIGHTxWIDTH in pixels, such as 64x64; got {text!r}.")
+    return int(height), int(width or height)
 
 
 def read_arguments(workload: Workload, asked: argparse.Namespace) -> SearchArguments:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.data import Arrays, Data, leaves, map_arrays
+from tuning.loops.loader import Loader
 from tuning.loops.processor import Cpu, Processor, this_processor
 from tuning.loops.rows import Leaf, placed
 
@@ -20,17 +21,23 @@ from tuning.loops.rows import Leaf, placed
 class TrainingArrays:
     """What every trial trains and validates on. The arrays may be memory maps; nothing here reads them whole.
 
+    Where there are loaders, the arrays hold the keys of which they make the examples.
+
     Args:
         train: `(x, y)` or `(x, y, sample_weight)`, nested tuples and dicts of arrays, first axis over examples.
         validation: Likewise.
         n_train: Number of training examples.
         n_val: Number of validation examples.
+        loader: Makes training examples of their keys; None where the arrays hold the examples.
+        validation_loader: Likewise for validation examples.
     """
 
     train: tuple[Arrays, ...]
     validation: tuple[Arrays, ...]
     n_train: int
     n_val: int
+    loader: Loader | None = None
+    validation_loader: Loader | None = None
 
     @property
     def nbytes(self) -> int:
@@ -39,12 +46,27 @@ class TrainingArrays:
         return sum(leaf.size * device_dtype(leaf).itemsize for leaf in every)
 
     def training_examples(self, count: int) -> tuple[Arrays, ...]:
-        """Return the first `count` training examples, in the structure of `train`."""
-        return first_examples(self.train, count)
+        """Return the first `count` training examples, in the structure of `train` or of what the loader makes."""
+        return self.training_batch(np.arange(min(count, self.n_train)))
 
     def validation_examples(self, count: int) -> tuple[Arrays, ...]:
-        """Return the first `count` validation examples, in the structure of `validation`."""
-        return first_examples(self.validation, count)
+        """Return the first `count` validation examples, likewise."""
+        rows = np.arange(min(count, self.n_val))
+        return _examples(self.validation, rows, self.validation_loader)
+
+    def refuse_chance(self) -> None:
+        """Load a few examples twice.
+
+        Raises:
+            DataError: If they cannot be loaded, or are not the same.
+        """
+        for loader, count in ((self.loader, self.n_train), (self.validation_loader, self.n_val)):
+            if loader is not None:
+                loader.refuse_chance(example_seeds(0, 0, np.arange(min(_TRIED, count))))
+
+    def training_batch(self, rows: npt.NDArray[Any]) -> tuple[Arrays, ...]:
+        """Return the training examples of some rows, in Keras's float type; loaded as in the first epoch of seed 0."""
+        return _examples(self.train, rows, self.loader)
 
 
 def as_keras_sees_them(data: Data, class_weight: Mapping[int, float] | None) -> TrainingArrays:
@@ -54,11 +76,18 @@ def as_keras_sees_them(data: Data, class_weight: Mapping[int, float] | None) -> 
 
     Raises:
         ValueError: If class weights meet sample weights or several outputs.
+        DataError: If `load` makes no examples that can be batched.
     """
     train, validation = data.train, data.validation
-    if class_weight is not None:
-        train = (*train, _class_weights(data, class_weight))
-    return TrainingArrays(_prepared(train), _prepared(validation), data.n_train, data.n_val)
+    if data.load is None or data.load_val is None:
+        if class_weight is not None:
+            train = (*train, _class_weights(data, class_weight))
+        return TrainingArrays(_prepared(train), _prepared(validation), data.n_train, data.n_val)
+    train, validation = (tuple(map(_lists_to_tuples, part)) for part in (train, validation))
+    few, few_val = (first_examples(part, _TRIED) for part in (train, validation))
+    loader = Loader(data.load, few, class_weight=class_weight)
+    validation_loader = Loader(data.load_val, few_val, name="load" if data.load_val is data.load else "load_val")
+    return TrainingArrays(train, validation, data.n_train, data.n_val, loader, validation_loader)
 
 
 def as_step_data(part: tuple[Arrays, ...]) -> Any:
@@ -76,9 +105,18 @@ def device_dtype(leaf: npt.NDArray[Any]) -> np.dtype[Any]:
     return np.dtype(keras.config.floatx()) if leaf.dtype.kind == "f" else leaf.dtype
 
 
+_TRIED = 13
+"""The examples on which a `load` is tried."""
+
+
 def first_examples(part: tuple[Arrays, ...], count: int) -> tuple[Arrays, ...]:
     """Return the first `count` examples of every array, in Keras's float type."""
     return tuple(map_arrays(lambda leaf: leaf[:count].astype(device_dtype(leaf)), arrays) for arrays in part)
+
+
+def _examples(part: tuple[Arrays, ...], rows: npt.NDArray[Any], loader: Loader | None) -> tuple[Arrays, ...]:
+    found = tuple(map_arrays(lambda leaf: np.asarray(leaf[rows]).astype(device_dtype(leaf)), each) for each in part)
+    return found if loader is None else loader.examples(found, example_seeds(0, 0, rows))
 
 
 def _prepared(part: tuple[Arrays, ...]) -> tuple[Arrays, ...]:
@@ -108,48 +146,18 @@ def _class_weights(data: Data, class_weight: Mapping[int, float]) -> npt.NDArray
     return weights[positions]
 
 
-_SET_BY_THE_TUNER = {
-    "batch_size": "it is what the search tunes; give the sizes to the tuner",
-    "epochs": "give it to the search itself",
-    "callbacks": "give them to the search itself",
-    "initial_epoch": "every trial starts at its first epoch",
-    "steps_per_epoch": "an epoch is a pass over the data, so that every batch size sees the same examples",
-    "validation_batch_size": "one fixed size serves all trials; set evaluation_batch_size",
-    "validation_data": "give it to the search itself",
-    "validation_freq": "every trial is validated once per epoch, so that scores compare",
-    "validation_split": "split the data beforehand, so that every trial validates on the same examples",
-    "validation_steps": "every trial validates on the whole validation set",
-    "sample_weight": "pass the weights as part of the data",
-}
+def example_seeds(seed: int, epoch: int, rows: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    """Return what the examples of an epoch draw what is random from, `(..., 2) int32`, not negative.
 
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What of Keras's `fit` arguments a trial keeps.
+    The first number follows from the trial's seed and the epoch, the second is the row: neither from the batch size.
 
     Args:
-        class_weight: Weight of each class (by its integer label) in the training loss; classes left out weigh 1.
+        seed: The trial's.
+        epoch: Counted from 0.
+        rows: Rows of the data, of any shape.
     """
-
-    class_weight: Mapping[int, float] | None = None
-
-
-def read_fit_options(options: Mapping[str, Any] | None) -> FitOptions:
-    """Keep what makes sense in a search; `verbose` and `shuffle=True` change nothing and are let through.
-
-    Raises:
-        ValueError: If an argument is not possible in a search, with the reason.
-    """
-    given = {name: value for name, value in (options or {}).items() if value is not None and name != "verbose"}
-    if given.get("shuffle") is True:
-        del given["shuffle"]
-    class_weight = given.pop("class_weight", None)
-    for name, value in given.items():
-        why = _SET_BY_THE_TUNER.get(name, "the search shuffles, batches and trains by its own rules")
-        raise ValueError(f"A search takes class_weight of Keras's fit options; got {name}={value!r:.40}: {why}.")
-    if class_weight is not None and not isinstance(class_weight, Mapping):
-        raise ValueError(f"class_weight must map class labels to weights; got {class_weight!r:.60}.")
-    return FitOptions(class_weight)
+    word = np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1
+    return np.stack([np.full(rows.shape, word, np.int32), rows.astype(np.int32)], axis=-1)
 
 
 _SHARE_FOR_DATA = 0.5  # of the memory that is free before any model is built; the rest is the model's
@@ -284,6 +292,19 @@ class ExampleOrder:
         current = self._permutation(epoch)
         stream = current if tail is None else np.concatenate([tail, current])
         return stream[:used].reshape(-1, self.batch_size)
+
+    def seeds(self, epoch: int) -> npt.NDArray[np.int32]:
+        """Return what the examples of one epoch's updates draw from, `(updates, batch_size, 2) int32`.
+
+        The last column is `rows(epoch)`. An example that is left over from the epoch before keeps that epoch's seed, so
+        that the stream of rows and seeds is the same one at every batch size.
+        """
+        rows = self.rows(epoch)
+        found = example_seeds(self.seed, epoch, rows)
+        carried = epoch * self.n_examples % self.batch_size
+        if carried:
+            found[0, :carried] = example_seeds(self.seed, epoch - 1, rows[0, :carried])
+        return found
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int32]:
         if not self._shuffled:

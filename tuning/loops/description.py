@@ -12,7 +12,7 @@ import keras_tuner
 import numpy as np
 import tensorflow as tf
 
-from search_spaces.data import Data, map_arrays
+from search_spaces.data import Data, leaves, map_arrays
 from search_spaces.learning_rate import KERAS_BATCH_SIZE
 from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays
@@ -65,16 +65,23 @@ def describe_model(
 
     Raises:
         ModelError: If the build function builds nothing usable, or the data do not fit the model.
+        DataError: If examples cannot be loaded, or not the same ones twice.
     """
     builder.check()
+    arrays.refuse_chance()
     space = hyperparameters_from(request.hyperparameters)
     builder.declare(space)
     model, tells_batch_size = _build(builder, space)
     seeded = _starts_by_seed(builder, space, model)
     examples = arrays.training_examples(static_batch_size(model) or _EXAMPLES)
     own = None if own_fit is None or data is None else _own_metrics(own_fit, model, space, data)
+    if own is not None and arrays.loader is not None:
+        raise ModelError(
+            "A HyperModel.fit that trains by a loop of its own takes arrays; got data with load. Call model.fit in it, "
+            "or give the examples themselves."
+        )
     metrics = _logged_metrics(model, arrays, examples) if own is None else own
-    if data is not None and own is None:
+    if data is not None and own is None and arrays.loader is None:  # of keys, nothing is known but what is loaded
         check_inputs(model, data)
         check_labels(model, data)
     schedule = schedule_of(model)
@@ -95,6 +102,8 @@ def describe_model(
         weight_decay=weight_decays(unwrapped_optimizer(model)).get("weight_decay"),
         tells_batch_size=tells_batch_size,
         starts_by_seed=seeded,
+        input_shape=(None, *next(leaves(examples[0])).shape[1:]),
+        python_load="" if arrays.loader is None else arrays.loader.python_reason,
     )
 
 
@@ -154,7 +163,7 @@ def _own_metrics(
     given = {name: value for name, value in space.values.items() if name != BATCH_SIZE_NAME}
     trial = Trial(Setting(min(KERAS_BATCH_SIZE, _EXAMPLES), None, as_pairs(given)), _SEED, trial_id="describe")
     parts = {name: map_arrays(lambda leaf: leaf[:_EXAMPLES], part) for name, part in data.parts().items()}
-    hp, metrics = own_fit.describe(trial, model, Data(**parts))
+    hp, metrics = own_fit.describe(trial, model, Data(**parts, load=data.load, load_val=data.load_val))
     _update(space, hp)
     return metrics
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -36,6 +36,19 @@ class Block:
     shortest: int = 1
 
 
+class Pipeline(Protocol):
+    """An input pipeline whose iteration yields the batches of the epoch that was begun last.
+
+    `dataset` is a `tf.data.Dataset` of batches as `train_step` takes them, `order` the order of their examples.
+    """
+
+    order: ExampleOrder
+    dataset: tf.data.Dataset
+
+    def begin(self, epoch: int) -> None:
+        """Let the next iteration serve this epoch, counted from 0."""
+
+
 @dataclass(frozen=True)
 class FitPlan:
     """One training, ready for `model.fit(**arguments, epochs=..., callbacks=...)`.
@@ -59,7 +72,7 @@ class FitPlan:
     settings: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     measurements: Mapping[str, float] = field(default_factory=dict)
     block: Block | None = None
-    pipeline: EpochPipeline | None = None
+    pipeline: Pipeline | None = None
     is_disturbed: bool = False
 
 
@@ -131,9 +144,9 @@ def own_function(model: keras.Model, kind: str) -> Callable[[Any], Any]:
 
 
 class EpochPipeline:
-    """A dataset whose iteration yields the batches of the epoch that was begun last.
+    """The `Pipeline` of arrays that hold the examples.
 
-    The pipeline is the one that Keras makes of arrays (a gather of each batch's rows, mapped in parallel and
+    It is the one that Keras makes of arrays (a gather of each batch's rows, mapped in parallel and
     prefetched), on the rows of an `ExampleOrder`. The rows reach it through a variable: `from_generator` would make
     TensorFlow 2.21 lower the allocator's trim threshold for the whole process.
 
@@ -148,7 +161,7 @@ class EpochPipeline:
             self._rows = tf.Variable(order.rows(0), shape=(None, order.batch_size), trainable=False)
         rows = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(self._rows.read_value()))
         batches = rows.map(
-            lambda row: keras.tree.map_structure(lambda leaf: _batch(leaf, row), as_step_data(data)),
+            lambda row: keras.tree.map_structure(lambda leaf: gather_batch(leaf, row), as_step_data(data)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         self.dataset = batches.with_options(_keras_options()).prefetch(tf.data.AUTOTUNE)
@@ -169,7 +182,8 @@ def evaluation_dataset(data: tuple[Arrays, ...], n_examples: int, batch_size: in
     ).prefetch(tf.data.AUTOTUNE)
 
 
-def _batch(leaf: Any, row: tf.Tensor) -> tf.Tensor:
+def gather_batch(leaf: Any, row: tf.Tensor) -> tf.Tensor:
+    """Return the examples of some rows of a tensor, or of a NumPy array in Keras's float type, inside a graph."""
     return tf.gather(leaf, row) if tf.is_tensor(leaf) else _read(leaf, row)
 
 

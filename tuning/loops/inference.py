@@ -19,7 +19,9 @@ from tuning.messages import LEAST_CALLS_FOR_P95, Inference, InferenceRequest
 from tuning.trial import Budget, Trial
 
 _WARM_UP_CALLS = 3  # tracing, compiling, and the first steps of allocators
-_DIFFERENT_BATCHES = 8  # so that not every call finds its input in the processor's cache
+
+DIFFERENT_BATCHES = 8
+"""The most batches that calls take turns with, so that not every call finds its input in the processor's cache."""
 
 
 def measure_inference(
@@ -75,7 +77,7 @@ def batches_of(inputs: Arrays, batch_size: int) -> list[Arrays]:
         batch_size: Examples per batch.
     """
     examples = len(next(leaves(inputs)))
-    count = max(1, min(_DIFFERENT_BATCHES, examples // batch_size))
+    count = max(1, min(DIFFERENT_BATCHES, examples // batch_size))
     return [_batch(inputs, np.arange(first, first + batch_size) % examples) for first in _starts(count, batch_size)]
 
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tuning.loops.arrays import DataPlacement, ExampleOrder
 from tuning.loops.callbacks import Clock, wait_for
-from tuning.loops.fit_plan import EpochPipeline, FitPlan, evaluation_dataset, install, own_function, placeholder_data
+from tuning.loops.fit_plan import FitPlan, Pipeline, evaluation_dataset, install, own_function, placeholder_data
+from tuning.loops.loading_pipeline import loaded_validation, pipeline_for
 from tuning.loops.loop import KERAS, Material
 from tuning.loops.model_builder import evaluation_batch_size
 
@@ -28,13 +29,15 @@ class KerasLoop:
     def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
         """Plan one training on a pipeline; the model's compile settings stay the user's."""
         size = evaluation_batch_size(material.model, material.trial, material.data.arrays.n_val)
-        pipeline = EpochPipeline(material.data.for_pipeline, order)
+        pipeline = pipeline_for(material.data, order)
         return _pipeline_plan(material.model, pipeline, _validation(material.data, size), clock)
 
 
 def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
-    """Return the arguments of `fit` for validation: arrays, or batches read one by one where those do not fit."""
-    arrays = data.arrays
+    """Return the arguments of `fit` for validation: arrays, or batches made one by one where they cannot be held."""
+    arrays, loader = data.arrays, data.arrays.validation_loader
+    if loader is not None:
+        return {"validation_data": loaded_validation(arrays.validation, loader, arrays.n_val, batch_size)}
     if data.fits_on_host and not data.has_text:  # of strings, Keras takes one form of several
         return {"validation_data": arrays.validation, "validation_batch_size": batch_size}
     return {"validation_data": evaluation_dataset(arrays.validation, arrays.n_val, batch_size)}
@@ -42,7 +45,7 @@ def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
 
 def _pipeline_plan(
     model: keras.Model,
-    pipeline: EpochPipeline,
+    pipeline: Pipeline,
     validation_arguments: dict[str, Any],
     clock: Clock,
 ) -> FitPlan:
@@ -97,7 +100,7 @@ class ExactSteps:
         self,
         own: Callable[[Any], Any],
         updates_per_step: int,
-        pipeline: EpochPipeline,
+        pipeline: Pipeline,
         dataset: Any,
         clock: Clock,
     ) -> None:
@@ -148,7 +151,7 @@ _WORTH_COMPILING = 20  # the second compile may cost a twentieth of the trial
 
 def best_steps_per_execution(
     build: Callable[[], keras.Model],
-    pipeline: EpochPipeline,
+    pipeline: Pipeline,
     updates: int,
     now: Callable[[], float] = time.perf_counter,
 ) -> tuple[int, dict[int, float]]:
@@ -172,7 +175,7 @@ def best_steps_per_execution(
 
 
 def _time(
-    model: keras.Model, steps: int, pipeline: EpochPipeline, updates: int, now: Callable[[], float]
+    model: keras.Model, steps: int, pipeline: Pipeline, updates: int, now: Callable[[], float]
 ) -> tuple[float, float]:
     """Seconds of the first call, and of one update in the calls after it."""
     model.steps_per_execution = steps

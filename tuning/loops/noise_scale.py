@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from tuning.loops.model_builder import ModelError
 GROUPS = 16
 LEAST_GROUPS = 8
 LEVEL = 0.95  # one-sided, so that the interval holds 90 %
+
+BatchOf = Callable[[npt.NDArray[np.int64]], tuple[Arrays, ...]]
+"""Returns the training examples of some rows, `(x, y)` or `(x, y, sample_weight)` in Keras's float type."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,12 @@ class FrozenGradients:
 
     Args:
         model: Compiled and built, with Keras's own `train_step`.
-        train: `(x, y)` or `(x, y, sample_weight)`: nested dicts and tuples of arrays, first axis over examples.
+        train: `(x, y)` or `(x, y, sample_weight)`: nested dicts and tuples of arrays, first axis over examples; the
+            keys where examples are loaded.
         examples: n, drawn without replacement for each measurement; all of them where there are fewer.
         micro_batch_size: b, examples per gradient.
         seed: Fixes what is drawn.
+        batch_of: Returns the examples of some rows; None to read them from `train`.
 
     Raises:
         ModelError: If the model has a `train_step` of its own, whose gradient is not known.
@@ -159,6 +165,7 @@ class FrozenGradients:
         examples: int = 4096,
         micro_batch_size: int = 32,
         seed: int = 0,
+        batch_of: BatchOf | None = None,
     ) -> None:
         if type(model).train_step is not keras.Model.train_step:
             raise ModelError(
@@ -166,7 +173,7 @@ class FrozenGradients:
                 f"{type(model).__name__}.train_step. Override compute_loss instead."
             )
         self._model = model
-        self._train = train
+        self._batch_of = batch_of or functools.partial(_rows_of, train)
         self._n_train = len(keras.tree.flatten(train)[0])
         self._sizes = grouping(min(examples, self._n_train), micro_batch_size)
         self._random = np.random.default_rng(seed)
@@ -204,10 +211,7 @@ class FrozenGradients:
         return total.numpy(), norms
 
     def _batch(self, rows: npt.NDArray[np.int64]) -> tuple[Any, ...]:
-        return tuple(
-            map_arrays(lambda leaf: tf.constant(np.asarray(leaf[rows]).astype(device_dtype(leaf), copy=False)), part)
-            for part in self._train
-        )
+        return tuple(map_arrays(tf.constant, part) for part in self._batch_of(rows))
 
     def _flat_gradient(self, batch: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -221,6 +225,12 @@ class FrozenGradients:
         dense = [tf.cast(tf.convert_to_tensor(gradient), tf.float32) for gradient in gradients]
         flat = tf.concat([tf.reshape(gradient, [-1]) for gradient in dense], axis=0)
         return flat, tf.reduce_sum(tf.square(tf.cast(flat, tf.float64)))
+
+
+def _rows_of(train: tuple[Arrays, ...], rows: npt.NDArray[np.int64]) -> tuple[Arrays, ...]:
+    return tuple(
+        map_arrays(lambda leaf: np.asarray(leaf[rows]).astype(device_dtype(leaf), copy=False), part) for part in train
+    )
 
 
 @contextlib.contextmanager

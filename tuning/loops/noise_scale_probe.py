@@ -13,7 +13,7 @@ from tuning.loops.arrays import ExampleOrder, TrainingArrays
 from tuning.loops.fit_plan import MakePlan, training_to_measure
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
-from tuning.loops.noise_scale import FrozenGradients
+from tuning.loops.noise_scale import BatchOf, FrozenGradients
 from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 
 FRACTIONS = (0.0, 0.25, 0.5, 1.0)
@@ -36,6 +36,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         examples: n, drawn without replacement for each measurement.
         micro_batch_size: b, examples per gradient.
         seed: Fixes what is drawn.
+        batch_of: Returns the examples of some rows, where `x` and `y` hold their keys; None where they hold examples.
 
     Raises:
         ValueError: If a fraction is not between 0 and 1.
@@ -53,6 +54,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         examples: int = 4096,
         micro_batch_size: int = 32,
         seed: int = 0,
+        batch_of: BatchOf | None = None,
     ) -> None:
         super().__init__()
         if not fractions or any(not 0 <= fraction <= 1 for fraction in fractions):
@@ -62,7 +64,8 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         self._fractions = sorted(fractions)
         self._updates = updates
         self._batch_size = batch_size or 1
-        self._sampling = {"examples": examples, "micro_batch_size": micro_batch_size, "seed": seed}
+        self._sampling: dict[str, Any] = {"examples": examples, "micro_batch_size": micro_batch_size, "seed": seed}
+        self._sampling["batch_of"] = batch_of
         self._gradients: FrozenGradients | None = None
         self._due: list[int] = []
         self._new: list[float] = []
@@ -124,7 +127,7 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     Raises:
         Exception: Whatever building or training raises; see `status_of_error`.
     """
-    if len(arrays.train) == 1:
+    if len(arrays.train if arrays.loader is None else arrays.loader.spec) == 1:
         raise ModelError("it is measured by the compiled loss on targets, and these data have none")
     order = ExampleOrder(arrays.n_train, request.batch_size, request.seed)
     epochs = -(-request.updates // order.least_updates)
@@ -133,13 +136,14 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     if not plan.model.built:
         plan.model(*_one_example(arrays))
     probe = NoiseScaleCallback(
-        *arrays.train,
+        *(arrays.train if len(arrays.train) > 1 else (*arrays.train, None)),
         fractions=request.fractions,
         updates=request.updates,
         batch_size=request.batch_size,
         examples=request.examples,
         micro_batch_size=request.micro_batch_size,
         seed=request.seed,
+        batch_of=None if arrays.loader is None else arrays.training_batch,
     )
     arguments = {name: value for name, value in plan.arguments.items() if not name.startswith("validation")}
     plan.model.fit(**arguments, epochs=epochs, callbacks=[probe, _StopAfter(request.updates)], verbose=0)

@@ -253,6 +253,10 @@ def read_call(
     given = {"x_train": x, "y_train": y, "x_val": x_val, "y_val": y_val}
     given |= {"sample_weight_train": sample_weight, "sample_weight_val": weight_val}
     is_own = all(part is own.parts()[name] for name, part in given.items())
+    if own.load is not None and not is_own:
+        raise ModelError(
+            "HyperModel.fit must hand on data with load as it is given them; got others. Change the examples in load."
+        )
     data = own if is_own else Data(**given)
     size = None if batch_size is None else int(batch_size)
     return FitCall(data, tuple(callbacks or ()), size, int(epochs), bool(shuffle), class_weight)

@@ -14,8 +14,9 @@ import keras
 from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays
 from tuning.loops.blocks import UncompilableModelError, UnsupportedModelError
 from tuning.loops.callbacks import Clock
-from tuning.loops.fit_plan import EpochPipeline, FitPlan
+from tuning.loops.fit_plan import FitPlan
 from tuning.loops.keras_loop import best_steps_per_execution, may_take_several
+from tuning.loops.loading_pipeline import pipeline_for
 from tuning.loops.loop import AUTO, KERAS, TIMED, Loop, Material, find_loop
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop, plain_choice_after_timeout
 from tuning.loops.model_builder import ModelBuilder, evaluation_batch_size
@@ -198,7 +199,7 @@ class Planner:
         begin = time.perf_counter()
         material, seconds = self._material(trial), dict[int, float]()
         if may_take_several(material.model) and not acting_on_batches(self._callbacks):
-            pipeline = EpochPipeline(self._data.for_pipeline, order)
+            pipeline = pipeline_for(self._data, order)
             updates = order.updates_after(trial.budget.epochs)
             steps, seconds = best_steps_per_execution(lambda: self._builder.build_for(trial), pipeline, updates)
             material = self._material(trial)

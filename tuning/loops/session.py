@@ -11,21 +11,22 @@ from typing import Any
 
 import keras
 
-from search_spaces.data import Data
-from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them, read_fit_options
+from search_spaces.data import Data, DataError
+from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.energy import EnergyMeter, energy_meter_here
 from tuning.loops.energy_windows import EnergyWindows, measure_idle_watts
 from tuning.loops.failures import status_of_error, traceback_tail
+from tuning.loops.fit_options import read_fit_options
 from tuning.loops.fit_plan import FitPlan, training_to_measure
-from tuning.loops.inference import measure_inference
+from tuning.loops.inference import DIFFERENT_BATCHES, measure_inference
 from tuning.loops.model_builder import ModelBuilder, ModelError
 from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
-from tuning.loops.throughput import ChunkClock, input_seconds, measure, probe_memory
+from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds, measure, probe_memory
 from tuning.loops.training import Training
 from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
@@ -78,6 +79,7 @@ class TrainingSession:
         self._weights_directory = weights_directory
         self._find_meter = energy
         self._trials = 0
+        self._input_times = InputTimes()
         self._gradients = CustomGradients()
 
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
@@ -114,7 +116,7 @@ class TrainingSession:
         """Measure what is asked for, apart from any trial; a failure is told as by `train`."""
         try:
             if isinstance(request, InferenceRequest):
-                return measure_inference(self._builder.build_for, self._arrays.validation[0], request)
+                return measure_inference(self._builder.build_for, self._inputs_for(request.batch_size), request)
             if isinstance(request, ThroughputRequest):
                 return self._probe_throughput(request)
             if isinstance(request, NoiseScaleRequest):
@@ -129,6 +131,12 @@ class TrainingSession:
 
     def _plan_unwatched(self, trial: Trial, order: ExampleOrder) -> FitPlan:
         return self._planner.plan(trial, order, TrainingClock(counts_gaps=True))
+
+    def _inputs_for(self, batch_size: int) -> Any:
+        """Return validation inputs for batches of a size: all of them, or as many as are loaded for different ones."""
+        if self._arrays.validation_loader is None:
+            return self._arrays.validation[0]
+        return self._arrays.validation_examples(DIFFERENT_BATCHES * batch_size)[0]
 
     def _probe_throughput(self, request: ThroughputRequest) -> Throughput:
         """Time chunks of training, without validation, after a warm-up.
@@ -155,6 +163,7 @@ class TrainingSession:
         training = Training(trial, callbacks, report, self._energy_windows())
         order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
         plan = self._planner.plan(trial, order, training.clock)
+        plan = self._input_times.told(plan, order.updates_after(trial.budget.epochs))
         outcome = training.run(plan)
         self._keep_weights(trial, plan.model)
         self._planner.finish()
@@ -174,7 +183,8 @@ class TrainingSession:
             planner = self._planner
         else:
             planner = Planner(self._builder, as_keras_sees_them(call.data, call.class_weight))
-        return planner.plan_given(model, trial, order, clock, call.callbacks)
+        plan = planner.plan_given(model, trial, order, clock, call.callbacks)
+        return self._input_times.told(plan, order.updates_after(trial.budget.epochs))
 
     def _energy_windows(self) -> EnergyWindows:
         meter, idle_watts = self._energy
@@ -216,6 +226,6 @@ def _save_weights(model: keras.Model, path: Path) -> None:
 
 def _failed(trial_id: str, error: Exception) -> TrialOutcome:
     status, reason = status_of_error(error)
-    if isinstance(error, ModelError):
+    if isinstance(error, (ModelError, DataError)):
         reason = str(error)
     return TrialOutcome(trial_id=trial_id, status=status, reason=reason, log_tail=traceback_tail(error))

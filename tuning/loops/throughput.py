@@ -5,15 +5,17 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import wait_for
-from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan, MakePlan, training_to_measure
+from tuning.loops.fit_plan import Block, FitPlan, MakePlan, Pipeline, training_to_measure
+from tuning.loops.loading_pipeline import LoadingPipeline
 from tuning.loops.processor import Processor, counted_peak, this_processor
-from tuning.messages import MemoryProbe, MemoryProbeRequest
+from tuning.messages import INPUT_SECONDS, MemoryProbe, MemoryProbeRequest
 
 _ENDLESS = 10**9
 _WARM_UP_EXECUTIONS = 3  # tracing, compiling, and the first steps of allocators and pipelines
@@ -113,7 +115,7 @@ def _median_of_blocks(block: Block, clock: ChunkClock) -> float:
     return statistics.median(clock.seconds_per_update)
 
 
-def input_seconds(pipeline: EpochPipeline, seconds: float = 0.2, now: Callable[[], float] = time.perf_counter) -> float:
+def input_seconds(pipeline: Pipeline, seconds: float = 0.2, now: Callable[[], float] = time.perf_counter) -> float:
     """Seconds in which the pipeline alone makes one batch: iterated for `seconds`, for several epochs if need be.
 
     The first batch, which waits for the pipeline's threads to start, is not counted unless there is no other.
@@ -130,6 +132,34 @@ def input_seconds(pipeline: EpochPipeline, seconds: float = 0.2, now: Callable[[
             if elapsed >= seconds and batches > 0:
                 return elapsed / batches
         epoch += 1
+
+
+_WORTH_TIMING = 100  # timing the input takes six batches or more, which is little of such a training
+_TIMINGS = 3  # the quickest counts: a pipeline that has just begun finds out how many threads it needs
+
+
+class InputTimes:
+    """Times the pipelines that load examples, once for each batch size, and adds what they take alone to plans."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, float] = {}
+
+    def told(self, plan: FitPlan, updates: int) -> FitPlan:
+        """Return the plan with the measurement, where it loads examples and trains for long enough.
+
+        Args:
+            plan: Of a training that has not begun.
+            updates: How many it does.
+        """
+        pipeline = plan.pipeline
+        if not isinstance(pipeline, LoadingPipeline):
+            return plan
+        size = pipeline.order.batch_size
+        if size not in self._seconds and updates >= _WORTH_TIMING:
+            self._seconds[size] = min(input_seconds(pipeline) for _ in range(_TIMINGS))
+        if size not in self._seconds:
+            return plan
+        return replace(plan, measurements={**plan.measurements, INPUT_SECONDS: self._seconds[size]})
 
 
 _BATCHES_AHEAD = 16  # more than an input pipeline ever holds ready

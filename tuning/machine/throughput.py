@@ -9,6 +9,7 @@ from typing import Any
 from tuning.messages import Measurement, Throughput, ThroughputRequest
 from tuning.run.executor import Executor, ask_again
 from tuning.stats.forecast import ThroughputLine, fit_throughput, knee
+from tuning.stats.input_bound import INPUT_SHARE
 from tuning.trial import HyperparameterValue, TrialOutcome
 
 KERAS, CHOSEN = "keras", "chosen"
@@ -18,7 +19,6 @@ _SMALLEST, _LARGEST = 8, 4096
 _MOST_SIZES = 6
 _UPDATES_PER_SIZE = 8  # warm-up and one per chunk, where an update takes longer than a chunk
 _PATIENCE_S = 20.0
-_INPUT_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Measured:
     def is_input_bound(self) -> bool:
         """Whether the input pipeline alone needs nearly as long as the whole update."""
         alone = self.throughput.input_seconds_per_update
-        return alone is not None and alone >= _INPUT_SHARE * self.throughput.seconds_per_update
+        return alone is not None and alone >= INPUT_SHARE * self.throughput.seconds_per_update
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

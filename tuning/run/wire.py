@@ -6,6 +6,7 @@ import functools
 import hashlib
 import pickle
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import numpy as np
 from search_spaces.array_files import LEAST_BYTES_IN_PLACE, FileRegion, region_of
 from search_spaces.data import Data, leaves, map_arrays
 from search_spaces.identity import evidence
+from search_spaces.loading import Load, Reading
 from search_spaces.workload import FILE_MODULE_PREFIX
 from tuning.run.executor import WorkerSetup
+from tuning.run.pickler import dumps
 
 STOP = "stop"
 """The first half of `(STOP, trial_id)`, which asks a worker to stop a trial at its next epoch."""
@@ -91,8 +94,8 @@ def write_data(data: Data, directory: Path, *, in_place: bool = False) -> None:
     (directory / _STRUCTURE).write_bytes(pickle.dumps(structure))
 
 
-def read_data(directory: Path) -> Data:
-    """Return the data that `write_data` wrote, as read-only memory maps."""
+def read_data(directory: Path, loads: tuple[Load | None, Load | None] = (None, None)) -> Data:
+    """Return the data that `write_data` wrote, as read-only memory maps, with what makes examples of them."""
     structure = pickle.loads((directory / _STRUCTURE).read_bytes())
 
     def read(name: str | FileRegion) -> np.ndarray[Any, Any]:
@@ -105,7 +108,9 @@ def read_data(directory: Path) -> Data:
         )
         return loaded
 
-    return Data(**{part: map_arrays(read, names) for part, names in structure.items()})
+    load, load_val = loads
+    parts = {part: map_arrays(read, names) for part, names in structure.items()}
+    return Data(**parts, load=load, load_val=load_val)
 
 
 def fingerprint(data: Data) -> str:
@@ -124,10 +129,11 @@ def fingerprint(data: Data) -> str:
 
 
 def pickle_setup(setup: WorkerSetup) -> bytes:
-    """Return the pickled `(hypermodel, callbacks, fit_options, custom_objects)` of a setup.
+    """Return the pickled `(hypermodel, callbacks, fit_options, loads, custom_objects)` of a setup.
 
-    The last are what the user has registered with Keras by `register_keras_serializable`, without which a worker could
-    not load a saved model that has them.
+    `loads` are the functions that make training and validation examples of their keys, or two Nones. The last are what
+    the user has registered with Keras by `register_keras_serializable`, without which a worker could not load a saved
+    model that has them.
 
     What lives in the user's script, notebook or loose file, which a worker cannot import or would import under another
     name, travels by value. Packages are imported there.
@@ -136,10 +142,20 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
         if name.startswith(FILE_MODULE_PREFIX):
             cloudpickle.register_pickle_by_value(module)
     custom = _custom_objects()
-    for part in (setup.hypermodel, *setup.callbacks, *custom.values()):
+    loads = (setup.data.load, setup.data.load_val)
+    for part in (setup.hypermodel, *setup.callbacks, *_functions_of(loads), *custom.values()):
         _register_by_value(part)
-    payload: bytes = cloudpickle.dumps((setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), custom))
-    return payload
+    content = (setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), loads, custom)
+    return dumps(content)
+
+
+def _functions_of(loads: Iterable[Load | None]) -> Iterator[Any]:
+    """Yield the functions and the objects behind what makes examples of keys."""
+    for load in loads:
+        if isinstance(load, Reading):
+            yield from (part for part in (getattr(load.read, "__self__", load.read), load.then) if part is not None)
+        elif load is not None:
+            yield load
 
 
 def _custom_objects() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tuning.search.preparation import Setup
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
+from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
 from tuning.study.study import Records, Study
@@ -144,6 +145,9 @@ def base_notes(model: ModelDescription, options: SearchOptions, records: Records
             f"Batch sizes above {largest} were trained as micro-batches; BatchNormalization, if any, then "
             "normalises over the micro-batch, and their throughput is the micro-batch's."
         )
+    if model.python_load:
+        notes.append(f"Python makes the examples, in threads that take turns: {model.python_load}.")
+    notes += filter(None, [note_on_input(records)])
     if n_devices > 1:
         notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
     return notes

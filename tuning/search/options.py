@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from search_spaces.data import Data, leaves
+from search_spaces.data import Data
 from search_spaces.fit_data import read_fit_data
 from search_spaces.scaling import check_schedule_batch_size
 from tuning.loops.loop import LOOP_CHOICES
@@ -206,11 +206,6 @@ class SearchArguments:
                 "The TensorBoard callback needs the package tensorboard, which TensorFlow does not bring; it is not "
                 "installed. Install it, or leave the callback out: MLflow has every metric."
             )
-
-    @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        """The shape of the first input, the batch dimension open."""
-        return (None, *next(leaves(self.data.x_train)).shape[1:])
 
 
 def _check_class_weight(weights: Any) -> None:

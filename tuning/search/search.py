@@ -174,7 +174,7 @@ class Search:
         create_study(storage, name, objective=setup.objective, settings=settings)
         claim.take(name)  # if the study is new
         self._study.open(storage, setup.objective, first_device(executor).kind, claim.check)
-        self._study.remember("input_shape", setup.arguments.input_shape)
+        self._study.remember("input_shape", setup.model.input_shape)
         self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
         relog(self._study, self._tracker)
         return shown

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuning.loops.arrays import read_fit_options
+from tuning.loops.fit_options import read_fit_options
 
 
 def test_options_without_effect_are_let_through():

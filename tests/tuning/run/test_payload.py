@@ -18,7 +18,7 @@ from tuning.run.wire import pickle_setup
 ROOT = Path(__file__).parents[3]
 DATA = Data([0.0], [0], [0.0], [0])
 OPEN = (
-    "import pickle, sys; hypermodel, callbacks, options, _ = pickle.loads(sys.stdin.buffer.read()); "
+    "import pickle, sys; hypermodel, callbacks, options, _, _ = pickle.loads(sys.stdin.buffer.read()); "
     "print(hypermodel(2), callbacks[0]() if callbacks else '', options)"
 )
 
@@ -106,7 +106,7 @@ LOADS = """
 import pickle
 from pathlib import Path
 import keras
-build, _, _, custom = pickle.loads(Path("payload").read_bytes())
+build, _, _, _, custom = pickle.loads(Path("payload").read_bytes())
 keras.saving.get_custom_objects().update(custom)
 print(type(build().layers[0]).__name__)
 """

@@ -108,7 +108,7 @@ def test_a_session_knows_how_many_workers_share_the_counter_of_energy(
     x, y = np.ones((2, 1), dtype="float32"), np.zeros(2, dtype="int64")
     write_data(Data(x, y, x, y), tmp_path)
     monkeypatch.setattr("tuning.loops.energy.RaplMeter", lambda root: pytest.fail("read in spite of a neighbour"))
-    payload = pickle.dumps((build_tiny_model, (), {}, {}))
+    payload = pickle.dumps((build_tiny_model, (), {}, (None, None), {}))
     session = open_session(hello(payload=payload, data_directory=tmp_path, sharing=2))
     assert "2 workers share the processor" in session.train(Trial(Setting(1, None), 0), lambda _: True).energy_note
 

@@ -1,0 +1,245 @@
+"""Examples that are loaded while a trial trains: the same at every batch size, as plain Keras trains, and as fast.
+
+    python benchmarks/input_pipeline.py                  # three parts, about ten minutes on two cores
+    python benchmarks/input_pipeline.py --only speed     # of pairs, losses and speed
+
+A folder of JPEG files is made in a temporary directory, and read with `Data.from_image_folder`: decoding, resizing, and
+augmentation by seed.
+
+- pairs: the first 10,000 (image, seed of its augmentation) are the same ones at batch sizes 8, 100 and 512.
+- losses: a trial's losses are those of a script of plain Keras with the same order, dense and convolutional.
+- speed: examples per second of whole epochs of `fit`, against a pipeline written by hand as TensorFlow's guide does.
+  Both train by turns; the ratio of medians should be at least .95. On a machine that others use, the seconds of
+  processor time of an epoch tell more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from search_spaces import Data, Setting
+from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
+from tuning.loops.callbacks import TrainingClock
+from tuning.loops.loading_pipeline import pipeline_for
+from tuning.loops.model_builder import ModelBuilder
+from tuning.loops.planner import Planner
+from tuning.loops.session import TrainingSession
+from tuning.trial import Budget, EpochReport, Instructions, Trial
+
+SIDE = 64
+IMAGES = 2400
+ROUNDS, EPOCHS = 3, 3
+
+
+def augment(image: Any, seed: Any) -> Any:
+    """Flip, shift and brighten by a seed."""
+    flipped = tf.image.stateless_random_flip_left_right(image, seed)
+    padded = tf.pad(flipped, [[4, 4], [4, 4], [0, 0]])
+    cropped = tf.image.stateless_random_crop(padded, (SIDE, SIDE, 3), seed)
+    return tf.image.stateless_random_brightness(cropped, 20.0, seed)
+
+
+def build_cnn() -> keras.Model:
+    """Two convolutions."""
+    layers = [
+        keras.Input((SIDE, SIDE, 3)),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+        keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+    return compiled(layers)
+
+
+def build_dense() -> keras.Model:
+    """One hidden layer."""
+    layers = [
+        keras.Input((SIDE, SIDE, 3)),
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Flatten(),
+        keras.layers.Dense(16, activation="relu"),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+    return compiled(layers)
+
+
+def compiled(layers: list[Any]) -> keras.Model:
+    """The layers as a model with Adam."""
+    model = keras.Sequential(layers)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def write_folder(root: Path, count: int) -> Path:
+    """JPEG files of 96x80 in ten classes."""
+    random = np.random.default_rng(0)
+    for number in range(count):
+        path = root / f"class-{number % 10}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(random.integers(0, 256, (6, 5, 3), dtype="uint8"))
+        coarse.resize((80, 96)).save(path, quality=90)
+    return root
+
+
+def pairs_of(data: Data, batch_size: int, count: int) -> np.ndarray[Any, Any]:
+    """The first (row, seed) pairs of a training, as the pipeline serves them."""
+    keyed = Data(
+        np.arange(data.n_train), None, np.arange(2), None, load=lambda x, seed: (x, seed), load_val=lambda x: (x, x)
+    )
+    placement = DataPlacement(as_keras_sees_them(keyed, None))
+    pipeline = pipeline_for(placement, ExampleOrder(data.n_train, batch_size, seed=1))
+    found: list[Any] = []
+    epoch = 0
+    while sum(map(len, found)) < count:
+        pipeline.begin(epoch)
+        found += [np.column_stack(batch) for batch in pipeline.dataset.as_numpy_iterator()]
+        epoch += 1
+    return np.concatenate(found)[:count]
+
+
+def show_pairs(data: Data) -> None:
+    """Compare the streams of three batch sizes."""
+    first, *others = (pairs_of(data, size, 10_000) for size in (8, 100, 512))
+    same = all(np.array_equal(first, other) for other in others)
+    print(f"pairs   the first 10,000 at 8, 100 and 512: {'equal' if same else 'DIFFERENT'}")
+
+
+def trial_of(batch_size: int, epochs: int) -> Trial:
+    """A trial of the keras loop, with the model's own rate."""
+    instructions = Instructions(loop="keras")
+    return Trial(Setting(batch_size, None), 3, budget=Budget(epochs), trial_id="b", instructions=instructions)
+
+
+def losses_of(build: Callable[[], keras.Model], data: Data, trial: Trial) -> list[float]:
+    """The losses of a trial's epochs."""
+    losses: list[float] = []
+
+    def report(epoch: EpochReport) -> bool:
+        losses.append(epoch.metrics["loss"])
+        return True
+
+    TrainingSession(build, data).train(trial, report)
+    return losses
+
+
+def plain_losses(build: Callable[[], keras.Model], data: Data, trial: Trial) -> list[float]:
+    """The losses of `fit` on the same examples in the same order, in a few lines of plain Keras."""
+    order = ExampleOrder(data.n_train, trial.batch_size, trial.seed)
+    seeds = np.concatenate([order.seeds(epoch) for epoch in range(trial.budget.epochs)])
+    names, labels = tf.constant(data.x_train), tf.constant(data.y_train)
+    dataset = tf.data.Dataset.from_tensor_slices(seeds.reshape(-1, 2)).map(
+        lambda seed: data.load(tf.gather(names, seed[1]), tf.gather(labels, seed[1]), seed)
+    )
+    keras.utils.set_random_seed(trial.seed)
+    steps = order.least_updates
+    history = build().fit(
+        dataset.batch(trial.batch_size), epochs=trial.budget.epochs, steps_per_epoch=steps, verbose=0, shuffle=False
+    )
+    return [float(loss) for loss in history.history["loss"]]
+
+
+def show_losses(data: Data) -> None:
+    """Compare the losses of trials with those of scripts."""
+    for build in (build_dense, build_cnn):
+        for size in (8, 48):  # both divide the 2,160 images, so that every epoch has as many updates
+            trial = trial_of(size, 2)
+            losses, expected = losses_of(build, data, trial), plain_losses(build, data, trial)
+            off = max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
+            print(f"losses  {build.__name__:12} batch {size:3}: largest relative difference {off:.1e}")
+
+
+def by_hand(data: Data, batch_size: int) -> tf.data.Dataset:
+    """The pipeline of TensorFlow's guide: shuffle, map in parallel, batch, prefetch."""
+    counted = tf.data.Dataset.from_tensor_slices((data.x_train, data.y_train)).enumerate()
+    shuffled = counted.shuffle(data.n_train)
+
+    def load(number: Any, keys: Any) -> Any:
+        seed = tf.stack([tf.constant(0, tf.int32), tf.cast(number, tf.int32)])
+        return data.load(*keys, seed)
+
+    loaded = shuffled.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return loaded.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+class Epochs(keras.callbacks.Callback):
+    """Times whole epochs but the first: by the clock, and in seconds of processor time of all threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[tuple[float, float]] = []
+        self._begin = (0.0, 0.0)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begin = time.perf_counter(), time.process_time()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch:
+            self.seconds.append((time.perf_counter() - self._begin[0], time.process_time() - self._begin[1]))
+
+
+def timed_by_hand(data: Data, size: int) -> list[tuple[float, float]]:
+    """Seconds of epochs of a script."""
+    watch = Epochs()
+    build_cnn().fit(by_hand(data, size), epochs=1 + EPOCHS, callbacks=[watch], verbose=0)
+    return watch.seconds
+
+
+def timed_here(data: Data, size: int) -> list[tuple[float, float]]:
+    """Seconds of epochs of a trial, without validation, as the script has none."""
+    planner = Planner(ModelBuilder(build_cnn), as_keras_sees_them(data, None))
+    order = ExampleOrder(data.n_train, size, seed=0)
+    plan = planner.plan(trial_of(size, 1 + EPOCHS), order, TrainingClock(counts_gaps=True))
+    watch, arguments = Epochs(), {k: v for k, v in plan.arguments.items() if not k.startswith("validation")}
+    plan.model.fit(**arguments, epochs=1 + EPOCHS, callbacks=[watch], verbose=0)
+    return watch.seconds
+
+
+def show_speed(data: Data) -> None:
+    """Time both by turns."""
+    for size in (8, 32, 256):
+        hand: list[tuple[float, float]] = []
+        here: list[tuple[float, float]] = []
+        for _ in range(ROUNDS):
+            hand += timed_by_hand(data, size)
+            here += timed_here(data, size)
+        (wall, cpu), (wall_here, cpu_here) = (map(statistics.median, zip(*each, strict=True)) for each in (hand, here))
+        rate = data.n_train / wall
+        print(
+            f"speed   batch {size:3}: by hand {rate:6,.0f} examples/s; ratio of medians {wall / wall_here:.3f}, "
+            f"of processor time {cpu / cpu_here:.3f}",
+            flush=True,
+        )
+
+
+def parts(names: str | None) -> Iterator[Callable[[Data], None]]:
+    """The parts asked for."""
+    shown = {"pairs": show_pairs, "losses": show_losses, "speed": show_speed}
+    yield from (show for name, show in shown.items() if names in (None, name))
+
+
+def main() -> None:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("pairs", "losses", "speed"))
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        folder = write_folder(Path(directory), IMAGES)
+        data = Data.from_image_folder(folder, validation_split=0.1, image_size=(SIDE, SIDE), augment=augment)
+        for show in parts(asked.only):
+            show(data)
+
+
+if __name__ == "__main__":
+    main()

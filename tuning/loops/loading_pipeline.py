@@ -1,0 +1,80 @@
+"""The pipeline of a training: of arrays that hold the examples, or of keys of which each example is loaded."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from search_spaces.data import Arrays
+from tuning.loops.arrays import DataPlacement, ExampleOrder, as_step_data
+from tuning.loops.fit_plan import EpochPipeline, Pipeline, gather_batch
+from tuning.loops.loader import Loader
+
+
+def pipeline_for(data: DataPlacement, order: ExampleOrder) -> Pipeline:
+    """Return the pipeline of the training data in an order."""
+    loader = data.arrays.loader
+    return EpochPipeline(data.for_pipeline, order) if loader is None else LoadingPipeline(data, loader, order)
+
+
+class LoadingPipeline:
+    """The `Pipeline` of examples that are made of keys: gathered, loaded one by one in parallel, batched, prefetched.
+
+    It holds no more examples than it is about to serve.
+
+    Args:
+        data: The keys.
+        loader: Makes the examples.
+        order: The examples of every update, with the seeds that they draw from.
+    """
+
+    def __init__(self, data: DataPlacement, loader: Loader, order: ExampleOrder) -> None:
+        self.order = order
+        keys = data.for_pipeline
+        with tf.device("CPU:0"):
+            self._seeds = tf.Variable(order.seeds(0), shape=(None, order.batch_size, 2), trainable=False)
+        seeds = tf.data.Dataset.range(1).flat_map(
+            lambda _: tf.data.Dataset.from_tensor_slices(self._seeds.read_value())
+        )
+        self.dataset = _loaded(keys, seeds, loader, order.batch_size, drop_remainder=True)
+
+    def begin(self, epoch: int) -> None:
+        """Let the next iteration serve this epoch, counted from 0."""
+        self._seeds.assign(self.order.seeds(epoch))
+
+
+def loaded_validation(data: tuple[Arrays, ...], loader: Loader, n_examples: int, batch_size: int) -> tf.data.Dataset:
+    """Return the validation batches of keys, the remainder last."""
+    blocks = tf.data.Dataset.range(0, n_examples, batch_size, output_type=tf.int32).map(
+        lambda start: _without_seed(tf.range(start, tf.minimum(start + batch_size, n_examples)))
+    )
+    batches = _loaded(data, blocks, loader, batch_size, drop_remainder=False)
+    # Keras takes an epoch of unknown length that ends for one that was interrupted, and warns
+    return batches.apply(tf.data.experimental.assert_cardinality(-(-n_examples // batch_size)))
+
+
+def _without_seed(rows: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.zeros_like(rows), rows], axis=-1)
+
+
+def _loaded(
+    keys: tuple[Arrays, ...], seeds: tf.data.Dataset, loader: Loader, batch_size: int, *, drop_remainder: bool
+) -> tf.data.Dataset:
+    """Return batches of loaded examples.
+
+    Args:
+        keys: Tensors or NumPy arrays.
+        seeds: Blocks of seeds, `(n, 2) int32`, whose last column is the row.
+        loader: Makes the examples.
+        batch_size: Examples per batch.
+        drop_remainder: Whether every batch has that size.
+    """
+    gathered = seeds.map(
+        lambda block: (tf.nest.map_structure(lambda leaf: gather_batch(leaf, block[:, 1]), keys), block),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    batches = loader.batches(gathered.unbatch(), batch_size, drop_remainder=drop_remainder)
+    if as_step_data(batches.element_spec) is not batches.element_spec:
+        batches = batches.map(lambda x: x)
+    options = tf.data.Options()  # with TensorFlow's own optimisations: 230 us of an image become 210 (measured)
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
