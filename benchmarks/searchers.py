@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from search_problems import BATCH_SIZE, LEARNING_RATE, Cell, Problem
 
 from search_spaces import BatchSize, SearchSpace, Setting
+from search_spaces.entry import entries_of
 from search_spaces.learning_rate import LearningRate
 from tuning.objective import Objective
 from tuning.plans.gp_sampler import GaussianProcessSampler
@@ -185,5 +186,5 @@ def _space_of(problem: Problem) -> SearchSpace:
         BatchSize.of(*(int(size) for size in problem.values[BATCH_SIZE])),
         LearningRate.choices(*problem.values[LEARNING_RATE]),
         optimizer="Adam",
-        entries=tuple(hp.space),
+        entries=entries_of(hp.space),
     )

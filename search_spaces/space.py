@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from search_spaces.batch_size import BatchSize
+from search_spaces.entry import Entry, Value
 from search_spaces.learning_rate import LearningRate
-
-Value = int | float | str | bool | None
 
 LEARNING_RATE_NAMES = ("learning_rate", "lr")
 """Names of a hyperparameter by which a build function takes its learning rate."""
@@ -41,7 +39,7 @@ class SearchSpace:
         learning_rate: How the rate follows the batch size; None leaves the model's schedule alone.
         optimizer: Class name of the model's optimizer, for the "auto" rule.
         model_rate: The model's own learning rate, of a schedule of Keras its highest; None for any other schedule.
-        entries: `keras_tuner` hyperparameters declared by the build function, parents before children.
+        entries: The hyperparameters that the build function declares, parents before children.
 
     Raises:
         ValueError: If learning rates are to be searched although the model has a schedule.
@@ -51,7 +49,7 @@ class SearchSpace:
     learning_rate: LearningRate | None
     optimizer: str = "Adam"
     model_rate: float | None = None
-    entries: tuple[Any, ...] = ()
+    entries: tuple[Entry, ...] = ()
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None and self.model_rate is None and self.learning_rate.base is None:
@@ -63,7 +61,7 @@ class SearchSpace:
     def varied(self) -> tuple[str, ...]:
         """The names of the model's own hyperparameters that have more than one value."""
         own = (entry for entry in self.entries if entry.name not in RESERVED_NAMES)
-        return tuple(dict.fromkeys(entry.name for entry in own if len(values_of(entry)) > 1))
+        return tuple(dict.fromkeys(entry.name for entry in own if len(entry.values) > 1))
 
     def learning_rates(self, batch_size: int) -> tuple[float | None, ...]:
         """The rates to try at `batch_size`; `(None,)` where the model's own schedule rules."""
@@ -85,7 +83,7 @@ class SearchSpace:
 
 
 def resolve_learning_rate(
-    asked: LearningRate | None, *, model_rate: float | None, declared: Any | None
+    asked: LearningRate | None, *, model_rate: float | None, declared: Entry | None
 ) -> LearningRate | None:
     """The learning-rate dimension in force, from what was asked for and what the model brings.
 
@@ -109,22 +107,18 @@ def resolve_learning_rate(
         )
     if asked is not None:
         return asked
-    if declared is not None and len(values_of(declared)) > 1:
-        return LearningRate.choices(*(float(value) for value in values_of(declared) if value is not None))
+    if declared is not None and len(declared.values) > 1:
+        return LearningRate.choices(*(float(value) for value in declared.values if value is not None))
     return None if model_rate is None else LearningRate()
 
 
-def declared_batch_sizes(entries: Iterable[Any]) -> BatchSize | None:
-    """Return the sizes that a build function declares, as `hp.Choice("batch_size", ...)`; None if it declares none.
-
-    Args:
-        entries: `keras_tuner` hyperparameters.
-    """
+def declared_batch_sizes(entries: Iterable[Entry]) -> BatchSize | None:
+    """Return the sizes that a build function declares, as `hp.Choice("batch_size", ...)`; None if it declares none."""
     declared = [entry for entry in entries if entry.name == RESERVED_NAMES[0]]
-    return BatchSize.of(*(int(size) for size in values_of(declared[0]) if size is not None)) if declared else None
+    return BatchSize.of(*(int(size) for size in declared[0].values if size is not None)) if declared else None
 
 
-def hyperparameter_grid(entries: Iterable[Any]) -> Iterable[dict[str, Value]]:
+def hyperparameter_grid(entries: Iterable[Entry]) -> Iterable[dict[str, Value]]:
     """Every combination of the hyperparameters' values; an entry counts only where its conditions hold."""
     combinations: list[dict[str, Value]] = [{}]
     for entry in entries:
@@ -133,30 +127,12 @@ def hyperparameter_grid(entries: Iterable[Any]) -> Iterable[dict[str, Value]]:
     return combinations
 
 
-def values_of(entry: Any) -> tuple[Value, ...]:
-    """The values that a grid tries for a `keras_tuner` hyperparameter, ascending where they are numbers.
-
-    keras-tuner 1.4.8 yields floats for `Int(sampling="log")` and sets in arbitrary order where no step is given.
-    """
-    values = list(entry.values)
-    if type(entry).__name__ == "Int":
-        return tuple(sorted({round(value) for value in values}))
-    if type(entry).__name__ == "Float":
-        return tuple(sorted(set(values)))
-    return tuple(values)
-
-
-def is_active(entry: Any, chosen: Mapping[str, Value]) -> bool:
-    """Whether every condition of a `keras_tuner` hyperparameter holds for the values chosen so far."""
-    return all(condition.is_active(chosen) for condition in entry.conditions)
-
-
 def as_pairs(values: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
     """Sorted (name, value) pairs, hashable."""
     return tuple(sorted(values.items()))
 
 
-def _extend(chosen: dict[str, Value], entry: Any) -> list[dict[str, Value]]:
-    if entry.name in chosen or not is_active(entry, chosen):
+def _extend(chosen: dict[str, Value], entry: Entry) -> list[dict[str, Value]]:
+    if entry.name in chosen or not entry.is_active(chosen):
         return [chosen]
-    return [chosen | {entry.name: value} for value in values_of(entry)]
+    return [chosen | {entry.name: value} for value in entry.values]

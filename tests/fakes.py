@@ -18,7 +18,7 @@ def description(**changes: Any) -> ModelDescription:
     """What a model without hyperparameters of its own describes itself as."""
     values: dict[str, Any] = {
         "trial_id": "describe",
-        "hyperparameters": {"space": [], "values": {}},
+        "entries": (),
         "optimizer": "Adam",
         "learning_rate": 0.001,
         "learning_rate_name": None,

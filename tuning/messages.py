@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from search_spaces.entry import Entry
 from tuning.trial import EpochReport, HyperparameterValue, TrialOutcome
 
 
@@ -36,7 +37,7 @@ class ModelDescription:
 
     Args:
         trial_id: The `DescribeRequest` that this answers.
-        hyperparameters: A `keras_tuner.HyperParameters.get_config()` with every entry that the builds declared.
+        entries: Every hyperparameter that was declared before or by the builds, parents before children.
         optimizer: Class name, without the loss-scaling wrapper of mixed precision.
         learning_rate: The compiled learning rate, of a schedule of Keras its highest; None for any other schedule.
         learning_rate_name: The entry of `hp` that sets it ("learning_rate" or "lr"), or None.
@@ -57,7 +58,7 @@ class ModelDescription:
     """
 
     trial_id: str
-    hyperparameters: Mapping[str, Any]
+    entries: tuple[Entry, ...]
     optimizer: str
     learning_rate: float | None
     learning_rate_name: str | None

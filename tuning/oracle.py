@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import trial as trial_module
 
+from search_spaces.entry import Entry, entries_of
 from tuning.messages import ModelDescription
 from tuning.objective import infer_direction
 from tuning.study.study import Study
@@ -72,10 +73,16 @@ class StudyOracle(keras_tuner.Oracle):
     def trials(self, _: Any) -> None:
         """KerasTuner's constructor sets none; the study knows better."""
 
-    def learn(self, model: ModelDescription) -> Any:
-        """Take in the hyperparameters of a model, and return all."""
-        self.update_space(keras_tuner.HyperParameters.from_config(model.hyperparameters))
-        return self.get_space()
+    def known(self) -> Mapping[str, Any]:
+        """Return the hyperparameters known so far, as a `keras_tuner.HyperParameters.get_config()`."""
+        config: dict[str, Any] = self.get_space().get_config()
+        return config
+
+    def learn(self, model: ModelDescription) -> tuple[Entry, ...]:
+        """Take in the hyperparameters of a model, and return those that are searched."""
+        space = [{"class_name": entry.kind, "config": dict(entry.config)} for entry in model.entries]
+        self.update_space(keras_tuner.HyperParameters.from_config({"space": space, "values": {}}))
+        return entries_of(self.get_space().space)
 
     def best_hyperparameters(self, count: int) -> list[Any]:
         """Return the settings with the best mean scores, each once, as `keras_tuner.HyperParameters`.

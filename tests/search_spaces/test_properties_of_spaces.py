@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from search_spaces import FULL, BatchSize, LearningRate, SearchSpace
 from search_spaces.batch_size import parse_batch_sizes
+from search_spaces.entry import entries_of
 from search_spaces.scaling import Scaling, schedule_batch_size
 from tuning.study.encoding import Encoding
 
@@ -116,7 +117,7 @@ def spaces() -> some.SearchStrategy[SearchSpace]:
             hp.Choice("units", units)
         learning_rate = LearningRate.choices(*chosen) if chosen else LearningRate()
         return SearchSpace(
-            BatchSize.of(*batch_sizes), learning_rate, model_rate=0.001, entries=tuple(hp.space) if step else ()
+            BatchSize.of(*batch_sizes), learning_rate, model_rate=0.001, entries=entries_of(hp.space) if step else ()
         )
 
     return some.builds(

@@ -13,6 +13,7 @@ from fakes import RecordingTracker, ScriptedExecutor, description
 
 import tuning
 from search_spaces import BatchSize, Data
+from search_spaces.entry import entries_of
 from tuning.search.options import SearchArguments
 from tuning.trial import Trial
 
@@ -61,7 +62,7 @@ def search(directory: Path, **options: Any) -> tuple[tuning.BayesianOptimization
     hp = keras_tuner.HyperParameters()
     declare(hp)
     executor = ScriptedExecutor(
-        accuracy, described=description(hyperparameters=hp.get_config(), learning_rate_name="learning_rate")
+        accuracy, described=description(entries=entries_of(hp.space), learning_rate_name="learning_rate")
     )
     given: dict[str, Any] = {
         "batch_size": BatchSize(8, 32),

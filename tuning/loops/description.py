@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from search_spaces.data import Data, leaves, map_arrays
+from search_spaces.entry import entries_of
 from search_spaces.learning_rate import KERAS_BATCH_SIZE
 from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import TrainingArrays
@@ -87,7 +88,7 @@ def describe_model(
     schedule = schedule_of(model)
     return ModelDescription(
         trial_id=request.trial_id,
-        hyperparameters=space.get_config(),
+        entries=entries_of(space.space),
         optimizer=optimizer_name(model),
         has_own_loop=own is not None,
         learning_rate=own_learning_rate(model),

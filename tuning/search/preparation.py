@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.batch_size import BatchSize
+from search_spaces.entry import Entry
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
 from tuning.messages import DescribeRequest, ModelDescription
@@ -118,7 +119,7 @@ def resolve_objective(asked: Any, description: ModelDescription) -> Objective:
 
 def resolve_space(
     description: ModelDescription,
-    hyperparameters: Any,
+    entries: tuple[Entry, ...],
     *,
     batch_size: BatchSize | None,
     default_batch_size: BatchSize | None = None,
@@ -130,26 +131,33 @@ def resolve_space(
     Batch sizes are those that were asked for, else those that the build function declares, else the method's. A
     schedule that the build function fits to the batch size itself is left alone, rates and all.
 
+    Args:
+        description: The model.
+        entries: The hyperparameters that are searched, parents before children.
+        batch_size: The sizes asked for.
+        default_batch_size: The method's.
+        learning_rate: The rates asked for.
+        n_train: Training examples.
+
     Raises:
         ValueError: If a batch size exceeds the data, or learning rates are asked for although a schedule rules.
     """
-    entries = {entry.name: entry for entry in hyperparameters.space}
-    declared = entries.get(description.learning_rate_name or "")
+    declared = {entry.name: entry for entry in entries}.get(description.learning_rate_name or "")
     own = None if description.schedule and description.tells_batch_size else description.learning_rate
-    sizes = batch_size or declared_batch_sizes(hyperparameters.space) or default_batch_size or BatchSize()
+    sizes = batch_size or declared_batch_sizes(entries) or default_batch_size or BatchSize()
     return SearchSpace(
         batch_size=sizes.within(n_train),
         learning_rate=resolve_learning_rate(learning_rate, model_rate=own, declared=declared),
         optimizer=description.optimizer_kind or description.optimizer,
         model_rate=own,
-        entries=tuple(hyperparameters.space),
+        entries=entries,
     )
 
 
 def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, str]:
     """Return what makes two searches the same, so that the second continues the first."""
     space, model, arguments = setup.space, setup.model, setup.arguments
-    entries = [{"class_name": type(entry).__name__, "config": entry.get_config()} for entry in space.entries]
+    entries = [{"class_name": entry.kind, "config": entry.config} for entry in space.entries]
     return {
         "search": kind,
         "objective": setup.objective.name,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from search_spaces.batch_size import BatchSize
+from search_spaces.entry import Entry
 from search_spaces.learning_rate import LearningRate
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
@@ -77,13 +78,13 @@ class Wishes:
 
 
 class Hyperparameters(Protocol):
-    """The hyperparameters of the build function; KerasTuner's oracle keeps them."""
+    """The hyperparameters of the build function; KerasTuner's oracle keeps them for a tuner."""
 
-    def get_space(self) -> Any:
-        """Return the `keras_tuner.HyperParameters` known so far."""
+    def known(self) -> Mapping[str, Any]:
+        """Return those known so far, as a `keras_tuner.HyperParameters.get_config()`; empty for none."""
 
-    def learn(self, model: ModelDescription) -> Any:
-        """Take in those of a model, and return all."""
+    def learn(self, model: ModelDescription) -> tuple[Entry, ...]:
+        """Take in those of a model, and return those that are searched, parents before children."""
 
 
 class Search:
@@ -143,9 +144,7 @@ class Search:
 
     def _describe(self, arguments: SearchArguments, executor: Executor) -> Setup:
         """Learn what the build function builds, and settle objective and space by it."""
-        model = describe_model(
-            executor, self._hyperparameters.get_space().get_config(), meanwhile=self._tracker.prepare
-        )
+        model = describe_model(executor, self._hyperparameters.known(), meanwhile=self._tracker.prepare)
         objective = resolve_objective(self._wishes.objective, model)
         space = resolve_space(
             model,

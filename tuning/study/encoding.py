@@ -20,7 +20,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, Value, as_pairs, is_active, values_of
+from search_spaces.entry import FLOAT, INT, Entry, Value
+from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs
 from tuning.objective import Objective
 from tuning.trial import Budget, EpochReport, Goal, Status, Trial, TrialOutcome
 
@@ -99,7 +100,7 @@ class Encoding:
             for entry in self._entries
             if entry.conditions
             and entry.name not in chosen
-            and is_active(entry, chosen)
+            and entry.is_active(chosen)
             and (distribution := distribution_of(entry)) is not None
         }
 
@@ -133,20 +134,20 @@ class Encoding:
         distributions = {name: core[name] for name in params}
         chosen = dict(setting.hyperparameters)
         for name, value in chosen.items():
-            entry = next(entry for entry in self._entries if entry.name == name and is_active(entry, chosen))
+            entry = next(entry for entry in self._entries if entry.name == name and entry.is_active(chosen))
             if (distribution := distribution_of(entry)) is not None:
                 params[name], distributions[name] = value, distribution
         return params, distributions
 
-    def _dimension(self, entry: Any) -> Dimension | None:
+    def _dimension(self, entry: Entry) -> Dimension | None:
         """None for an entry with a single value, or one whose conditions on such entries never hold."""
         distribution = distribution_of(entry)
         varied = {other.name for other in self._entries if distribution_of(other) is not None}
         settled = [condition for condition in entry.conditions if condition.name not in varied]
         if distribution is None or not all(condition.is_active(self._constants()) for condition in settled):
             return None
-        conditions = tuple((c.name, tuple(c.values)) for c in entry.conditions if c.name in varied)
-        return Dimension(entry.name, distribution, _is_ordered(entry), conditions)
+        conditions = tuple((c.name, c.values) for c in entry.conditions if c.name in varied)
+        return Dimension(entry.name, distribution, entry.is_ordered, conditions)
 
     def _constants(self) -> dict[str, Any]:
         return {entry.name: entry.default for entry in self._entries if distribution_of(entry) is None}
@@ -176,36 +177,28 @@ class Encoding:
     def _with_constants(self, params: Mapping[str, Any]) -> dict[str, Any]:
         chosen = dict(params)
         for entry in self._entries:
-            if entry.name not in chosen and is_active(entry, chosen) and distribution_of(entry) is None:
+            if entry.name not in chosen and entry.is_active(chosen) and distribution_of(entry) is None:
                 chosen[entry.name] = entry.default
         return chosen
 
 
-def distribution_of(entry: Any) -> BaseDistribution | None:
-    """Optuna's distribution for a `keras_tuner` hyperparameter; None for one with a single value."""
-    values = values_of(entry)
-    if len(values) == 1:
+def distribution_of(entry: Entry) -> BaseDistribution | None:
+    """Optuna's distribution for a hyperparameter; None for one with a single value."""
+    if len(entry.values) == 1:
         return None
-    kind = type(entry).__name__
-    if kind in ("Int", "Float") and entry.sampling in ("linear", "log"):
+    if entry.kind in (INT, FLOAT) and entry.sampling in ("linear", "log"):
         logarithmic = entry.sampling == "log"
         if not (logarithmic and entry.step is not None):
-            return _numeric(kind, entry, logarithmic)
-    return CategoricalDistribution(values)
+            return _numeric(entry, logarithmic)
+    return CategoricalDistribution(entry.values)
 
 
-def _is_ordered(entry: Any) -> bool:
-    """Whether a hyperparameter's values are numbers or truth values, in the order that these have."""
-    is_number = all(isinstance(value, int | float) for value in values_of(entry))
-    return is_number and getattr(entry, "ordered", True)
-
-
-def _numeric(kind: str, entry: Any, logarithmic: bool) -> BaseDistribution:
-    if kind == "Float":
-        return FloatDistribution(entry.min_value, entry.max_value, log=logarithmic, step=entry.step)
+def _numeric(entry: Entry, logarithmic: bool) -> BaseDistribution:
+    if entry.kind == FLOAT:
+        return FloatDistribution(entry.low, entry.high, log=logarithmic, step=entry.step)
     step = entry.step or 1
-    high = entry.min_value + (entry.max_value - entry.min_value) // step * step
-    return IntDistribution(entry.min_value, high, log=logarithmic, step=1 if logarithmic else step)
+    high = entry.low + (entry.high - entry.low) // step * step
+    return IntDistribution(entry.low, high, log=logarithmic, step=1 if logarithmic else step)
 
 
 def _values(distribution: BaseDistribution) -> Sequence[Any] | None:

@@ -18,7 +18,7 @@ def describe(build, *, data=None, hyperparameters=None):
 
 
 def names(description):
-    return [entry["config"]["name"] for entry in description.hyperparameters["space"]]
+    return [entry.name for entry in description.entries]
 
 
 def test_a_plain_build_function_is_described():
@@ -32,7 +32,7 @@ def test_a_plain_build_function_is_described():
     assert set(description.objectives) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert description.parameters == FEATURES * 8 + 8 + 8 * CLASSES + CLASSES
     assert not description.has_batch_normalization
-    assert description.hyperparameters == {"space": [], "values": {}}
+    assert description.entries == ()
 
 
 def conditional_build(hp):
@@ -58,7 +58,7 @@ def test_overrides_are_kept():
     hp = keras_tuner.HyperParameters()
     hp.Fixed("kind", "large")
     description = describe(conditional_build, hyperparameters=hp.get_config())
-    assert description.hyperparameters["values"]["kind"] == "large"
+    assert next(entry for entry in description.entries if entry.name == "kind").values == ("large",)
     assert "depth" in names(description)
 
 

@@ -107,7 +107,7 @@ def test_what_fit_declares_is_learnt_without_training():
 
     session = TrainingSession(hypermodel(declaring), make_data())
     described = session.describe(DescribeRequest("d", {}))
-    assert [entry["config"]["name"] for entry in described.hyperparameters["space"]] == ["batch_size"]
+    assert [entry.name for entry in described.entries] == ["batch_size"]
     assert not described.has_own_loop
     assert trained == []
 

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from search_spaces.entry import entries_of
 from tuning.plans.experience import Coordinates
 from tuning.study.encoding import Encoding
 
 
 def coordinates(hp: keras_tuner.HyperParameters | None = None, rate: LearningRate | None = None) -> Coordinates:
-    entries = () if hp is None else tuple(hp.space)
+    entries = () if hp is None else entries_of(hp.space)
     space = SearchSpace(BatchSize.of(8, 16, 128), rate or LearningRate(), model_rate=0.001, entries=entries)
     return Coordinates(Encoding(space, search_rates=True))
 
@@ -84,5 +85,5 @@ def test_a_condition_on_a_constant_is_settled_once() -> None:
 
 def encoding_of(hp: keras_tuner.HyperParameters) -> Encoding:
     return Encoding(
-        SearchSpace(BatchSize.of(8), LearningRate(), model_rate=0.1, entries=tuple(hp.space)), search_rates=True
+        SearchSpace(BatchSize.of(8), LearningRate(), model_rate=0.1, entries=entries_of(hp.space)), search_rates=True
     )

@@ -11,6 +11,7 @@ import pytest
 from study_helpers import add, ended, records_of, with_curve
 
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
+from search_spaces.entry import entries_of
 from tuning.objective import Objective
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.gp_sampler import GaussianProcessSampler
@@ -136,7 +137,7 @@ def test_conditional_hyperparameters_come_with_the_proposal() -> None:
     hp.Choice("kind", ["mlp", "cnn"])
     with hp.conditional_scope("kind", ["cnn"]):
         hp.Int("filters", 8, 32, step=8)
-    space = SearchSpace(BatchSize(4, 16), LearningRate(), model_rate=0.001, entries=tuple(hp.space))
+    space = SearchSpace(BatchSize(4, 16), LearningRate(), model_rate=0.001, entries=entries_of(hp.space))
 
     def best_with_many_filters(setting: Setting) -> Ending:
         return Status.COMPLETED, float(dict(setting.hyperparameters).get("filters", 0)) / 32

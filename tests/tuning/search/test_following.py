@@ -11,6 +11,7 @@ import pytest
 from fakes import description
 
 from search_spaces import BatchSize, Data, LearningRate
+from search_spaces.entry import entries_of
 from search_spaces.scaling import Scaling
 from tuning.objective import Objective
 from tuning.search.following import notes_of_following, scaling_of, told
@@ -24,9 +25,7 @@ def setup(*, rate: LearningRate | None = None, callbacks: tuple[Any, ...] = (), 
     x = np.zeros((640, 2), "float32")
     arguments = SearchArguments(Data(x, x[:, 0], x, x[:, 0]), epochs=10, callbacks=callbacks)
     described = description(**model)
-    space = resolve_space(
-        described, keras_tuner.HyperParameters(), batch_size=BatchSize.of(8, 64), learning_rate=rate, n_train=640
-    )
+    space = resolve_space(described, (), batch_size=BatchSize.of(8, 64), learning_rate=rate, n_train=640)
     return Setup(arguments, described, Objective("val_accuracy"), space)
 
 
@@ -106,7 +105,7 @@ def test_batch_sizes_that_the_build_function_declares_are_adopted(
     declared.Choice("batch_size", [10, 20, 40])
     space = resolve_space(
         description(),
-        declared,
+        entries_of(declared.space),
         batch_size=asked,
         default_batch_size=BatchSize.of(8),
         learning_rate=None,

@@ -7,10 +7,11 @@ import optuna
 import pytest
 
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
+from search_spaces.entry import Entry, entries_of
 from tuning.study.encoding import BATCH_SIZE_RANK, LEARNING_RATE_OFFSET, Encoding, distribution_of
 
 
-def space(*sizes: int, rate: LearningRate | None = LearningRate(), entries: tuple[object, ...] = ()) -> SearchSpace:
+def space(*sizes: int, rate: LearningRate | None = LearningRate(), entries: tuple[Entry, ...] = ()) -> SearchSpace:
     return SearchSpace(BatchSize.of(*sizes), rate, optimizer="Adam", model_rate=0.001, entries=entries)
 
 
@@ -29,7 +30,7 @@ def test_conditional_hyperparameters_travel_there_and_back() -> None:
     with hp.conditional_scope("kind", ["cnn"]):
         hp.Int("filters", 8, 32, step=8)
     hp.Fixed("constant", 3)
-    encoding = Encoding(space(8, entries=tuple(hp.space)), search_rates=False)
+    encoding = Encoding(space(8, entries=entries_of(hp.space)), search_rates=False)
     assert encoding.conditional({BATCH_SIZE_RANK: 0, "kind": "mlp"}) == {}
     params = {BATCH_SIZE_RANK: 0, "kind": "cnn"}
     assert list(encoding.conditional(params)) == ["filters"]
@@ -47,7 +48,7 @@ def test_every_kind_of_hyperparameter_has_its_distribution() -> None:
     hp.Float("rate", 1e-4, 1e-1, sampling="log")
     hp.Boolean("flag")
     hp.Fixed("one", 1)
-    found = [distribution_of(entry) for entry in hp.space]
+    found = [distribution_of(entry) for entry in entries_of(hp.space)]
     assert found == [
         optuna.distributions.IntDistribution(10, 20, step=10),
         optuna.distributions.IntDistribution(1, 100, log=True),

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs, is_active
+from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs
 from tuning.machine.machine import Machine
 from tuning.machine.noise import GUESSED_NOISE_SCALE
 from tuning.objective import Objective
@@ -242,6 +242,6 @@ def defaults_of(space: SearchSpace) -> dict[str, HyperparameterValue]:
     """Return the model's own hyperparameters at their defaults, without those that their conditions make inactive."""
     chosen: dict[str, HyperparameterValue] = {}
     for entry in space.entries:
-        if entry.name not in RESERVED_NAMES and is_active(entry, chosen):
+        if entry.name not in RESERVED_NAMES and entry.is_active(chosen):
             chosen[entry.name] = entry.default
     return chosen
