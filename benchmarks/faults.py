@@ -45,7 +45,7 @@ from rich.console import Console
 from rich.table import Table
 from scripted_searches import KINDS, workers
 
-import tuning.tuners  # noqa: F401  (before the forks, since it takes seconds)
+import tuning.search.methods  # noqa: F401  (before the forks, since it takes seconds)
 from tuning import cli, load_study
 from tuning.commands import search as commands
 from tuning.record import layout

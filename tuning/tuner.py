@@ -15,8 +15,6 @@ from search_spaces.workload import check_kinds
 from tuning.built import ScaledHyperModel
 from tuning.finished import open_recorded
 from tuning.oracle import StudyOracle
-from tuning.record.mlflow_tracker import MlflowTracker
-from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.answering import recommend_from_study
@@ -24,16 +22,15 @@ from tuning.search.assistant import weights_file
 from tuning.search.options import (
     SearchArguments,
     SearchOptions,
-    check_repeats,
     check_study_name,
     read_options,
     read_search_arguments,
 )
 from tuning.search.preparation import running_executor
-from tuning.search.search import SCALING, Method, Search, Wishes
+from tuning.search.search import SCALING, Method, Search
+from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.stats.recommendation import Recommendation
-from tuning.stats.trade_offs import split_objectives
 from tuning.study.study import Study
 from tuning.trial import Instructions
 
@@ -87,14 +84,10 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         if not callable(hypermodel) and not hasattr(hypermodel, "build"):
             raise TypeError(f"hypermodel must be build_model(hp) or a keras_tuner.HyperModel; got {hypermodel!r:.80}.")
         seeds = more_options.pop("executions_per_trial", seeds)
-        for name, value in (("seeds", seeds), ("max_trials", max_trials)):
-            if value is not None:
-                check_repeats(name, value)
         check_kinds(batch_size=batch_size, learning_rate=learning_rate)
-        asked, further = split_objectives(objective)
+        self._wishes = Wishes.read(objective, batch_size, learning_rate, seeds)
         self.max_trials, self.batch_size, self.learning_rate = max_trials, batch_size, learning_rate
         self.seeds, self.options = seeds, options or read_options(more_options)
-        self._wishes = Wishes(asked, tuple(further), batch_size, learning_rate, seeds)
         self._given_hypermodel, self._tracker = hypermodel, tracker
         self._method = self.method()
         self._answers: list[Answer] = []
@@ -105,7 +98,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         super().__init__(
             StudyOracle(
                 Study(name),
-                objective=asked,
+                objective=self._wishes.objective,
                 hyperparameters=hyperparameters,
                 tune_new_entries=tune_new_entries,
                 allow_new_entries=allow_new_entries,
@@ -150,14 +143,13 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         Raises:
             ValueError: As `search`; likewise the others.
         """
-        directory = Path(self.project_dir)
         search = Search(
             self.oracle.study,
             self._method,
             self._wishes,
             options=self.options,
-            tracker=self._tracker or MlflowTracker(self.options.tracking_uri, outbox=directory / FOLDER),
-            directory=directory,
+            tracker=self._tracker,
+            directory=Path(self.project_dir),
             hyperparameters=self.oracle,
         )
         fresh = self._overwrite and not self.oracle.study.is_open  # once, not whenever this tuner goes on

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import optuna
 
-from search_spaces.batch_size import BatchSize
-from tuning.loops.loop import AUTO, KERAS
-from tuning.machine.machine import Machine
-from tuning.plans.bayes import BayesianBudget, BayesianPlan
-from tuning.plans.plan import GridPlan, Plan
-from tuning.plans.samplers import check_sampler, make_sampler
-from tuning.plans.staged.plan import StagedPlan
-from tuning.plans.staged.state import StudyGoal
-from tuning.search.preparation import Setup
+from tuning.search.methods import PROPOSALS, bayes_method, grid_method, tune_method
 from tuning.search.search import Method
-from tuning.stats.forecast import candidate_sizes
-from tuning.trial import Budget
 from tuning.tuner import BatchSizeTuner
-
-_PROPOSALS = 30
 
 
 class GridSearch(BatchSizeTuner):
@@ -39,17 +26,11 @@ class GridSearch(BatchSizeTuner):
     def __init__(
         self, hypermodel: Any, objective: Any = None, max_trials: int | None = None, *, seed: int = 0, **rest: Any
     ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0; got {seed}.")
         self.seed = seed
         super().__init__(hypermodel, objective, max_trials, **rest)
 
     def method(self) -> Method:
-        def make_plan(setup: Setup, _: Machine) -> Plan:
-            budget = Budget(setup.arguments.epochs)
-            return GridPlan(setup.space, self.seeds, budget=budget, max_trials=self.max_trials, first_seed=self.seed)
-
-        return Method("grid", make_plan, settings={"first_seed": str(self.seed)} if self.seed else {})
+        return grid_method(self._wishes, first_seed=self.seed, max_trials=self.max_trials)
 
 
 class BayesianOptimization(BatchSizeTuner):
@@ -70,37 +51,24 @@ class BayesianOptimization(BatchSizeTuner):
         self,
         hypermodel: Any,
         objective: Any = None,
-        max_trials: int | None = _PROPOSALS,
+        max_trials: int | None = PROPOSALS,
         *,
         sampler: str | optuna.samplers.BaseSampler = "gp",
         start_batch_size: int | None = None,
         seed: int = 0,
         **rest: Any,
     ) -> None:
-        check_sampler(sampler, start_batch_size)
         self.sampler, self.sampler_seed, self.start_batch_size = sampler, seed, start_batch_size
         super().__init__(hypermodel, objective, max_trials, **rest)
 
     def method(self) -> Method:
-        return Method("bayes", self._make_plan)
-
-    def _make_plan(self, setup: Setup, machine: Machine) -> Plan:
-        proposals = self.max_trials or _PROPOSALS
-        limit = None if self.options.accumulate else machine.largest_batch_size
-        return BayesianPlan(
-            setup.space,
-            budget=BayesianBudget(proposals, self.seeds, Budget(setup.arguments.epochs)),
-            objective=setup.objective,
-            make_sampler=functools.partial(
-                make_sampler,
-                self.sampler,
-                budget=proposals,
-                objective=setup.objective,
-                seed=self.sampler_seed,
-                largest_fitting=limit,
-                start_batch_size=self.start_batch_size,
-            ),
-            largest_fitting=limit,
+        return bayes_method(
+            self._wishes,
+            self.options,
+            max_trials=self.max_trials,
+            sampler=self.sampler,
+            start_batch_size=self.start_batch_size,
+            seed=self.sampler_seed,
         )
 
 
@@ -127,36 +95,8 @@ class StagedSearch(BatchSizeTuner):
     def __init__(self, hypermodel: Any, objective: Any = None, *, first_seed: int = 0, **rest: Any) -> None:
         if "max_trials" in rest:
             raise TypeError("StagedSearch takes no max_trials: its stages decide. Limit it with timeout_s.")
-        if first_seed < 0:
-            raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
         self.first_seed = first_seed
         super().__init__(hypermodel, objective, **rest)
-        if self.options.accumulate:
-            raise ValueError("StagedSearch tries no batch size beyond memory, which trains no faster; got accumulate.")
 
     def method(self) -> Method:
-        return Method(
-            "tune",
-            self._make_plan,
-            prunes=True,
-            varies_model=False,
-            chooses_threads=False,  # it answers for plain fit, which it times with all threads
-            default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
-            settings={"first_seed": str(self.first_seed), "target": str(self.options.target)},
-        )
-
-    def _make_plan(self, setup: Setup, _: Machine) -> Plan:
-        goal = StudyGoal(
-            objective=setup.objective,
-            epochs=setup.arguments.epochs,
-            n_train=setup.n_train,
-            seeds=self.seeds,
-            first_seed=self.first_seed,
-            target=self.options.target,
-            rule=self.options.rule,
-            tolerance=self.options.tolerance,
-            cost=self.options.cost,
-        )
-        timed = "plain model.fit" if self.options.loop in (AUTO, KERAS) else f"the {self.options.loop!r} loop"
-        all_sizes = bool(self.batch_size and self.batch_size.sizes)
-        return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)
+        return tune_method(self._wishes, self.options, first_seed=self.first_seed)

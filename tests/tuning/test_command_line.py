@@ -31,8 +31,31 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tuning.cli", *arguments]
 
 
+WATCHED = """
+import sys
+from tuning.cli import main
+code = main(sys.argv[1:])
+sys.stdout.flush()
+heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "keras_tuner"})
+print(f"heavy modules: {heavy}", file=sys.stderr)
+sys.exit(code)
+"""
+
+
 def batch_size(directory: Path, *arguments: str) -> Run:
-    return subprocess.run(command(*arguments), cwd=directory, capture_output=True, text=True, check=False, timeout=500)
+    """Run a command in a process of its own, in which TensorFlow, Keras and KerasTuner must have no part."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    told, _, heavy = done.stderr.rpartition("heavy modules: ")
+    assert heavy == "[]\n", done.stderr
+    done.stderr = told
+    return done
 
 
 def trial_runs(directory: Path, study: str) -> list[Any]:
@@ -48,6 +71,16 @@ def test_help_starts_without_tensorflow(tmp_path: Path) -> None:
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert told.stdout.endswith("False\n")
     assert all(name in told.stdout for name in ("grid", "bayes", "pick", "ui", "workloads"))
+
+
+def test_workloads_and_a_page_are_told_without_tensorflow(workplace: Path) -> None:
+    told = batch_size(workplace, "workloads")
+    assert told.returncode == 0
+    assert "digits" in told.stdout
+    runs_of_another_program(workplace)
+    foreign = ("--experiment", "foreign", "--param", "bs", "--metric", "val_accuracy")
+    assert batch_size(workplace, "report", *foreign).returncode == 0
+    assert (workplace / "report.html").exists()
 
 
 def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Path) -> None:
@@ -152,14 +185,18 @@ def test_ctrl_c_says_how_to_go_on(workplace: Path) -> None:
     assert "Traceback" not in told
 
 
-def test_runs_of_another_program_are_picked_from(workplace: Path) -> None:
-    client = mlflow.MlflowClient(f"sqlite:///{workplace / 'mlflow.db'}")
+def runs_of_another_program(directory: Path) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{directory / 'mlflow.db'}")
     experiment = client.create_experiment("foreign")
     for size, accuracy in ((16, 0.9), (16, 0.91), (64, 0.95), (64, 0.94)):
         run = client.create_run(experiment)
         client.log_param(run.info.run_id, "bs", size)
         client.log_metric(run.info.run_id, "val_accuracy", accuracy)
         client.set_terminated(run.info.run_id)
+
+
+def test_runs_of_another_program_are_picked_from(workplace: Path) -> None:
+    runs_of_another_program(workplace)
     arguments = ("--experiment", "foreign", "--param", "bs", "--metric", "val_accuracy", "--json")
     done = batch_size(workplace, "pick", *arguments)
     assert done.returncode == 0, done.stderr
@@ -169,7 +206,9 @@ def test_runs_of_another_program_are_picked_from(workplace: Path) -> None:
 
 
 def test_no_completed_trial_is_no_success(workplace: Path) -> None:
-    workload = "import keras\ndef build():\n    m = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])\n"
+    workload = (
+        "def build():\n    import keras\n    m = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])\n"
+    )
     workload += "    m.compile(keras.optimizers.SGD(1e30), 'mse')\n    return m\n"
     (workplace / "diverging.py").write_text(workload)
     x, y = np.ones((64, 64), "float32"), np.ones((64, 10), "float32")

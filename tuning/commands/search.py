@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tuning.commands.options import (
     read_arguments,
@@ -19,8 +21,12 @@ from tuning.commands.options import (
 )
 from tuning.commands.values import count, repeats, seed
 from tuning.plans import SAMPLERS
-from tuning.search.options import check_study_name
+from tuning.search.options import SearchOptions, check_study_name
 from tuning.search.preparation import running_executor
+from tuning.search.wishes import Wishes
+
+if TYPE_CHECKING:
+    from tuning.search.search import Method
 
 STUDIES = "batch_size_studies"
 
@@ -45,46 +51,65 @@ def add(commands: Any) -> None:
 
 def tune(asked: argparse.Namespace) -> int:
     """`batch-size tune`: learning rates at a reference, batch sizes around the forecast, fresh seeds."""
-    return _search("tune", asked, first_seed=asked.first_seed)
+
+    def method(wishes: Wishes, options: SearchOptions) -> Method:
+        from tuning.search.methods import tune_method
+
+        return tune_method(wishes, options, first_seed=asked.first_seed)
+
+    return _search("tune", asked, method)
 
 
 def grid(asked: argparse.Namespace) -> int:
     """`batch-size grid`: every batch size with every seed."""
-    return _search("grid", asked)
+
+    def method(wishes: Wishes, _: SearchOptions) -> Method:
+        from tuning.search.methods import grid_method
+
+        return grid_method(wishes)
+
+    return _search("grid", asked, method)
 
 
 def bayes(asked: argparse.Namespace) -> int:
     """`batch-size bayes`: proposals from what has been seen, the leaders confirmed."""
-    return _search(
-        "bayes", asked, max_trials=asked.trials, sampler=asked.sampler, start_batch_size=asked.start_batch_size
-    )
+
+    def method(wishes: Wishes, options: SearchOptions) -> Method:
+        from tuning.search.methods import bayes_method
+
+        return bayes_method(
+            wishes,
+            options,
+            max_trials=asked.trials,
+            sampler=asked.sampler,
+            start_batch_size=asked.start_batch_size,
+        )
+
+    return _search("bayes", asked, method)
 
 
-def _search(kind: str, asked: argparse.Namespace, **more: Any) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the driver computes nothing; workers log to files
+def _search(kind: str, asked: argparse.Namespace, make_method: Callable[[Wishes, SearchOptions], Method]) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # this process computes nothing; workers log to files
     options = read_options(asked)  # refused before anything is loaded
     batch_size, learning_rate = read_batch_size(asked), read_learning_rate(asked)
-    with silent_start():
+    with silent_start():  # a file of the user's may import TensorFlow
         workload = read_workload(asked)
+    wishes = Wishes.read(
+        asked.objective or workload.objective,
+        batch_size or workload.batch_size,
+        learning_rate or workload.learning_rate,
+        asked.seeds,
+    )
     name = asked.study or f"{workload.name}-{kind}"
     check_study_name(name)
-    given = {
-        "batch_size": batch_size or workload.batch_size,
-        "learning_rate": learning_rate or workload.learning_rate,
-        "objective": asked.objective or workload.objective,
-        "seeds": asked.seeds,
-        "directory": STUDIES,
-        "project_name": name,
-        "overwrite": asked.fresh,
-        **more,
-    }
     arguments = read_arguments(workload, asked)
-    if given["batch_size"] is not None:
-        given["batch_size"].within(arguments.data.n_train)
-    with running_executor(workload.build, arguments, options) as executor:  # starts while the driver imports Keras
-        with silent_start():
-            from tuning.tuners import BayesianOptimization, GridSearch, StagedSearch
-        tuner_class: Any = {"tune": StagedSearch, "grid": GridSearch, "bayes": BayesianOptimization}[kind]
-        tuner = tuner_class(workload.build, options=options, **given)
-        tuner.run(arguments, executor)
-    return tell(tuner.answer, asked)
+    if wishes.batch_size is not None:
+        wishes.batch_size.within(arguments.data.n_train)
+    with running_executor(workload.build, arguments, options) as executor:  # starts while MLflow and Optuna are loaded
+        from tuning.search.search import Search
+        from tuning.study.study import Study
+
+        directory = Path(STUDIES, name)
+        search = Search(Study(name), make_method(wishes, options), wishes, options=options, directory=directory)
+        answer = search.run(arguments, executor, fresh=asked.fresh)
+    return tell(answer, asked)

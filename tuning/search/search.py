@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.entry import Entry
-from search_spaces.learning_rate import LearningRate
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
 from tuning.messages import ModelDescription
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Plan
+from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor, first_device
 from tuning.search.answering import answer_search, base_notes
@@ -24,6 +25,7 @@ from tuning.search.following import scaling_of, told
 from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import Setup, describe_model, provenance, resolve_objective, resolve_space, settings_of
+from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
 from tuning.study.claim import Claim, claimed
@@ -58,25 +60,6 @@ class Method:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What is to be tried, as the user gave it.
-
-    Args:
-        objective: A name, "name:max", a `keras_tuner.Objective`, or None.
-        further_objectives: Further measures for the Pareto set.
-        batch_size: Sizes to try; None for the method's, or powers of 2 that suit the data.
-        learning_rate: How the rate follows; None for the model's own by the optimizer's rule.
-        seeds: Trainings per setting.
-    """
-
-    objective: Any = None
-    further_objectives: tuple[str, ...] = ()
-    batch_size: BatchSize | None = None
-    learning_rate: LearningRate | None = None
-    seeds: int = 3
-
-
 class Hyperparameters(Protocol):
     """The hyperparameters of the build function; KerasTuner's oracle keeps them for a tuner."""
 
@@ -87,6 +70,18 @@ class Hyperparameters(Protocol):
         """Take in those of a model, and return those that are searched, parents before children."""
 
 
+class DeclaredHyperparameters:
+    """Every hyperparameter that the build function declares, none of them overridden; needs no KerasTuner."""
+
+    def known(self) -> Mapping[str, Any]:
+        """Return none: the worker that builds the model tells them."""
+        return {}
+
+    def learn(self, model: ModelDescription) -> tuple[Entry, ...]:
+        """Return those of the model."""
+        return model.entries
+
+
 class Search:
     """Searches, or goes on with a search of the same name and settings.
 
@@ -95,9 +90,12 @@ class Search:
         method: What kind of search it is.
         wishes: What is to be tried.
         options: How it runs.
-        tracker: Where it is shown.
+        tracker: Where it is shown; None for MLflow at the options' `tracking_uri`.
         directory: The study's own directory.
-        hyperparameters: Those of the build function.
+        hyperparameters: Those of the build function; None for all that it declares, none overridden.
+
+    Raises:
+        TrackingError: If MLflow's store cannot be used.
     """
 
     def __init__(
@@ -107,13 +105,14 @@ class Search:
         wishes: Wishes,
         *,
         options: SearchOptions,
-        tracker: Tracker,
         directory: Path,
-        hyperparameters: Hyperparameters,
+        tracker: Tracker | None = None,
+        hyperparameters: Hyperparameters | None = None,
     ) -> None:
         self._study, self._method, self._wishes = study, method, wishes
-        self._options, self._tracker, self._directory = options, tracker, directory
-        self._hyperparameters = hyperparameters
+        self._options, self._directory = options, directory
+        self._tracker = tracker or MlflowTracker(options.tracking_uri, outbox=directory / FOLDER)
+        self._hyperparameters = hyperparameters or DeclaredHyperparameters()
 
     def run(self, arguments: SearchArguments, executor: Executor, *, fresh: bool = False) -> Answer:
         """Search to the end and return the answer.

@@ -83,7 +83,7 @@ def test_a_staged_search_asks_for_further_seeds_by_its_cost(monkeypatch: pytest.
         n_train=60,
         space=SearchSpace(BatchSize.of(10, 20), None),
     )
-    plan: Any = tuner._make_plan(setup, Machine())
+    plan: Any = tuner.method().make_plan(setup, Machine())
     state: Any = SimpleNamespace(
         goal=plan._goal,
         space=setup.space,

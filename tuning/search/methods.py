@@ -1,0 +1,144 @@
+"""The three kinds of search, from plain arguments: what the tuners and the command line both run."""
+
+from __future__ import annotations
+
+import functools
+
+import optuna
+
+from search_spaces.batch_size import BatchSize
+from tuning.loops.loop import AUTO, KERAS
+from tuning.machine.machine import Machine
+from tuning.plans.bayes import BayesianBudget, BayesianPlan
+from tuning.plans.plan import GridPlan, Plan
+from tuning.plans.samplers import check_sampler, make_sampler
+from tuning.plans.staged.plan import StagedPlan
+from tuning.plans.staged.state import StudyGoal
+from tuning.search.options import SearchOptions, check_repeats
+from tuning.search.preparation import Setup
+from tuning.search.search import Method
+from tuning.search.wishes import Wishes
+from tuning.stats.forecast import candidate_sizes
+from tuning.trial import Budget
+
+PROPOSALS = 30
+"""How many settings Bayesian optimisation proposes where nobody says otherwise."""
+
+
+def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None = None) -> Method:
+    """Return the method that trains every batch size with every seed.
+
+    Args:
+        wishes: What is to be tried.
+        first_seed: The first of the seeds that every batch size is trained with.
+        max_trials: Trials to plan; None for all.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+    if first_seed < 0:
+        raise ValueError(f"seed must be at least 0; got {first_seed}.")
+    _check_trials(max_trials)
+
+    def make_plan(setup: Setup, _: Machine) -> Plan:
+        budget = Budget(setup.arguments.epochs)
+        return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
+
+    return Method("grid", make_plan, settings={"first_seed": str(first_seed)} if first_seed else {})
+
+
+def bayes_method(
+    wishes: Wishes,
+    options: SearchOptions,
+    *,
+    max_trials: int | None = None,
+    sampler: str | optuna.samplers.BaseSampler = "gp",
+    start_batch_size: int | None = None,
+    seed: int = 0,
+) -> Method:
+    """Return the method that proposes settings from what has been seen, and confirms the leaders.
+
+    Args:
+        wishes: What is to be tried.
+        options: How the search runs.
+        max_trials: Proposals; None for 30.
+        sampler: What proposes, as `make_sampler` takes it.
+        start_batch_size: One that "gp" tries early.
+        seed: The sampler's.
+
+    Raises:
+        TypeError: If the sampler is of another type.
+        ValueError: If there is no sampler of this name, it takes no batch size to start with, or a number is out of its
+            range.
+    """
+    check_sampler(sampler, start_batch_size)
+    _check_trials(max_trials)
+    proposals = PROPOSALS if max_trials is None else max_trials
+
+    def make_plan(setup: Setup, machine: Machine) -> Plan:
+        limit = None if options.accumulate else machine.largest_batch_size
+        return BayesianPlan(
+            setup.space,
+            budget=BayesianBudget(proposals, wishes.seeds, Budget(setup.arguments.epochs)),
+            objective=setup.objective,
+            make_sampler=functools.partial(
+                make_sampler,
+                sampler,
+                budget=proposals,
+                objective=setup.objective,
+                seed=seed,
+                largest_fitting=limit,
+                start_batch_size=start_batch_size,
+            ),
+            largest_fitting=limit,
+        )
+
+    return Method("bayes", make_plan)
+
+
+def tune_method(wishes: Wishes, options: SearchOptions, *, first_seed: int = 0) -> Method:
+    """Return the method that finds the batch size that reaches a target soonest, in stages: see `StagedPlan`.
+
+    Args:
+        wishes: What is to be tried.
+        options: How the search runs.
+        first_seed: The seed of the search; the fresh seeds are those after it.
+
+    Raises:
+        ValueError: If the seed is out of its range, or batches beyond memory are asked for.
+    """
+    if first_seed < 0:
+        raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
+    if options.accumulate:
+        raise ValueError("StagedSearch tries no batch size beyond memory, which trains no faster; got accumulate.")
+    timed = "plain model.fit" if options.loop in (AUTO, KERAS) else f"the {options.loop!r} loop"
+
+    def make_plan(setup: Setup, _: Machine) -> Plan:
+        goal = StudyGoal(
+            objective=setup.objective,
+            epochs=setup.arguments.epochs,
+            n_train=setup.n_train,
+            seeds=wishes.seeds,
+            first_seed=first_seed,
+            target=options.target,
+            rule=options.rule,
+            tolerance=options.tolerance,
+            cost=options.cost,
+        )
+        all_sizes = bool(wishes.batch_size and wishes.batch_size.sizes)
+        return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)
+
+    return Method(
+        "tune",
+        make_plan,
+        prunes=True,
+        varies_model=False,
+        chooses_threads=False,  # it answers for plain fit, which it times with all threads
+        default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
+        settings={"first_seed": str(first_seed), "target": str(options.target)},
+    )
+
+
+def _check_trials(count: int | None) -> None:
+    if count is not None:
+        check_repeats("max_trials", count)
