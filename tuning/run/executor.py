@@ -303,6 +303,7 @@ def ask(
     *,
     patience_s: float = PATIENCE_S,
     now: Callable[[], float] = time.monotonic,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> WorkerAnswer | TrialOutcome:
     """Return the answer to a request, or an outcome that says why there is none.
 
@@ -314,9 +315,15 @@ def ask(
         request: The question.
         patience_s: How long to wait.
         now: The clock, in seconds.
+        meanwhile: What this process may do while it waits.
     """
     device = first_device(executor, patience_s=patience_s, now=now).name
     executor.submit(request, device)
+    try:
+        meanwhile()
+    except Exception:
+        executor.renew(device)
+        raise
     deadline = now() + patience_s
     while now() < deadline:
         for event in executor.events(timeout_s=_POLL_S):

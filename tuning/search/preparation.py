@@ -84,8 +84,8 @@ def describe_model(
     Raises:
         UnusableModelError: If the build function raises or returns no compiled model, or that does not take the data.
     """
-    meanwhile()
-    answer = ask(executor, DescribeRequest(_DESCRIBE_ID, hyperparameters), patience_s=_PATIENCE_S)
+    request = DescribeRequest(_DESCRIBE_ID, hyperparameters)
+    answer = ask(executor, request, patience_s=_PATIENCE_S, meanwhile=meanwhile)
     if isinstance(answer, ModelDescription):
         return answer
     assert isinstance(answer, TrialOutcome)

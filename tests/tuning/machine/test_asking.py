@@ -15,6 +15,24 @@ def test_the_answer_is_returned() -> None:
     assert ask(executor, MemoryProbeRequest("m", 8)) == MemoryProbe("m", 8, 100, 10)
 
 
+def test_what_is_done_meanwhile_is_done_while_the_worker_works() -> None:
+    executor = ScriptedExecutor(probes=lambda request: MemoryProbe(request.trial_id, 8, 100, 10))
+    begun: list[int] = []
+    ask(executor, MemoryProbeRequest("m", 8), meanwhile=lambda: begun.append(len(executor.submitted)))
+    assert begun == [1]
+
+
+def test_a_failure_meanwhile_leaves_the_device_idle() -> None:
+    executor = ScriptedExecutor(probes=lambda request: MemoryProbe(request.trial_id, 8, 100, 10))
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        ask(executor, MemoryProbeRequest("m", 8), meanwhile=fail)
+    assert executor.renewed == ["cpu:0"]
+
+
 class HangingExecutor(ScriptedExecutor):
     """Never answers."""
 
