@@ -10,7 +10,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tuning.interrupts import INTERRUPTED, heed_signals
 from tuning.passwords import without_passwords
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from tuning.commands.options import Parser
 
 NOTHING, BAD_INPUT = 1, 2
+
+
+def program() -> NoReturn:
+    """Run the command of this process's arguments, and end the process with its status."""
+    status = main()
+    from tuning.run.python_private import leave  # only now: signals are heeded first
+
+    leave(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,4 +116,4 @@ def _parser() -> Parser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import pickle
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,7 +20,7 @@ from tuning.messages import DescribeRequest, Request
 from tuning.run.executor import Device, DeviceError, MissingGpuError
 from tuning.run.facts import cpu_device, gpu_device
 from tuning.run.memory_limit import watch_memory
-from tuning.run.python_private import connection_of, die_with_parent, run_exit_functions
+from tuning.run.python_private import connection_of, die_with_parent, leave
 from tuning.run.wire import STOP, Hello, Refusal, read_data
 from tuning.trial import EpochReport, Trial
 
@@ -40,7 +38,7 @@ def main(file_descriptor: int) -> None:
             session = open_session(hello, device.memory.bytes if hello.holds_memory else hello.memory_limit_bytes)
             while True:
                 serve(session, connection.recv(), connection)
-    _leave()
+    leave(0)
 
 
 def tell_device(hello: Hello, connection: Connection[Any, Any]) -> Device | None:
@@ -105,14 +103,3 @@ def reporter(connection: Connection[Any, Any], trial_id: str) -> Callable[[Epoch
         return keep_going
 
     return report
-
-
-def _leave() -> None:
-    """End at once: tearing TensorFlow down takes a second (measured); what was registered for the exit still runs."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    run_exit_functions()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

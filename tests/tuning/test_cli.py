@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -45,3 +48,19 @@ def test_a_full_disk_is_told_in_one_line_with_how_to_go_on(
         "batch-size: The machine failed: No space left on device (study.journal). What has ended is recorded; mend it, "
         "and continue with: batch-size workloads\n"
     )
+
+
+def test_the_program_ends_with_the_status_of_its_command_and_takes_nothing_down(tmp_path: Path) -> None:
+    code = """
+import sys
+from tuning import cli
+class Module:
+    def __del__(self):
+        print("taken down")
+kept = Module()
+sys.argv[1:] = ["pick"]
+cli.program()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("batch-size: ")

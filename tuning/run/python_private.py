@@ -5,10 +5,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import os
 import signal
 import sys
+import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
+
+_CANNOT_WRITE = 120  # Python's own status where its last output cannot be written
 
 
 def connection_of(file_descriptor: int) -> Connection[Any, Any]:
@@ -27,6 +31,31 @@ def run_exit_functions() -> None:
     """
     with contextlib.suppress(AttributeError):
         atexit._run_exitfuncs()
+
+
+def end_threads() -> None:
+    """Wait for threads that are no daemons, as Python does when it ends; idle threads of pools are ended.
+
+    Without `threading._shutdown` a process that ends by `os._exit` does not wait for what such threads still do.
+    """
+    with contextlib.suppress(AttributeError):
+        threading._shutdown()  # type: ignore[attr-defined]
+
+
+def leave(status: int) -> NoReturn:
+    """End this process at once: threads and exit functions have their turn, and what was printed is written.
+
+    Python would take down every module before, which takes a second with TensorFlow or MLflow (measured).
+    """
+    with contextlib.suppress(KeyboardInterrupt):
+        end_threads()
+        run_exit_functions()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # closed, such as by `| head`
+        status = status or _CANNOT_WRITE
+    os._exit(status)
 
 
 def die_with_parent() -> None:
