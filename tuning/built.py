@@ -55,6 +55,31 @@ class ScaledHyperModel(keras_tuner.HyperModel):
         scale_to(model, trial, sets_own_rate=took_rate, scales_own_schedule=watched.tells_batch_size)
         return model
 
+    def build_for(self, trial: Trial) -> Any:
+        """Return the compiled model of a training.
+
+        Raises:
+            ValueError: If the build function raises, returns no compiled model, or trains by a `fit` of its own.
+        """
+        if isinstance(self.given, keras_tuner.HyperModel) and type(self.given).fit is not keras_tuner.HyperModel.fit:
+            raise ValueError(
+                f"A final training needs a model that Keras's own fit trains; got {type(self.given).__name__}, which "
+                "has a fit of its own. Call that on tuner.build_recommended()."
+            )
+        hp = keras_tuner.HyperParameters()
+        hp.values = {**dict(trial.hyperparameters), _BATCH_SIZE: trial.batch_size}
+        if trial.learning_rate is not None:
+            hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, trial.learning_rate))
+        try:
+            model = self.build(hp)
+        except Exception as error:
+            raise ValueError(
+                f"The build function must build a model; it raised {type(error).__name__}: {error}."
+            ) from error
+        if getattr(model, "optimizer", None) is None:
+            raise ValueError(f"The build function must return a compiled model; got {model!r:.80}.")
+        return model
+
     def _call(self, hp: Any) -> Any:
         if hasattr(self.given, "build"):
             return self.given.build(hp)

@@ -98,7 +98,7 @@ def _words(arguments: Sequence[str] | None) -> list[str]:
 
 
 def _parser() -> Parser:
-    from tuning.commands import answering, probe, search
+    from tuning.commands import answering, probe, search, train
     from tuning.commands.options import Parser
 
     parser = Parser(prog="batch-size", description="Which batch size should I train with, and why?")
@@ -106,6 +106,7 @@ def _parser() -> Parser:
     for add in (
         search.add,
         probe.add,
+        train.add,
         answering.add_pick,
         answering.add_report,
         answering.add_ui,

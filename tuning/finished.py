@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from search_spaces.scaling import Scaling
+from search_spaces.space import Setting
+from tuning.objective import Objective
 from tuning.search.answering import recommend_from_study
 from tuning.search.delivery import open_again
 from tuning.search.options import SearchOptions, check_study_name
+from tuning.search.search import SCALING, SOURCE
+from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.fresh_seed import scores_after
 from tuning.stats.recommendation import Recommendation
 from tuning.study.claim import claimed
 from tuning.study.storage import StudyError
 from tuning.study.study import Study
-from tuning.trial import Trial
+from tuning.trial import Budget, Instructions, Trial
 
 
 class FinishedStudy:
@@ -37,6 +43,16 @@ class FinishedStudy:
         """Every trial, in the order of their start."""
         return tuple(self._study.records)
 
+    @property
+    def objective(self) -> Objective:
+        """The metric that decided, and its direction."""
+        return self._study.objective
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What the command line was given to read the model and its data from; empty if a tuner was searched."""
+        return dict(self._study.recall(SOURCE) or {})
+
     def recommend(self, **rule: Any) -> Recommendation:
         """Recommend a batch size from the trials.
 
@@ -47,6 +63,36 @@ class FinishedStudy:
             NothingToRecommend: If no trial completed.
         """
         return recommend_from_study(self._study, SearchOptions(), int(self.settings.get("seeds", 3)), **rule)
+
+    def final_training(self, found: Recommendation, *, epochs: int | None = None, seed: int | None = None) -> Trial:
+        """Return the training of the recommended setting, with all that followed its batch size in the search.
+
+        Args:
+            found: From `recommend`.
+            epochs: Passes over the training set; None for those of the study.
+            seed: None for the first after all seeds of the study, so that no trial was chosen by its luck with it.
+        """
+        outcomes = (trial.outcome for trial in self._arm(found).trials)
+        micro = (outcome.settings.get("micro_batch_size") for outcome in outcomes if outcome is not None)
+        return Trial(
+            Setting(found.batch_size, found.learning_rate, found.hyperparameters),
+            1 + max(trial.seed for trial in self.trials) if seed is None else seed,
+            budget=Budget(int(self.settings["epochs"]) if epochs is None else epochs),
+            instructions=Instructions(
+                evaluation_batch_size=int(self.settings["evaluation_batch_size"]),
+                micro_batch_size=next((int(size) for size in micro if size), None),
+                scaling=Scaling(**(self._study.recall(SCALING) or {})),
+            ),
+        )
+
+    def scores_after(self, found: Recommendation, epochs: int) -> dict[int, float]:
+        """Return the objective of the recommended setting after so many epochs, by seed; see `stats.fresh_seed`."""
+        return scores_after(self._arm(found).trials, epochs, objective=self.objective)
+
+    def _arm(self, found: Recommendation) -> Arm:
+        ended = [trial for trial in self.trials if trial.outcome is not None]
+        arms = group_into_arms(ended, objective=self.objective, target=found.target)
+        return next(arm for arm in arms if arm.batch_size == found.batch_size)
 
 
 def load_study(name: str, directory: str | Path = ".", *, storage: str | None = None) -> FinishedStudy:

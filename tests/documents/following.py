@@ -20,6 +20,7 @@ _SCRIPT = "script.py"
 # Commands that another test runs, as the words that it hands to a process: a search takes many seconds.
 _RUN_ELSEWHERE = {
     "batch-size tune digits": ("tests/tuning/test_command_line.py", '"tune", "digits"'),
+    "batch-size train digits-grid": ("tests/tuning/test_train_command.py", '"train", "mine-grid"'),
     "batch-size probe digits": ("tests/tuning/machine/test_probe_command.py", '"probe", "digits"'),
     "batch-size grid digits --batch-sizes 8,32,128,512": (
         "tests/tuning/test_command_line.py",

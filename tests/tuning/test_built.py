@@ -5,8 +5,9 @@ import keras_tuner
 import pytest
 
 from search_spaces.scaling import Scaling
+from search_spaces.space import Setting
 from tuning.built import ScaledHyperModel
-from tuning.trial import Instructions
+from tuning.trial import Instructions, Trial
 
 
 def network(optimizer):
@@ -55,3 +56,23 @@ def test_what_the_build_function_declares_is_found_afterwards():
     hp = keras_tuner.HyperParameters()
     ScaledHyperModel(build, Instructions).build(hp)
     assert ([entry.name for entry in hp.space], hp.values) == (["rate"], {"rate": 0.25})
+
+
+def test_a_final_training_refuses_a_fit_of_the_users_own_and_what_is_no_model():
+    class Own(keras_tuner.HyperModel):
+        def build(self, hp):
+            return network("sgd")
+
+        def fit(self, hp, model, *args, **kwargs):
+            return model.fit(*args, **kwargs)
+
+    trial = Trial(Setting(8, 0.01), 0)
+    with pytest.raises(ValueError, match="got Own, which has a fit of its own"):
+        ScaledHyperModel(Own(), Instructions).build_for(trial)
+    with pytest.raises(ValueError, match="must return a compiled model; got 3"):
+        ScaledHyperModel(lambda: 3, Instructions).build_for(trial)
+    with pytest.raises(ValueError, match="it raised ZeroDivisionError"):
+        ScaledHyperModel(lambda: 1 / 0, Instructions).build_for(trial)
+    assert float(ScaledHyperModel(lambda: network("sgd"), Instructions).build_for(trial).optimizer.learning_rate) == (
+        pytest.approx(0.01)
+    )

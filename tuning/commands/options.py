@@ -25,6 +25,17 @@ from tuning.stats.costs import COSTS
 from tuning.stats.decision import RULES as PICK_RULES
 
 BAD_INPUT = 2
+SOURCE_OPTIONS = (
+    "workload",
+    "data",
+    "image_size",
+    "label",
+    "validation_split",
+    "callbacks",
+    "class_weight",
+    "validation_batch_size",
+)
+"""What `read_workload` and `read_arguments` read, and a study remembers for its final model."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,13 +54,18 @@ def telling_options() -> Parser:
     """How the recommendation is made and told."""
     parser = Parser(add_help=False)
     group = parser.add_argument_group("recommendation")
+    add_rule(group)
+    group.add_argument("--tracking-uri", type=word, metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
+    group.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    return parser
+
+
+def add_rule(group: argparse._ActionsContainer) -> None:
+    """Declare how the recommendation is made."""
     group.add_argument("--rule", choices=PICK_RULES, default="fastest", help="what to optimise for (fastest)")
     group.add_argument("--tolerance", type=float, metavar="X", help="loss of objective accepted for speed")
     group.add_argument("--cost", choices=COSTS, default="time", help="what decides between equally good ones (time)")
     group.add_argument("--target", type=float, metavar="V", help="objective to reach; judge by the time to it")
-    group.add_argument("--tracking-uri", type=word, metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
-    group.add_argument("--json", action="store_true", help="print one JSON object on standard output")
-    return parser
 
 
 def search_options() -> Parser:
@@ -74,11 +90,7 @@ def search_options() -> Parser:
         help="let weight decay follow the batch size (on)",
     )
     space.add_argument("--scale-betas", action="store_true", help="let beta_2 and its kin follow the batch size, too")
-    space.add_argument(
-        "--callbacks", type=word, metavar="FILE:NAME", help="Keras callbacks, or a function that returns them"
-    )
-    space.add_argument("--class-weight", metavar="LIST", help="such as 0:1,1:5; weights of classes in the loss")
-    space.add_argument("--validation-batch-size", type=count, metavar="N", help="examples per validation step (256)")
+    add_fit_options(space)
     space.add_argument("--epochs", type=count, metavar="N", help="passes over the training set per trial")
     space.add_argument("--seeds", type=repeats, default=3, metavar="N", help="trainings per setting (3)")
     space.add_argument(
@@ -120,6 +132,11 @@ def search_options() -> Parser:
 def add_workload(parser: argparse.ArgumentParser) -> None:
     """Declare the workload and its data."""
     parser.add_argument("workload", metavar="WORKLOAD", help="a name, package.module:attribute or file.py:attribute")
+    add_data(parser)
+
+
+def add_data(parser: argparse._ActionsContainer) -> None:
+    """Declare the data, where they are not the workload's own."""
     parser.add_argument("--data", type=word, metavar="PATH", help="an .npz, a folder of images, a .csv or .parquet")
     parser.add_argument("--image-size", type=word, metavar="HxW", help="size of the images of a folder (256x256)")
     parser.add_argument("--label", type=word, metavar="NAME", help="column of a table that is the target (the last)")
@@ -129,6 +146,15 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="share that validates, where the data have no such part",
     )
+
+
+def add_fit_options(group: argparse._ActionsContainer) -> None:
+    """Declare what is handed on to `fit`."""
+    group.add_argument(
+        "--callbacks", type=word, metavar="FILE:NAME", help="Keras callbacks, or a function that returns them"
+    )
+    group.add_argument("--class-weight", metavar="LIST", help="such as 0:1,1:5; weights of classes in the loss")
+    group.add_argument("--validation-batch-size", type=count, metavar="N", help="examples per validation step (256)")
 
 
 def add_memory_limit(parser: argparse._ActionsContainer) -> None:
@@ -173,6 +199,7 @@ def read_arguments(workload: Workload, asked: argparse.Namespace) -> SearchArgum
         workload.given_callbacks(),
         EVALUATION_BATCH_SIZE if size is None else size,
         fit_options={} if weights is None else {"class_weight": weights},
+        source={name: getattr(asked, name) for name in SOURCE_OPTIONS},
     )
 
 

@@ -182,6 +182,7 @@ class SearchArguments:
         evaluation_batch_size: Examples per validation step, the same for every trial.
         verbose: 0 shows nothing.
         fit_options: What is handed on to Keras's `fit`.
+        source: What the command line was given to read all this from, by option; empty for a tuner's own search.
     """
 
     data: Data
@@ -190,6 +191,7 @@ class SearchArguments:
     evaluation_batch_size: int = EVALUATION_BATCH_SIZE
     verbose: bool = True
     fit_options: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "evaluation_batch_size"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.batch_size import BatchSize
+from search_spaces.data import Data
 from search_spaces.entry import Entry
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
@@ -169,9 +170,14 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
         "loop": loop,
         "model": f"{model.parameters} parameters, {model.optimizer}, learning rate {model.learning_rate}",
         "hyperparameters": _digest(entries) if entries else "none",
-        "data": f"{arguments.data.n_train} + {arguments.data.n_val} examples, {fingerprint(arguments.data)}",
+        "data": tell_data(arguments.data),
         "evaluation_batch_size": str(arguments.evaluation_batch_size),
     }
+
+
+def tell_data(data: Data) -> str:
+    """Return the setting of a study that tells its data: how many examples, and the fingerprint of them all."""
+    return f"{data.n_train} + {data.n_val} examples, {fingerprint(data)}"
 
 
 def _split_objective(asked: Any, description: ModelDescription) -> tuple[str, str | None]:

@@ -36,6 +36,9 @@ from tuning.trial import Instructions
 SCALING = "scaling"
 """The fact of a study that says what followed the batch size: the fields of a `Scaling`."""
 
+SOURCE = "source"
+"""The fact of a study that says where the command line found its model and data: `SearchArguments.source`."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -174,6 +177,7 @@ class Search:
         self._study.open(storage, setup.objective, first_device(executor).kind, claim.check)
         self._study.remember("input_shape", setup.model.input_shape)
         self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
+        self._study.remember(SOURCE, dict(setup.arguments.source))
         relog(self._study, self._tracker)
         return shown
 

@@ -1,0 +1,127 @@
+"""`batch-size train`: the model in the file is the recommended setting's, and has the score that is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from fakes_executor import in_this_process
+
+from tuning.cli import main
+from tuning.finished import load_study
+
+WORKLOAD = """
+import keras
+import numpy as np
+from search_spaces import BatchSize, Data, Workload
+
+def build(hp):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    schedule = keras.optimizers.schedules.CosineDecay(0.032, 64)
+    model.compile(keras.optimizers.AdamW(schedule, weight_decay=0.08), "mse")
+    return model
+
+def data():
+    x = np.random.default_rng(0).normal(size=(128, 4)).astype("float32")
+    y = x.sum(axis=1, keepdims=True)
+    return Data(x[:96], y[:96], x[96:], y[96:])
+
+class Stops(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+stops = [Stops()]
+mine = Workload("mine", build, data, objective="val_loss", epochs=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[Path], str]) -> Path:
+    """A directory with a study of the workload, as the command line leaves it."""
+    directory = tmp_path_factory.mktemp("searched")
+    mlflow_store(directory)
+    (directory / "mine.py").write_text(WORKLOAD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
+        patch.setattr("tuning.search.answering.advise", lambda *_, **__: None)  # measures nothing here
+        options = ["--batch-sizes", "8", "--seeds", "2", "--loop", "keras", "--no-probe", "--quiet"]
+        assert main(["grid", "mine.py:mine", *options]) == 0
+    return directory
+
+
+@pytest.fixture
+def workplace(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(capsys: pytest.CaptureFixture[str], *options: str) -> Any:
+    capsys.readouterr()
+    assert main(["train", "mine-grid", "--json", "--quiet", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_model_in_the_file_has_the_told_score_and_the_studys_setting(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = trained(capsys)
+    assert (told["batch_size"], told["epochs"], told["seed"], told["study_seeds"]) == (8, 2, 2, 2)
+    model = keras.models.load_model("model.keras")
+    data = load_study("mine-grid", "batch_size_studies").settings["data"]
+    x = np.random.default_rng(0).normal(size=(128, 4)).astype("float32")[96:]
+    score = model.evaluate(x, x.sum(axis=1, keepdims=True), verbose=0)
+    assert told["score"] == pytest.approx(score, rel=1e-5)
+    assert data.startswith("96 + 32 examples")
+    schedule = model.optimizer.get_config()["learning_rate"]["config"]
+    # the sqrt rule halves the rate at 8, the schedule counts 4 times the updates, decay times rate per epoch is held
+    assert schedule["initial_learning_rate"] == pytest.approx(0.016)
+    assert schedule["decay_steps"] == 256
+    assert model.optimizer.weight_decay == pytest.approx(0.08 / 4 * 2)
+    assert int(model.optimizer.iterations) == 2 * 96 // 8
+    assert not list(workplace.glob("*partial*"))
+
+
+def test_a_seed_gives_the_same_model_again_and_another_seed_another(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again, other = (trained(capsys, "--seed", seed, "--epochs", "1") for seed in ("5", "5", "6"))
+    assert first["score"] == again["score"] != other["score"]
+
+
+def test_interrupted_it_keeps_the_last_whole_epoch_and_leaves_the_file_alone(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "model.keras").write_text("an older one")
+    assert main(["train", "mine-grid", "--epochs", "5", "--callbacks", "mine.py:stops", "--quiet"]) == 130
+    assert "last whole epoch is in model.partial.keras" in capsys.readouterr().err
+    assert (workplace / "model.keras").read_text() == "an older one"
+    assert int(keras.models.load_model("model.partial.keras").optimizer.iterations) == 2 * 96 // 8
+
+
+def test_other_data_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.zeros((16, 4), "float32")
+    np.savez("other.npz", x_train=x, y_train=x[:, :1], x_val=x, y_val=x[:, :1])
+    assert main(["train", "mine-grid", "--data", "other.npz"]) == 2
+    told = capsys.readouterr().err
+    assert "must be those of the study" in told
+    assert "got 16 + 16 examples" in told
+    assert not (workplace / "model.keras").exists()
+
+
+def test_a_study_that_does_not_know_its_workload_is_told_it(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.finished.FinishedStudy.source", {})
+    assert main(["train", "mine-grid"]) == 2
+    assert "Give --workload" in capsys.readouterr().err
+    assert trained(capsys, "--workload", "mine.py:mine", "--epochs", "1")["epochs"] == 1

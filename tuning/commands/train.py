@@ -1,0 +1,183 @@
+"""`batch-size train`: the recommended setting, trained to a model in a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuning.commands.options import (
+    SOURCE_OPTIONS,
+    add_data,
+    add_fit_options,
+    add_rule,
+    check_output,
+    read_arguments,
+    read_rule,
+    read_workload,
+    silent_start,
+)
+from tuning.commands.search import STUDIES
+from tuning.commands.values import count, seed, study_name, word
+from tuning.interrupts import INTERRUPTED
+
+if TYPE_CHECKING:
+    from search_spaces.workload import Workload
+    from tuning.finished import FinishedStudy
+    from tuning.search.options import SearchArguments
+    from tuning.trial import Trial
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("train", help="train the recommended setting by plain Keras, into a model file")
+    parser.add_argument("study", type=study_name, metavar="STUDY", help="the study that recommends")
+    parser.add_argument(
+        "-o", "--output", type=word, default="model.keras", metavar="FILE", help="where to (model.keras)"
+    )
+    parser.add_argument("--epochs", type=count, metavar="N", help="passes over the training set (the study's)")
+    parser.add_argument(
+        "--seed", type=seed, metavar="S", help="of weights and order (one that the study did not train)"
+    )
+    parser.add_argument(
+        "--workload", type=word, metavar="WORKLOAD", help="what the study searched, if it does not know"
+    )
+    add_data(parser)
+    add_fit_options(parser)
+    add_rule(parser)
+    parser.add_argument("--storage", type=word, metavar="URL", help="the study's Optuna storage, if it has one")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(run=train)
+
+
+def train(asked: argparse.Namespace) -> int:
+    """`batch-size train`: build the recommended setting, `fit` it, write it, and say whether its score was expected."""
+    _check_file(asked.output)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silent_start():
+        from tuning.finished import load_study
+
+        study = load_study(asked.study, STUDIES, storage=asked.storage)
+        source = _source(study, asked)
+        rule = {name: value for name, value in read_rule(asked).items() if value is not None}
+        found = study.recommend(**rule)
+        workload = read_workload(source)
+        arguments = read_arguments(workload, source)
+        _check_data(study, arguments)
+    trial = study.final_training(found, epochs=asked.epochs, seed=asked.seed)
+    return _train(study, trial, study.scores_after(found, trial.budget.epochs), workload, arguments, asked)
+
+
+def _train(
+    study: FinishedStudy,
+    trial: Trial,
+    scores: dict[int, float],
+    workload: Workload,
+    arguments: SearchArguments,
+    asked: argparse.Namespace,
+) -> int:
+    with silent_start():
+        import keras
+
+        from tuning.built import ScaledHyperModel
+        from tuning.loops.final_fit import FinalFit
+        from tuning.stats.fresh_seed import FreshScore
+    keras.utils.set_random_seed(trial.seed)
+    model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
+    print(_told_setting(trial), file=sys.stderr)
+    training = FinalFit(trial, Path(asked.output))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where progress goes; the answer alone is told on the other
+            metrics = training.run(
+                model,
+                arguments.data,
+                callbacks=arguments.callbacks,
+                class_weight=arguments.fit_options.get("class_weight"),
+                verbose=0 if asked.quiet else 1 if sys.stderr.isatty() else 2,  # a bar, or a line an epoch
+            )
+    except KeyboardInterrupt:
+        return _interrupted(training.partial)
+    fresh = FreshScore(metrics[study.objective.name], tuple(scores.values()), study.objective.name)
+    _tell(trial, fresh, study, asked)
+    return 0
+
+
+def _check_file(text: str) -> None:
+    if Path(text).suffix != ".keras":
+        raise ValueError(f"--output must name a .keras file, Keras's own format of models; got {text!r}.")
+    check_output("--output", text)
+
+
+def _source(study: FinishedStudy, asked: argparse.Namespace) -> argparse.Namespace:
+    """Return where model and data come from: what the command says, else what the study remembers."""
+    known = dict.fromkeys(SOURCE_OPTIONS) | study.source
+    told = {name: value for name in SOURCE_OPTIONS if (value := getattr(asked, name)) is not None}
+    if known["workload"] is None and "workload" not in told:
+        raise ValueError(
+            f"A final training needs the study's workload; {study.name} does not know its own, since it was searched "
+            "from Python or by an earlier version. Give --workload, and --data if it took a file."
+        )
+    return argparse.Namespace(**{**known, **told, "epochs": None})
+
+
+def _check_data(study: FinishedStudy, arguments: SearchArguments) -> None:
+    from tuning.search.preparation import tell_data
+
+    if arguments.data.load is not None:
+        raise ValueError(
+            "A final training needs examples as arrays; got a load that makes them of their keys. Train "
+            "tuner.build_recommended() on a dataset of yours."
+        )
+    searched, now = study.settings["data"], tell_data(arguments.data)
+    if searched != now:
+        raise ValueError(
+            f"The data must be those of the study, whose recommendation holds for them: {searched}; got {now}. Give "
+            "--data with the study's file, or search again."
+        )
+
+
+def _told_setting(trial: Trial) -> str:
+    rate = (
+        "the model's own learning rate" if trial.learning_rate is None else f"learning rate {trial.learning_rate:.4g}"
+    )
+    more = "".join(f", {name} {value}" for name, value in trial.hyperparameters)
+    told = f"Training batch size {trial.batch_size}, {rate}{more}"
+    return f"{told}, {trial.budget.epochs} epochs, seed {trial.seed}"
+
+
+def _interrupted(partial: Path) -> int:
+    kept = (
+        f"The model of the last whole epoch is in {partial}."
+        if partial.exists()
+        else "No epoch ended; nothing is kept."
+    )
+    with contextlib.suppress(OSError):  # the terminal may have gone
+        print(f"\nInterrupted. {kept} The same command trains from the beginning.", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _tell(trial: Trial, fresh: Any, study: FinishedStudy, asked: argparse.Namespace) -> None:
+    if asked.json:
+        told = {
+            "study": study.name,
+            "model": asked.output,
+            "batch_size": trial.batch_size,
+            "learning_rate": trial.learning_rate,
+            "hyperparameters": dict(trial.hyperparameters),
+            "epochs": trial.budget.epochs,
+            "seed": trial.seed,
+            "objective": study.objective.name,
+            **fresh.to_json(),
+        }
+        print(json.dumps(told))
+        return
+    print(f"Wrote {asked.output}. {fresh.tell()}")
+    if trial.budget.epochs != int(study.settings["epochs"]):
+        print(
+            f"It was trained for {trial.budget.epochs} epochs, where the study trained for {study.settings['epochs']}."
+        )
