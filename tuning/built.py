@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import keras_tuner
 
 from search_spaces.space import LEARNING_RATE_NAMES, RESERVED_NAMES, Setting, as_pairs
@@ -56,7 +57,7 @@ class ScaledHyperModel(keras_tuner.HyperModel):
         return model
 
     def build_for(self, trial: Trial) -> Any:
-        """Return the compiled model of a training.
+        """Return the compiled model of a training, with Keras's seed set to the training's before it is built.
 
         Raises:
             ValueError: If the build function raises, returns no compiled model, or trains by a `fit` of its own.
@@ -70,6 +71,7 @@ class ScaledHyperModel(keras_tuner.HyperModel):
         hp.values = {**dict(trial.hyperparameters), _BATCH_SIZE: trial.batch_size}
         if trial.learning_rate is not None:
             hp.values.update(dict.fromkeys(LEARNING_RATE_NAMES, trial.learning_rate))
+        keras.utils.set_random_seed(trial.seed)
         try:
             model = self.build(hp)
         except Exception as error:

@@ -98,6 +98,20 @@ def test_a_seed_gives_the_same_model_again_and_another_seed_another(
     assert first["score"] == again["score"] != other["score"]
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # keras 3.15.1
+def test_the_script_gives_the_same_score(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = trained(capsys)
+    spaces: dict[str, Any] = {}
+    exec(WORKLOAD, spaces)
+    data = spaces["data"]()
+    names = {name: getattr(data, name) for name in ("x_train", "y_train", "x_val", "y_val")}
+    (workplace / "model.keras").unlink()  # which the script writes, too
+    exec(told["script"], {"build_model": spaces["build"], **names})
+    model = keras.models.load_model("model.keras")
+    assert model.evaluate(data.x_val, data.y_val, verbose=0) == pytest.approx(told["score"], rel=1e-6)
+    assert model.optimizer.weight_decay == pytest.approx(0.04)
+
+
 def test_interrupted_it_keeps_the_last_whole_epoch_and_leaves_the_file_alone(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.workload import BUILT_IN, Workload, load_workload
-from tuning.commands.options import check_output, console, read_rule, tell, telling_options
-from tuning.commands.search import STUDIES
+from tuning.commands.options import STUDIES, check_output, console, read_rule, tell, telling_options
 from tuning.commands.values import port, word
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from tuning.stats.costs import COSTS
 from tuning.stats.decision import RULES as PICK_RULES
 
 BAD_INPUT = 2
+STUDIES = "batch_size_studies"
+"""The folder of the studies, below the working directory."""
 SOURCE_OPTIONS = (
     "workload",
     "data",
@@ -328,6 +331,8 @@ def tell(answer: Any, asked: argparse.Namespace) -> int:
     else:
         answer.show(console())
         where = f" --tracking-uri {without_passwords(answer.tracking_uri)}" if asked.tracking_uri else ""
+        if (Path(STUDIES) / answer.study).is_dir():
+            print(f"\nTrain the model: batch-size train {shlex.quote(answer.study)} -o model.keras", end="")
         print(f"\nBrowse the trials: batch-size ui {answer.study}{where}")
     return 0
 

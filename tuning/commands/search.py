@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuning.commands.options import (
+    STUDIES,
     read_arguments,
     read_batch_size,
     read_learning_rate,
@@ -27,8 +28,6 @@ from tuning.search.wishes import Wishes
 
 if TYPE_CHECKING:
     from tuning.search.search import Method
-
-STUDIES = "batch_size_studies"
 
 
 def add(commands: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuning.commands.options import (
     SOURCE_OPTIONS,
+    STUDIES,
     add_data,
     add_fit_options,
     add_rule,
@@ -21,7 +22,6 @@ from tuning.commands.options import (
     read_workload,
     silent_start,
 )
-from tuning.commands.search import STUDIES
 from tuning.commands.values import count, seed, study_name, word
 from tuning.interrupts import INTERRUPTED
 
@@ -82,13 +82,12 @@ def _train(
     asked: argparse.Namespace,
 ) -> int:
     with silent_start():
-        import keras
-
         from tuning.built import ScaledHyperModel
         from tuning.loops.final_fit import FinalFit
+        from tuning.loops.optimizers import as_expressions
         from tuning.stats.fresh_seed import FreshScore
-    keras.utils.set_random_seed(trial.seed)
     model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
+    constants = as_expressions(model, trial.instructions.scaling)
     print(_told_setting(trial), file=sys.stderr)
     training = FinalFit(trial, Path(asked.output))
     try:
@@ -103,7 +102,8 @@ def _train(
     except KeyboardInterrupt:
         return _interrupted(training.partial)
     fresh = FreshScore(metrics[study.objective.name], tuple(scores.values()), study.objective.name)
-    _tell(trial, fresh, study, asked)
+    script = _script(trial, constants, arguments, wraps=hasattr(model.optimizer, "inner_optimizer"))
+    _tell(trial, fresh, study, script, asked)
     return 0
 
 
@@ -161,7 +161,26 @@ def _interrupted(partial: Path) -> int:
     return INTERRUPTED
 
 
-def _tell(trial: Trial, fresh: Any, study: FinishedStudy, asked: argparse.Namespace) -> None:
+def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments, *, wraps: bool) -> str:
+    """Return the same training as a script of plain Keras."""
+    from tuning.show.snippet import snippet
+
+    return snippet(
+        batch_size=trial.batch_size,
+        epochs=trial.budget.epochs,
+        seed=trial.seed,
+        learning_rate=trial.learning_rate,
+        hyperparameters=dict(trial.hyperparameters),
+        constants=constants,
+        fit_options={
+            "validation_batch_size": trial.instructions.evaluation_batch_size,
+            "class_weight": arguments.fit_options.get("class_weight"),
+        },
+        optimizer="model.optimizer.inner_optimizer" if wraps else "model.optimizer",
+    )
+
+
+def _tell(trial: Trial, fresh: Any, study: FinishedStudy, script: str, asked: argparse.Namespace) -> None:
     if asked.json:
         told = {
             "study": study.name,
@@ -173,6 +192,7 @@ def _tell(trial: Trial, fresh: Any, study: FinishedStudy, asked: argparse.Namesp
             "seed": trial.seed,
             "objective": study.objective.name,
             **fresh.to_json(),
+            "script": script,
         }
         print(json.dumps(told))
         return
@@ -181,3 +201,4 @@ def _tell(trial: Trial, fresh: Any, study: FinishedStudy, asked: argparse.Namesp
         print(
             f"It was trained for {trial.budget.epochs} epochs, where the study trained for {study.settings['epochs']}."
         )
+    print(f"\nThe same in a script of yours:\n\n{script}", end="")

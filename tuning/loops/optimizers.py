@@ -152,6 +152,17 @@ def scaled_constants(model: keras.Model, scaling: Scaling) -> dict[str, float]:
     return decays | (decay_constants(optimizer) if scaling.decay_constants else {})
 
 
+def as_expressions(model: keras.Model, scaling: Scaling) -> dict[str, str]:
+    """Return what a training sets on its optimizer beside a number as its rate, as Python expressions by attribute."""
+    found = {name: repr(value) for name, value in scaled_constants(model, scaling).items()}
+    schedule = schedule_of(model)
+    if type(schedule) not in _RATES:
+        return found
+    config = {name: value for name, value in schedule.get_config().items() if name != "name"}
+    told = ", ".join(f"{name}={value!r}" for name, value in config.items())
+    return {"learning_rate": f"keras.optimizers.schedules.{type(schedule).__name__}({told})", **found}
+
+
 def set_learning_rate(model: keras.Model, learning_rate: float) -> None:
     """Assign a learning rate to the compiled optimizer, also beneath the loss scaling of mixed precision."""
     unwrapped_optimizer(model).learning_rate = learning_rate

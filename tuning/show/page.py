@@ -24,12 +24,14 @@ from tuning.show.sections import (
     throughput_section,
     trade_off_section,
 )
+from tuning.show.snippet import snippet
 from tuning.stats.recommendation import TableRow
 from tuning.trial import Status
 
 FILE_NAME = "report.html"
 _TEMPLATE = "report.html.jinja"
 _MOST_REASONS = 8
+_NOT_IN_SCRIPT = ("schedule", "weight_decay", "decay_constants")  # of the built model, which a report does not have
 _TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT)
 
 
@@ -66,6 +68,7 @@ def render_report(evidence: Evidence) -> str:
         settings=_settings(evidence),
         notes=[note for note in evidence.settings.get("versions", "").splitlines() if note],
         command=evidence.settings.get("command", ""),
+        script=_script(evidence),
     )
 
 
@@ -117,6 +120,21 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
         **(energy if is_known else {}),
         "in Pareto set": "yes" if offer is not None and offer.efficient else "",
     }
+
+
+def _script(evidence: Evidence) -> str:
+    """Return the recommended setting as a script of plain Keras; empty for runs of other programs."""
+    found, settings = evidence.answer.recommendation, evidence.settings
+    if not settings.get("epochs", "").isdecimal():
+        return ""
+    return snippet(
+        batch_size=found.batch_size,
+        epochs=int(settings["epochs"]),
+        seed=0,
+        learning_rate=None if "schedule" in settings else found.learning_rate,
+        hyperparameters=dict(found.hyperparameters),
+        left_out=[name.replace("_", " ") for name in _NOT_IN_SCRIPT if name in settings],
+    )
 
 
 def _failures(evidence: Evidence) -> list[str]:
