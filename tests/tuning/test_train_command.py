@@ -139,3 +139,20 @@ def test_a_study_that_does_not_know_its_workload_is_told_it(
     assert main(["train", "mine-grid"]) == 2
     assert "Give --workload" in capsys.readouterr().err
     assert trained(capsys, "--workload", "mine.py:mine", "--epochs", "1")["epochs"] == 1
+
+
+LOADED = """
+from mine import *
+
+def loaded():
+    keys = np.arange(64)
+    return Data(keys, keys, keys, keys, load=lambda x, y: (np.zeros(4, "float32"), np.zeros(1, "float32")))
+
+lazy = Workload("lazy", build, loaded)
+"""
+
+
+def test_examples_that_are_made_of_keys_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "lazy.py").write_text(LOADED)
+    assert main(["train", "mine-grid", "--workload", "lazy.py:lazy"]) == 2
+    assert "needs examples as arrays; got a load" in capsys.readouterr().err

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search_spaces.space import Value
-
 
 def snippet(
     *,
@@ -14,7 +12,7 @@ def snippet(
     epochs: int,
     seed: int,
     learning_rate: float | None = None,
-    hyperparameters: Mapping[str, Value] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
     constants: Mapping[str, Any] | None = None,
     fit_options: Mapping[str, Any] | None = None,
     left_out: Sequence[str] = (),
