@@ -28,15 +28,20 @@ def line_ends(journal: bytes) -> list[int]:
     return [0, *(i + 1 for i, byte in enumerate(journal) if byte == ord("\n"))]
 
 
-def badly_mended(journal: bytes, directory: Path) -> Iterator[int]:
+def badly_mended(journal: bytes, directory: Path, step: int = 1) -> Iterator[int]:
     """Yield every length within a record to which a journal may be cut and that is not mended to the records before.
 
     Mending looks at one line at a time, so that only the last two lines are laid down.
+
+    Args:
+        journal: A whole one.
+        directory: Where copies are laid down.
+        step: Of the bytes of a record only every so many-th is tried.
     """
     path = directory / "torn.journal"
     ends = line_ends(journal)
     for before, begin, end in zip([0, *ends], ends, ends[1:], strict=False):
-        for cut in range(begin + 1, end - 1):
+        for cut in range(begin + 1, end - 1, step):
             path.write_bytes(journal[before:cut])
             mend(path)
             if path.read_bytes() != journal[before:begin]:

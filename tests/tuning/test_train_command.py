@@ -142,8 +142,6 @@ def test_a_study_that_does_not_know_its_workload_is_told_it(
 
 
 LOADED = """
-from mine import *
-
 def loaded():
     keys = np.arange(64)
     return Data(keys, keys, keys, keys, load=lambda x, y: (np.zeros(4, "float32"), np.zeros(1, "float32")))
@@ -153,6 +151,6 @@ lazy = Workload("lazy", build, loaded)
 
 
 def test_examples_that_are_made_of_keys_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (workplace / "lazy.py").write_text(LOADED)
+    (workplace / "lazy.py").write_text(WORKLOAD + LOADED)
     assert main(["train", "mine-grid", "--workload", "lazy.py:lazy"]) == 2
     assert "needs examples as arrays; got a load" in capsys.readouterr().err

@@ -44,7 +44,6 @@ def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path, mlflow_stor
     ("arguments", "told"),
     [
         (("--memory-limit", "much"), "number with a unit, such as 3GiB or 500MB; got 'much'"),
-        (("--epochs", "0"), "epochs must be at least 1"),
         (("--plot", "probe.pdf"), "--plot must name a .png or .svg file; got 'probe.pdf'"),
         (("--tracking-uri", "files"), "The tracking URI must name a database or a server; got 'files'"),
     ],

@@ -46,20 +46,20 @@ def test_worse_is_told_step_by_step_from_the_largest_gap(near, far, worse):
     assert compare(scores(moved)).worse == set(worse)
 
 
-@pytest.mark.parametrize(("sizes", "seeds"), [(2, 3), (4, 2), (6, 3), (10, 3)])
+@pytest.mark.parametrize(("sizes", "seeds"), [(4, 2), (10, 3)])
 def test_of_equal_batch_sizes_any_is_called_worse_in_a_tenth_of_the_studies(sizes, seeds):
     random = np.random.default_rng(1)
     names = tuple(range(sizes))
-    mistaken = sum(bool(compare(scores(random.normal(0, 1, (sizes, seeds)), names)).worse) for _ in range(800))
-    assert mistaken / 800 == pytest.approx(0.10, abs=3 * math.sqrt(0.09 / 800))
+    mistaken = sum(bool(compare(scores(random.normal(0, 1, (sizes, seeds)), names)).worse) for _ in range(500))
+    assert mistaken / 500 == pytest.approx(0.10, abs=3 * math.sqrt(0.09 / 500))
 
 
 def test_the_best_is_seldom_called_worse_where_the_others_are_five_times_as_steady():
     random = np.random.default_rng(2)
     spreads, truth = np.geomspace(5, 1, 6), np.array([0.5, 0, 0, 0, 0, 0])
-    tables = truth[:, None] + random.normal(0, 1, (600, 6, 3)) * spreads[:, None]
+    tables = truth[:, None] + random.normal(0, 1, (300, 6, 3)) * spreads[:, None]
     mistaken = sum(compare(scores(table)).is_worse(8) for table in tables)
-    assert mistaken / 600 < 0.10
+    assert mistaken / 300 < 0.10
 
 
 def test_seeds_to_separate_would_separate_a_gap_that_is_real():
