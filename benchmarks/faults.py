@@ -99,7 +99,7 @@ def _become(kind: str, room: Path, fault: Fault, scratch: Path) -> None:
     os.dup2(told, 2)
     os.chdir(room)
     tempfile.tempdir = str(scratch)
-    commands.running_executor = _scripted  # type: ignore[assignment]
+    commands.running_executor = _scripted
     writes = Writes(fault, scratch)
     writes.watch()
     if fault.what == "kill" and fault.write is None:
@@ -125,7 +125,7 @@ class Writes:
 
     def watch(self) -> None:
         """Stand between the search and what it writes with."""
-        JournalFileBackend.append_logs = self._between(JournalFileBackend.append_logs, self._tear)  # type: ignore
+        JournalFileBackend.append_logs = self._between(JournalFileBackend.append_logs, self._tear)
         for name in _WRITES:
             setattr(MlflowClient, name, self._between(getattr(MlflowClient, name)))
 

@@ -33,7 +33,7 @@ from tuning import GridSearch
 from tuning.run.executor import WorkerSetup
 from tuning.run.local import LocalExecutor
 from tuning.search.options import SearchArguments
-from tuning.trial import MOST_LOSSES, Trial, TrialOutcome
+from tuning.trial import MOST_LOSSES, Status, Trial, TrialOutcome
 
 _MARK = "BATCH_SIZE_BENCHMARK"
 
@@ -155,7 +155,7 @@ def print_a_lot(hp: Any) -> Any:
 
 
 def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int, float, str]:
-    """Return the seconds beyond the limit, processes, folders and MiB left, and the reason that was told."""
+    """Return the seconds until it was ended, the processes and folders left, its largest log in MiB, and the reason."""
     with tempfile.TemporaryDirectory() as directory:
         tempfile.tempdir = directory
         most = 0
@@ -169,7 +169,7 @@ def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int,
                 seconds = time.monotonic() - began
                 if seconds > 120 and outcome is None:  # what `--trial-timeout` does
                     executor.renew("cpu:0")
-                    outcome = TrialOutcome("t", "failed", reason="ended by the limit on a trial's time")  # type: ignore
+                    outcome = TrialOutcome("t", Status.FAILED, reason="ended by the limit on a trial's time")
         tempfile.tempdir = None
         left = len(list(Path(directory).glob("batch-size-scratch-*")))
     return seconds, len(list(_marked())), left, most / 2**20, outcome.reason

@@ -241,7 +241,7 @@ def try_fault(name: str, fault: Fault, proxy: Proxy, server_uri: str) -> bool:
         probe=False,
         directory=STUDIES,
         project_name=study,
-        tracker=timed,  # type: ignore[arg-type]
+        tracker=timed,
         quiet=True,
     )
     x = np.zeros((64, 2), "float32")

@@ -58,7 +58,7 @@ class Driver:
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             os.chdir(room)
-            commands.running_executor = _slow(seconds)  # type: ignore[assignment]
+            commands.running_executor = _slow(seconds)
             where = [] if storage is None else ["--storage", storage]
             status = cli.main([*_COMMAND, "--study", study, *where])
             sys.stdout.flush()

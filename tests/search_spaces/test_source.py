@@ -49,7 +49,7 @@ def test_what_an_item_holds_is_made_an_example() -> None:
     assert (example(parts, 4), example(parts, 4, validating=True)) == ((1, "seed"), 1)
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return 2
 

@@ -17,7 +17,7 @@ OPTIONS = [
     ("grid digits --seed 7", "unrecognized arguments: --seed 7"),  # no option by its beginning
     ("tune digits --trials 5", "unrecognized arguments: --trials 5"),
     ("grid digits --study ../other", "got '../other'"),
-    ("grid digits --study /tmp/other", "got '/tmp/other'"),
+    ("grid digits --study /elsewhere/other", "got '/elsewhere/other'"),
     ("grid digits --study a/b", "without '/'"),
     ("grid digits --study ..", "got '..'"),
     ("grid digits --study .", "got '.'"),

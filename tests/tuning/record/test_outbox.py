@@ -158,7 +158,7 @@ def test_a_refused_piece_stops_its_run_alone_and_is_kept_with_its_reason() -> No
 def test_a_run_that_cannot_be_abandoned_holds_nothing_up() -> None:
     store, outbox = make()
     poisoned = Writer(store, "a", "bad")
-    poisoned.abandon = lambda reason: store.take("heavy")  # type: ignore[method-assign]
+    poisoned.abandon = lambda reason: store.take("heavy")
     outbox.owe(poisoned)
     outbox.owe(Writer(store, "b", "1"))
     work(outbox)

@@ -7,6 +7,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 import pytest
+from declarations import declared
 from fakes import description
 
 from search_spaces import BatchSize, Data
@@ -17,19 +18,6 @@ from tuning.search.options import SearchArguments
 from tuning.search.preparation import Setup, resolve_space, settings_of
 from tuning.search.search import DeclaredHyperparameters
 from tuning.study.study import Study
-
-
-def declared() -> Any:
-    hp = keras_tuner.HyperParameters()
-    hp.Choice("kind", ["mlp", "cnn"], default="cnn")
-    with hp.conditional_scope("kind", ["cnn"]):
-        hp.Int("filters", 8, 24, step=8)
-    hp.Float("dropout", 0.0, 0.5, step=0.25, default=0.25)
-    hp.Int("units", 1, 64, sampling="log")
-    hp.Boolean("norm")
-    hp.Choice("levels", [3, 1], ordered=False)
-    hp.Fixed("constant", 3)
-    return hp
 
 
 @pytest.mark.parametrize(
