@@ -52,6 +52,18 @@ def make(pause_s: float = 0.001, threads: Threads | None = None) -> tuple[Outbox
     return outbox, TrackingThread(outbox) if threads is None else TrackingThread(outbox, threads.limited)
 
 
+def hanging() -> tuple[threading.Event, threading.Event, list[str], Callable[[], None]]:
+    """A piece that tells when it has begun and is written once it is released, with what has been written."""
+    begun, released, written = threading.Event(), threading.Event(), list[str]()
+
+    def hang() -> None:
+        begun.set()
+        released.wait(60)
+        written.append("first")
+
+    return begun, released, written, hang
+
+
 def test_everything_is_written_and_asked_in_one_thread_within_its_limits() -> None:
     threads = Threads()
     outbox, thread = make(threads=threads)
@@ -80,13 +92,7 @@ def test_whoever_owes_does_not_wait_for_a_store_that_hangs() -> None:
 
 def test_a_thread_that_was_stopped_writes_nothing_more_and_its_successor_waits_for_it() -> None:
     outbox, thread = make()
-    begun, released, written = threading.Event(), threading.Event(), []
-
-    def hang() -> None:
-        begun.set()
-        released.wait(60)
-        written.append("first")
-
+    begun, released, written, hang = hanging()
     outbox.owe(Writer(hang, "first"))
     outbox.owe(Writer(lambda: written.append("second"), "second"))
     thread.wake()
@@ -121,13 +127,7 @@ def test_a_thread_that_is_stopped_just_before_it_waits_ends() -> None:
 
 def test_who_stops_may_wait_for_the_piece_that_is_being_written() -> None:
     outbox, thread = make()
-    begun, released, written = threading.Event(), threading.Event(), []
-
-    def hang() -> None:
-        begun.set()
-        released.wait(60)
-        written.append("first")
-
+    begun, released, written, hang = hanging()
     outbox.owe(Writer(hang))
     thread.wake()
     assert begun.wait(60)
