@@ -12,6 +12,9 @@ from tuning.loops.energy import THROTTLE_BITS, EnergyMeter, EnergyRefusal, throt
 LEAST_SECONDS = 1.0
 """Shorter windows are not read: a counter moves every 10 to 100 ms, and what it tells of less is mostly chance."""
 
+_HOPELESS_SECONDS = LEAST_SECONDS / 4
+"""One window this short says that the epochs are too short: the first one may lack half of an epoch, and no more."""
+
 LEAST_SHARE = 0.5
 """The windows that were read must cover so much of the training seconds, for which they stand."""
 
@@ -50,6 +53,9 @@ class EnergyWindows:
 
     Where callbacks of the user run between two updates, power is that of the updates and the callbacks together.
 
+    Reading takes milliseconds, in which the device has nothing to do; so that a training whose epochs are too short is
+    read no more once that is seen.
+
     Args:
         meter: Counts.
         idle_watts: The power before the training, told beside it and never subtracted; None if unknown.
@@ -61,14 +67,15 @@ class EnergyWindows:
     ) -> None:
         self._meter, self._idle_watts, self._now = meter, idle_watts, now
         self._refusal = ""
+        self._is_hopeless = False
         self._begin: tuple[float, float] | None = None
         self._looked_at = 0.0
         self._windows: list[tuple[float, float]] = []
         self._states: list[Mapping[str, float]] = []
 
     def open(self) -> None:
-        """Begin a window, unless one has begun."""
-        if self._begin is None and not self._refusal:
+        """Begin a window, unless one has begun, or none will be long enough."""
+        if self._begin is None and not self._refusal and not self._is_hopeless:
             self._begin = self._read()
 
     def look(self, at: float) -> None:
@@ -84,6 +91,7 @@ class EnergyWindows:
             return
         joules, seconds = end[0] - begin[0], end[1] - begin[1]
         if seconds < LEAST_SECONDS:
+            self._is_hopeless = seconds < _HOPELESS_SECONDS and not self._windows
             return
         if joules <= 0:
             self._refusal = f"the energy counter did not move in {seconds:.3g} seconds of training"

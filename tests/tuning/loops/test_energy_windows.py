@@ -104,6 +104,18 @@ def test_windows_below_a_second_are_not_read():
     assert used.note == "epochs shorter than 1 second are too short for an energy counter"
 
 
+@pytest.mark.parametrize(("seconds", "readings"), [(0.2, 2), (0.3, 40)])
+def test_a_training_of_far_too_short_epochs_is_read_once_since_reading_takes_time(seconds, readings, monkeypatch):
+    course, read = Course(compiled=True), []
+    own = course.library.nvmlDeviceGetTotalEnergyConsumption
+    counter = "nvmlDeviceGetTotalEnergyConsumption"
+    monkeypatch.setattr(course.library, counter, lambda card: read.append(1) or own(card))
+    for _ in range(20):
+        course.epoch([seconds])
+    assert len(read) == readings
+    assert "too short for an energy counter" in course.use().note
+
+
 @pytest.mark.parametrize(("short", "is_told"), [(4, True), (9, False)])
 def test_windows_stand_for_the_training_only_if_they_are_half_of_it(short, is_told):
     course = Course(compiled=True)
