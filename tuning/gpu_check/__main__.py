@@ -16,14 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tuning.gpu_check import memory, places, speed
+from tuning.gpu_check import memory, neighbours, places, speed
 from tuning.gpu_check.bench import Bench, vectors
 from tuning.gpu_check.check import Result, Verdict, carry_out, summary
 from tuning.gpu_check.models import mlp
 from tuning.run.cuda_driver import ask_driver
 from tuning.run.executor import Device, DeviceError, device_names, first_device
 
-CHECKS = (*places.CHECKS, *memory.CHECKS, *speed.CHECKS)
+CHECKS = (*places.CHECKS, *memory.CHECKS, *neighbours.CHECKS, *speed.CHECKS)
 NOTHING_FAILED, SOMETHING_FAILED, NO_GPU = 0, 1, 2
 _PACKAGES = ("batch-size-tuner", "tensorflow", "keras", "numpy")
 

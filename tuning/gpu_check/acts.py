@@ -5,8 +5,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import sys
+import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,115 @@ class Abort(keras.callbacks.Callback):
             told = "2026-01-01 00:00:00.000000: F check.cc:1] Check failed: made by the check"
             print(told, file=sys.stderr, flush=True)
             os.abort()
+
+
+class CompileBeside(keras.callbacks.Callback):
+    """Has XLA compile, in another thread, until the training of one seed has ended, and writes how often it did.
+
+    Args:
+        path: The file of the share of the epochs at whose end XLA compiled.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+        self._is_over: threading.Event | None = None
+        self._is_compiling = False
+        self._seen: list[bool] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
+        if self.params["seed"] == SEED:
+            self._is_over = threading.Event()
+            threading.Thread(target=self._compile, args=(self._is_over,), daemon=True).start()
+
+    def _compile(self, is_over: threading.Event) -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            self._is_compiling = True
+            _compile_chain(200 + number)
+            self._is_compiling = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
+        self._seen.append(self._is_compiling)
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
+        if self._is_over is not None:
+            self._is_over.set()
+            Path(self._path).write_text(json.dumps(sum(self._seen) / len(self._seen)))
+
+
+def _compile_chain(length: int) -> None:
+    """Have XLA compile a chain of operations that no earlier call compiled."""
+
+    def chain(x: Any) -> Any:
+        for step in range(length):
+            x = tf.sin(x * float(step + 1)) + tf.reduce_sum(x)
+        return x
+
+    tf.function(chain, jit_compile=True)(tf.zeros((1024,)))
+
+
+class CountBusBytes(keras.callbacks.Callback):
+    """Writes how many bytes the second epoch's training copied to the card and back, by TensorFlow's profiler.
+
+    Args:
+        path: The file of the bytes by direction.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path, self._folder = path, f"{path}-profile"
+        self._is_watching = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
+        if epoch == 1:
+            tf.test.experimental.sync_devices()
+            tf.profiler.experimental.start(self._folder)
+            self._is_watching = True
+
+    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
+        if self._is_watching:
+            tf.test.experimental.sync_devices()
+            tf.profiler.experimental.stop()
+            self._is_watching = False
+            traces = [path.read_bytes() for path in Path(self._folder).rglob("*.xplane.pb")]
+            Path(self._path).write_text(json.dumps(bytes_copied(traces)))
+
+
+_DIRECTIONS = {"MemcpyH2D": "to_card", "MemcpyD2H": "from_card"}
+
+
+def bytes_copied(traces: Sequence[bytes]) -> dict[str, int]:
+    """Return the bytes that were copied over the bus, by direction, and how many copies there were.
+
+    Args:
+        traces: What TensorFlow's profiler writes, `XSpace` messages.
+    """
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    told = dict.fromkeys((*_DIRECTIONS.values(), "copies"), 0)
+    for trace in traces:
+        for plane in xplane_pb2.XSpace.FromString(trace).planes:
+            if plane.name.startswith("/device:GPU"):
+                for direction, size in _copies(plane):
+                    told[direction] += size
+                    told["copies"] += 1
+    return told
+
+
+def _copies(plane: Any) -> Iterator[tuple[str, int]]:
+    """Yield the direction and the bytes of every copy that a device's trace holds; each lies on several lines of it."""
+    names = {number: stat.name for number, stat in plane.stat_metadata.items()}
+    for line in plane.lines:
+        if not line.name.startswith("Stream"):
+            continue
+        for event in line.events:
+            direction = _DIRECTIONS.get(plane.event_metadata[event.metadata_id].name)
+            details = {names[stat.metadata_id]: stat.str_value or names.get(stat.ref_value, "") for stat in event.stats}
+            size = re.search(r"size:(\d+)", details.get("memcpy_details", ""))
+            if direction and size:
+                yield direction, int(size[1])
 
 
 class Watch(keras.callbacks.Callback):

@@ -126,6 +126,23 @@ class Bench:
             raise RuntimeError(f"{task} ended with exit code {told.returncode}: {told.stderr[-300:]}")
         return json.loads(told.stdout.splitlines()[-1])
 
+    @contextmanager
+    def beside(self, task: str, *arguments: str) -> Iterator[None]:
+        """Run a task of `tuning.gpu_check.child` beside what is done meanwhile, from its first line on, and end it.
+
+        Raises:
+            RuntimeError: If it ends before it has begun.
+        """
+        command = [sys.executable, "-m", "tuning.gpu_check.child", task, *arguments]
+        environment = {**self.environment, **worker_environment(self.device, 1)}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                if not (process.stdout and process.stdout.readline()):
+                    raise RuntimeError(f"{task} has not begun")
+                yield
+            finally:
+                process.kill()
+
 
 def images(count: int = 4096, side: int = 32, *, dtype: str = "float32") -> Data:
     """Return random images of ten classes, a quarter as many for validation."""

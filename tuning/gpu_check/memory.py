@@ -10,7 +10,7 @@ from typing import Any
 from search_spaces.data import Data
 from tuning.gpu_check.bench import Bench, images, sequences, vectors
 from tuning.gpu_check.check import Check, Finding
-from tuning.gpu_check.models import cnn, lstm, mlp, transformer, wide
+from tuning.gpu_check.models import cnn, lstm, mlp, transformer, wide, wide_activations
 from tuning.machine.memory import MemoryFindings, margin_for, probe_memory
 from tuning.messages import MemoryProbe, MemoryProbeRequest
 from tuning.run.executor import ask, first_device
@@ -101,26 +101,17 @@ def _out_of_memory(bench: Bench) -> Finding:
     """Out of memory in its faces is told as such, and the next trial trains in another process."""
     told = {}
     many = vectors(2**17)
-    for face, build, data, size in (
-        ("activations", wide_activations, many, 2**17),
-        ("optimizer slots", wide(0.7), vectors(64), 8),
+    for face, build, data, size, loop in (
+        ("activations", wide_activations, many, 2**17, "device"),
+        ("activations under XLA", wide_activations, many, 2**17, "xla"),
+        ("optimizer slots", wide(0.7), vectors(64), 8, "device"),
     ):
         with bench.executor(_by_size(build), data, memory_limit_bytes=3 * GIB // 2) as executor:
-            first = bench.train(executor, size, epochs=1, loop="device")
+            first = bench.train(executor, size, epochs=1, loop=loop)
             second = bench.train(executor, 7, epochs=1, loop="device")
         told[face] = [first.outcome.status.value, second.outcome.status.value, first.process_id != second.process_id]
     holds = all(ended == ["out_of_memory", "completed", True] for ended in told.values())
     return Finding(holds, "; ".join(f"{face}: {ended}" for face, ended in told.items()), told)
-
-
-def wide_activations() -> Any:
-    """Return a model whose activations are 64 KiB of an example."""
-    import keras
-
-    layers = [keras.Input((64,)), keras.layers.Dense(2**14, activation="relu"), keras.layers.Dense(10)]
-    model = keras.Sequential(layers)
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model
 
 
 def _by_size(build: Any) -> Any:

@@ -69,6 +69,14 @@ def transformer() -> Any:
     return _compiled(keras.Model(inputs, layers.Dense(_CLASSES)(layers.GlobalAveragePooling1D()(x))))
 
 
+def wide_activations() -> Any:
+    """Return a model whose activations are 64 KiB of an example."""
+    import keras
+
+    layers = [keras.Input((64,)), keras.layers.Dense(2**14, activation="relu"), keras.layers.Dense(_CLASSES)]
+    return _compiled(keras.Sequential(layers))
+
+
 def wide(gibibytes: float) -> Any:
     """Return a build function of a model on vectors of 64 whose weights alone take so much memory."""
 

@@ -14,7 +14,7 @@ import pytest
 from fakes import device
 
 from tuning.gpu_check import __main__ as command
-from tuning.gpu_check import memory, places, speed
+from tuning.gpu_check import memory, neighbours, places, speed
 from tuning.gpu_check.bench import Bench, Trained
 from tuning.gpu_check.check import Check, Finding, Skipped, Verdict, carry_out, summary
 from tuning.gpu_check.table import NOTHING, table_of
@@ -66,6 +66,10 @@ class FakeBench(Bench):
 
     def child(self, task: str, *arguments: str, **variables: str) -> Any:
         return next(self._told)
+
+    @contextlib.contextmanager
+    def beside(self, task: str, *arguments: str) -> Iterator[None]:
+        yield
 
     def seconds_per_update(self, executor: Any, batch_size: int, loop: str, **wishes: Any) -> Throughput:
         found = self._seconds(loop, batch_size)
@@ -143,7 +147,7 @@ def test_after_a_sticky_error_the_next_trial_trains_elsewhere(
 def test_out_of_memory_is_told_and_leaves_a_new_worker(second: Trained, tmp_path: Path) -> None:
     full = trained(Status.OUT_OF_MEMORY)
     expected = Verdict.PASS if second.process_id == 2 else Verdict.FAIL
-    assert verdict("C1", FakeBench(tmp_path, outcomes=[full, second, full, second])) is expected
+    assert verdict("C1", FakeBench(tmp_path, outcomes=[full, second] * 3)) is expected
 
 
 def test_a_memory_limit_is_kept_where_the_small_model_trains_and_the_large_one_does_not(tmp_path: Path) -> None:
@@ -194,17 +198,127 @@ def test_a_pool_in_pieces_may_cost_one_worker_but_no_batch_size(
     assert verdict("B5", FakeBench(tmp_path, outcomes=runs)) is expected
 
 
-def test_one_card_has_no_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "ask_driver", lambda _: DriverAnswer((GPU,)))
-    assert verdict("G1", FakeBench(tmp_path)) is Verdict.SKIP
+@pytest.mark.parametrize("check_id", ["G1", "G2", "A6"])
+def test_one_whole_card_has_no_neighbours_and_no_slices(
+    check_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "ask_driver", lambda _: DriverAnswer((GPU,)))
+    assert verdict(check_id, FakeBench(tmp_path)) is Verdict.SKIP
+
+
+def test_of_unlike_cards_one_model_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(GPU, uuid="GPU-2", name="Imaginary B2")
+    monkeypatch.setattr(neighbours, "ask_driver", lambda _: DriverAnswer((GPU, other)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "device_names", lambda *_: ("gpu:GPU-2",))
+        assert verdict("G2", FakeBench(tmp_path)) is Verdict.PASS
+        patch.setattr(neighbours, "device_names", lambda *_: ("gpu:GPU-1", "gpu:GPU-2"))
+        assert verdict("G2", FakeBench(tmp_path)) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(10, Verdict.PASS), (80, Verdict.FAIL)])
+def test_a_slice_has_its_own_memory(
+    limit: int, expected: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = replace(GPU, uuid="MIG-1", total_bytes=20 * 2**30)
+    monkeypatch.setattr(neighbours, "ask_driver", lambda _: DriverAnswer((part,)))
+    bench = FakeBench(tmp_path, told=[limit * 2**30])
+    object.__setattr__(bench, "device", "gpu:MIG-1")
+    assert verdict("A6", bench) is expected
+
+
+_BROKEN = "It runs again: another program may have held memory of the card: ResourceExhaustedError"
+
+
+@pytest.mark.parametrize(
+    ("how", "told", "code", "expected"),
+    [
+        ("tied", _BROKEN, 0, Verdict.PASS),
+        ("tied", "", 0, Verdict.FAIL),
+        ("out_of_memory", _BROKEN, 0, Verdict.FAIL),
+        (None, _BROKEN, 0, Verdict.FAIL),
+        ("tied", _BROKEN, 1, Verdict.FAIL),
+    ],
+)
+def test_a_size_that_another_program_breaks_must_train_in_the_end(
+    how: str | None, told: str, code: int, expected: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        small, large = map(int, command[command.index("--batch-sizes") + 1].split(","))
+        rows = [{"batch_size": small, "verdict": "recommended"}, {"batch_size": large, "verdict": how}]
+        answer = json.dumps({"table": rows[: 1 + (how is not None)]})
+        return subprocess.CompletedProcess(command, code, stdout=answer, stderr=told)
+
+    monkeypatch.setattr(neighbours, "ask_driver", lambda _: DriverAnswer((GPU,)))
+    monkeypatch.setattr(neighbours.subprocess, "run", run)
+    assert verdict("B6", FakeBench(tmp_path)) is expected
+    compile((tmp_path / "crowded.py").read_text(), "crowded.py", "exec")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        ([trained(Status.OUT_OF_MEMORY), trained()], Verdict.PASS),
+        ([trained(Status.FAILED, reason="CUDNN_STATUS_NOT_INITIALIZED"), trained()], Verdict.FAIL),
+    ],
+)
+def test_a_full_card_is_out_of_memory_and_no_failure(
+    outcomes: Sequence[Trained], expected: Verdict, tmp_path: Path
+) -> None:
+    assert verdict("B8", FakeBench(tmp_path, outcomes=outcomes)) is expected
+
+
+@pytest.mark.parametrize(
+    ("beside", "share", "expected"), [(1.04, 1.0, Verdict.PASS), (1.06, 1.0, Verdict.FAIL), (1.0, 0.1, Verdict.FAIL)]
+)
+def test_a_compile_beside_may_not_slow_updates(beside: float, share: float, expected: Verdict, tmp_path: Path) -> None:
+    (tmp_path / "compiling.json").write_text(json.dumps(share))
+    runs = [trained(seconds=1.0), trained(seconds=beside)]
+    assert verdict("E2", FakeBench(tmp_path, outcomes=runs)) is expected
+
+
+@pytest.mark.parametrize(
+    ("to_card", "copies", "expected"),
+    [(131_072, 3, Verdict.PASS), (256 * (8 * 64 + 2**16 + 1), 3, Verdict.FAIL), (0, 0, Verdict.SKIP)],
+)
+def test_examples_that_cross_the_bus_are_seen(to_card: int, copies: int, expected: Verdict, tmp_path: Path) -> None:
+    for dtype in ("float32", "uint8", "int64"):
+        told = {"to_card": to_card, "from_card": 8, "copies": copies}
+        (tmp_path / f"bus-{dtype}.json").write_text(json.dumps(told))
+    assert verdict("D5-bus", FakeBench(tmp_path, outcomes=[trained()] * 3)) is expected
+
+
+def test_the_bytes_of_a_profile_are_counted_once_and_by_direction() -> None:
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    from tuning.gpu_check.acts import bytes_copied
+
+    space = xplane_pb2.XSpace()
+    plane = space.planes.add(name="/device:GPU:0")
+    plane.stat_metadata[1].name = "memcpy_details"
+    for number, name in enumerate(("MemcpyH2D", "MemcpyD2H", "MemcpyD2D", "gemm")):
+        plane.event_metadata[number].name = name
+    for line in (plane.lines.add(name="Stream #14(MemcpyH2D)"), plane.lines.add(name="XLA Ops")):
+        for number in range(4):
+            line.events.add(metadata_id=number).stats.add(metadata_id=1, str_value=f"kind_src:host size:{10 + number}")
+    host = space.planes.add(name="/host:CPU")
+    host.CopyFrom(plane)
+    host.name = "/host:CPU"
+    assert bytes_copied([space.SerializeToString()]) == {"to_card": 10, "from_card": 11, "copies": 2}
+
+
+def test_what_runs_beside_ends_with_what_it_is_beside_of(tmp_path: Path) -> None:
+    bench = Bench("cpu:0", tmp_path)
+    with pytest.raises(RuntimeError, match="tenant has not begun"), bench.beside("tenant", str(tmp_path), "0.25", "0"):
+        raise AssertionError("it has no card to hold memory of")
 
 
 @pytest.mark.parametrize(("together", "expected"), [(1.1, Verdict.PASS), (1.2, Verdict.FAIL)])
 def test_cards_are_compared_alone_and_together(
     together: float, expected: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "ask_driver", lambda _: DriverAnswer((GPU, replace(GPU, uuid="GPU-2"))))
-    monkeypatch.setattr(speed, "replace", lambda bench, device: bench)
+    monkeypatch.setattr(neighbours, "ask_driver", lambda _: DriverAnswer((GPU, replace(GPU, uuid="GPU-2"))))
+    monkeypatch.setattr(neighbours, "replace", lambda bench, device: bench)
     seconds = iter([1.0, 1.0, 1.0, together])
     assert verdict("G1", FakeBench(tmp_path, seconds=lambda *_: next(seconds))) is expected
 
@@ -242,7 +356,7 @@ def test_a_check_that_raises_has_failed_and_one_that_lacks_something_says_what(t
 
 
 def test_every_check_has_a_name_of_its_own_and_most_are_quick() -> None:
-    assert len(CHECKS) == len(places.CHECKS) + len(memory.CHECKS) + len(speed.CHECKS)
+    assert len(CHECKS) == sum(len(module.CHECKS) for module in (places, memory, neighbours, speed))
     assert 15 <= sum(check.is_quick for check in CHECKS.values()) < len(CHECKS)
 
 
