@@ -32,6 +32,10 @@ EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
 STORE_TABLE = "experiments"
 """A table that every sqlite store of MLflow has, by which a file is told from another program's database."""
 
+REVISION_TABLE = "alembic_version"
+"""The table of a sqlite store that tells which of MLflow's migrations its tables have. Without it a new store is
+migrated, however long that takes."""
+
 ERROR_LOGGERS = ("mlflow.store.db.utils", "urllib3.connectionpool")
 """The loggers that print errors which are raised, too. Without them a lost server prints tracebacks."""
 

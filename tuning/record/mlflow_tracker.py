@@ -20,15 +20,8 @@ from tuning.record.outbox import Outbox, RunWriter
 from tuning.record.owed import OwedFolder
 from tuning.record.run_writers import OneWriter, StudyRuns, TrialWriter, name_of
 from tuning.record.runs import RecordedRuns
-from tuning.record.store import (
-    answers,
-    check_store,
-    connect,
-    prepare_file,
-    reaction_to,
-    resolve_tracking_uri,
-    sqlite_path,
-)
+from tuning.record.sqlite_file import prepare_file
+from tuning.record.store import answers, check_store, connect, reaction_to, resolve_tracking_uri, sqlite_path
 from tuning.record.tracker import Files
 from tuning.record.tracking_thread import TrackingThread
 from tuning.trial import EpochReport, Trial, TrialOutcome

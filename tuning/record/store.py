@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,8 +16,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tuning.passwords import without_passwords
-from tuning.record.mlflow_private import STORE_TABLE, client_limits, is_unanswered, status_of
+from tuning.record.mlflow_private import client_limits, is_unanswered, status_of
 from tuning.record.outbox import Reaction
+from tuning.record.sqlite_file import create_file, is_mlflow_store
 
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 _REBUILD = (
@@ -203,51 +202,3 @@ def _create_sqlite(path: Path) -> None:
         create_file(path)
     except OSError as error:
         raise TrackingError(f"The MLflow store {path} cannot be made: {one_line(error)}.") from None
-
-
-def is_mlflow_store(path: Path) -> bool:
-    """Return whether a file that exists holds MLflow's tables, or nothing yet."""
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.DatabaseError:
-        return False
-    return STORE_TABLE in tables or not tables
-
-
-def prepare_file() -> None:
-    """Spend now, and without a trace on disk, the seconds that the first `create_file` would take."""
-    _empty_store(Path.cwd())
-
-
-def create_file(path: Path) -> None:
-    """Make an empty store, unless another search was first.
-
-    It is linked into place when complete: two searches that start at once would meet in MLflow's migrations (mlflow
-    #6490), and one that is killed meanwhile would leave half a schema behind.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    content = _empty_store(Path.cwd())
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        draft = Path(folder, path.name)
-        draft.write_bytes(content)
-        if not path.exists():
-            for orphan in ("-wal", "-shm"):  # of a store that was removed without them; sqlite would replay them
-                path.with_name(path.name + orphan).unlink(missing_ok=True)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-
-
-@functools.cache
-def _empty_store(_directory: Path) -> bytes:
-    """Return the bytes of a new store, as MLflow's migrations make it; its default experiment names the directory."""
-    with tempfile.TemporaryDirectory(prefix="batch-size-") as folder:
-        draft = Path(folder, "mlflow.db")
-        with client_limits(timeout_s=4, retries=1):
-            MlflowClient(f"sqlite:///{draft}")
-        with closing(sqlite3.connect(draft)) as connection:
-            # Measured: a third less time per write, and the UI can read while the search writes.
-            connection.execute("PRAGMA journal_mode = WAL")
-        return draft.read_bytes()

@@ -155,6 +155,11 @@ def test_a_sqlite_store_has_the_table_or_else_none_is_taken_for_one(migrated_sto
     assert mlflow_private.STORE_TABLE in tables
 
 
+def test_a_sqlite_store_tells_its_revision_or_else_each_new_one_is_migrated(migrated_store: Path) -> None:
+    with closing(sqlite3.connect(migrated_store)) as connection:
+        assert len(connection.execute(f"SELECT * FROM {mlflow_private.REVISION_TABLE}").fetchall()) == 1
+
+
 def test_the_server_reads_its_environment_or_else_it_serves_another_store() -> None:
     given = mlflow_private.server_environment("sqlite:///x.db")
     assert given[environment.MLFLOW_SERVER_ENABLE_JOB_EXECUTION.name] == "false"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tuning.record import sqlite_file
 from tuning.record.mlflow_tracker import MlflowTracker
-from tuning.record.store import connect, create_file, prepare_file
+from tuning.record.sqlite_file import SCRIPT, create_file, migrate, prepare_file, revision_of, script_of
+from tuning.record.store import connect
 
 
 def test_a_new_store_is_complete_and_leaves_no_draft(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -50,3 +52,54 @@ def test_the_default_experiment_lies_in_the_working_directory(tmp_path: Path, mo
         monkeypatch.chdir(tmp_path / name)
         default = connect(f"sqlite:///{tmp_path}/{name}/mlflow.db", create=True).get_experiment("0")
         assert default.artifact_location == str(tmp_path / name / "mlruns" / "0")
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of MLflow's own making."""
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    migrate(path)
+    return path
+
+
+def test_the_script_makes_what_the_migrations_make(migrated: Path) -> None:
+    script = SCRIPT.read_text()
+    if f"'{revision_of(migrated)}'" not in script:
+        pytest.skip("MLflow has other tables: run python -m tuning.record.sqlite_file to have them written at once")
+    assert lines_of(script_of(migrated)) == lines_of(script)
+
+
+def lines_of(script: str) -> list[str]:
+    """Its lines in a fixed order: in which one MLflow writes the constraints of a table is chance."""
+    return sorted(line.strip().rstrip(",").rstrip() for line in script.splitlines())
+
+
+def test_a_store_is_made_by_the_script_where_mlflow_takes_it_as_it_is(
+    tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_file._empty_store.cache_clear()
+    script = tmp_path / "script.sql"
+    script.write_text(script_of(migrated) + "CREATE TABLE made_by_the_script (number INTEGER);")
+    monkeypatch.setattr(sqlite_file, "SCRIPT", script)
+    create_file(tmp_path / "mlflow.db")
+    sqlite_file._empty_store.cache_clear()
+    assert "made_by_the_script" in script_of(tmp_path / "mlflow.db")
+    assert connect(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("first") == "1"
+
+
+@pytest.mark.parametrize("change", ["revision", "tables", "file"])
+def test_a_script_of_another_version_makes_way_for_the_migrations(
+    change: str, tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_file._empty_store.cache_clear()
+    changed = {
+        "revision": script_of(migrated).replace(revision_of(migrated), "0123456789ab"),
+        "tables": "CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('0a8213491aaa');",
+        "file": "CREATE TABLE",
+    }
+    script = tmp_path / "script.sql"
+    script.write_text(changed[change])
+    monkeypatch.setattr(sqlite_file, "SCRIPT", script)
+    create_file(tmp_path / "mlflow.db")
+    sqlite_file._empty_store.cache_clear()
+    assert lines_of(script_of(tmp_path / "mlflow.db")) == lines_of(script_of(migrated))
