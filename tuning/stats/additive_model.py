@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 Array = npt.NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def _variance_ratio(table: Array, row: int, rows: list[int]) -> float | None:
         return None
     deviations = (scores[seeds] - fit.seed_effects)[np.isfinite(scores[seeds])]
     ratio = float(np.var(deviations, ddof=1)) / fit.variance
-    chance = float(stats.f.sf(ratio, len(deviations) - 1, fit.degrees_of_freedom))
+    chance = float(scipy.stats.f.sf(ratio, len(deviations) - 1, fit.degrees_of_freedom))
     return ratio if ratio > LEAST_RATIO**2 and chance < LEVEL / len(table) else None
 
 
@@ -160,4 +160,4 @@ def range_point(count: int, degrees_of_freedom: float, level: float) -> float:
         raise ValueError(f"degrees_of_freedom must be positive; got {degrees_of_freedom}.")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1; got {level}.")
-    return float(stats.studentized_range.isf(1 - level, count, degrees_of_freedom)) / math.sqrt(2)
+    return float(scipy.stats.studentized_range.isf(1 - level, count, degrees_of_freedom)) / math.sqrt(2)

@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from tuning.objective import Objective
 from tuning.trial import Trial
@@ -266,7 +266,7 @@ def _monotone_by_chance(y: npt.NDArray[np.float64], change: float) -> float:
     """Return the chance of an order at least as monotone, in the direction of the change, without any trend."""
     if np.ptp(y) == 0:
         return 1.0
-    return float(stats.kendalltau(np.arange(len(y)), y if change > 0 else -y, alternative="greater").pvalue)
+    return float(scipy.stats.kendalltau(np.arange(len(y)), y if change > 0 else -y, alternative="greater").pvalue)
 
 
 def window(epochs: int) -> int:

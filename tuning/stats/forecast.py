@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 LARGEST_MEMORY_RESIDUAL = 0.03
 LEAST_MEMORY_SIZES = 4
@@ -52,7 +52,7 @@ class MemoryLine:
             return 0.0
         sizes = np.array(self.sizes, dtype=float)
         leverage = 1 / m + (batch_size - sizes.mean()) ** 2 / np.sum((sizes - sizes.mean()) ** 2)
-        quantile = float(stats.t.ppf(level, m - 2))
+        quantile = float(scipy.stats.t.ppf(level, m - 2))
         return float(quantile * self.standard_deviation * math.sqrt(1 + leverage))
 
 
@@ -144,7 +144,7 @@ def fit_throughput(seconds_per_update: Mapping[int, float]) -> ThroughputLine:
     measured = np.array([seconds_per_update[int(size)] for size in sizes])
     scaled = np.column_stack([1 / measured, sizes / measured])
     norms = np.linalg.norm(scaled, axis=0)  # the two columns differ by orders of magnitude
-    coefficients, _ = optimize.nnls(scaled / norms, np.ones(len(sizes)))
+    coefficients, _ = scipy.optimize.nnls(scaled / norms, np.ones(len(sizes)))
     t0, c = (float(value) for value in coefficients / norms)
     residual = float(np.max(np.abs((t0 + c * sizes) / measured - 1)))
     return ThroughputLine(t0, c, residual, len(sizes))

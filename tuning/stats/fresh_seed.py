@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
+import scipy
 
 from tuning.objective import Objective
 from tuning.stats.arms import mean_by_seed
@@ -63,7 +63,7 @@ class FreshScore:
         n = len(self.scores)
         if n < 2:
             return None
-        quantile = float(stats.t.ppf((1 + CHANCE) / 2, n - 1))
+        quantile = float(scipy.stats.t.ppf((1 + CHANCE) / 2, n - 1))
         half = quantile * statistics.stdev(self.scores) * math.sqrt(1 + 1 / n)
         mean = statistics.fmean(self.scores)
         return mean - half, mean + half

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 
-from scipy import stats
+import scipy
 
 from tuning.stats.behaviour import (
     Behaviour,
@@ -166,4 +166,4 @@ def clearly_worse(found: Comparison) -> list[int]:
 
 @functools.cache  # it takes a tenth of a second
 def _studentised_range(means: int, degrees: int) -> float:
-    return float(stats.studentized_range.ppf(_LEVEL, means, degrees))
+    return float(scipy.stats.studentized_range.ppf(_LEVEL, means, degrees))

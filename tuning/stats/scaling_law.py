@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+import scipy
 
 from tuning.stats.forecast import ThroughputLine
 
@@ -132,7 +132,7 @@ def _minimum(y: Array, sizes: Array) -> float:
     grid = np.linspace(math.log(sizes[0] / 64), math.log(64 * sizes[-1]), 400)
     i = int(np.argmin([_residual_squares(lam, y, sizes) for lam in grid]))
     bounds = grid[max(0, i - 1)], grid[min(len(grid) - 1, i + 1)]
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         _residual_squares, args=(y, sizes), bounds=bounds, method="bounded", options={"xatol": 1e-10}
     )
     return float(found.x)
@@ -142,7 +142,7 @@ def _interval(lam: float, rss: float, y: Array, sizes: Array, level: float) -> t
     m = len(sizes)
     if m < LEAST_SIZES:
         return None, None
-    limit = rss * (1 + float(stats.f.ppf(level, 1, m - 2)) / (m - 2))
+    limit = rss * (1 + float(scipy.stats.f.ppf(level, 1, m - 2)) / (m - 2))
     low, high = (_end(lam, end, limit, y, sizes) for end in (lam - _REACH, lam + _REACH))
     return low, high
 
@@ -157,7 +157,7 @@ def _end(lam: float, end: float, limit: float, y: Array, sizes: Array) -> float 
         return None
     if above(lam) >= 0:
         return math.exp(lam)
-    return math.exp(float(optimize.brentq(above, lam, end, xtol=1e-12)))
+    return math.exp(float(scipy.optimize.brentq(above, lam, end, xtol=1e-12)))
 
 
 def _free_exponent(lam: float, y: Array, sizes: Array) -> float:
@@ -170,7 +170,7 @@ def _free_exponent(lam: float, y: Array, sizes: Array) -> float:
         return np.asarray(shifted - shifted.mean())
 
     starts = [(lam, math.log(a)) for a in (0.5, 1.0, 2.0)]
-    fits = [optimize.least_squares(residuals, start, xtol=1e-12, ftol=1e-12) for start in starts]
+    fits = [scipy.optimize.least_squares(residuals, start, xtol=1e-12, ftol=1e-12) for start in starts]
     return math.exp(min(fits, key=lambda fit: fit.cost).x[1])
 
 

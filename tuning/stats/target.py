@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
+import scipy
 
 from tuning.objective import Objective
 from tuning.stats.forecast import ThroughputLine, fit_throughput, knee
@@ -130,7 +130,7 @@ class Timings:
         if self.line is not None:
             return self.line.seconds(batch_size)
         sizes = sorted(self.seconds_per_update)
-        seconds = isotonic_regression([math.log(self.seconds_per_update[size]) for size in sizes]).x
+        seconds = scipy.optimize.isotonic_regression([math.log(self.seconds_per_update[size]) for size in sizes]).x
         inside = math.exp(float(np.interp(math.log(batch_size), np.log(sizes), seconds)))
         return inside * max(1.0, batch_size / sizes[-1])
 
