@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Driver:
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             os.chdir(room)
+            commands.starting_workers = nullcontext  # nobody needs them
             commands.running_executor = _slow(seconds)
             where = [] if storage is None else ["--storage", storage]
             status = cli.main([*_COMMAND, "--study", study, *where])

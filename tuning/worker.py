@@ -21,7 +21,7 @@ from tuning.run.executor import Device, DeviceError, MissingGpuError
 from tuning.run.facts import cpu_device, gpu_device
 from tuning.run.memory_limit import watch_memory
 from tuning.run.python_private import connection_of, die_with_parent, leave
-from tuning.run.wire import STOP, Hello, Refusal, read_data
+from tuning.run.wire import STOP, Brief, Hello, Refusal, read_data
 from tuning.trial import EpochReport, Trial
 
 
@@ -35,7 +35,11 @@ def main(file_descriptor: int) -> None:
         sys.path[:] = hello.import_path
         device = tell_device(hello, connection)
         if device is not None:
-            session = open_session(hello, device.memory.bytes if hello.holds_memory else hello.memory_limit_bytes)
+            import tuning.loops.session  # noqa: F401  (takes seconds, in which the driver may find out what to train)
+
+            brief: Brief = connection.recv()
+            limit = device.memory.bytes if hello.holds_memory else hello.memory_limit_bytes
+            session = open_session(hello, brief, limit)
             while True:
                 serve(session, connection.recv(), connection)
     leave(0)
@@ -58,22 +62,23 @@ def tell_device(hello: Hello, connection: Connection[Any, Any]) -> Device | None
     return device
 
 
-def open_session(hello: Hello, limit_bytes: int | None = None) -> Any:
+def open_session(hello: Hello, brief: Brief, limit_bytes: int | None = None) -> Any:
     """Return a session on the user's model and data, with a watch on this process's memory if there is a limit."""
+    sys.path[:] = brief.import_path
     from tuning.loops.energy import energy_meter_here
     from tuning.loops.session import TrainingSession
 
-    hypermodel, callbacks, fit_options, loads, custom_objects = pickle.loads(hello.payload)
+    hypermodel, callbacks, fit_options, loads, custom_objects = pickle.loads(brief.payload)
     if custom_objects:
         import keras
 
         keras.saving.get_custom_objects().update(custom_objects)
     session = TrainingSession(
         hypermodel,
-        read_data(hello.data_directory, loads),
+        read_data(brief.data_directory, loads),
         callbacks=callbacks,
         fit_options=fit_options,
-        weights_directory=hello.weights_directory,
+        weights_directory=brief.weights_directory,
         energy=functools.partial(energy_meter_here, sharing=hello.sharing),
     )
     # On a GPU TensorFlow keeps the limit on the device; resident memory says nothing about that.

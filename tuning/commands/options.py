@@ -334,6 +334,7 @@ def tell(answer: Any, asked: argparse.Namespace) -> int:
         if (Path(STUDIES) / answer.study).is_dir():
             print(f"\nTrain the model: batch-size train {shlex.quote(answer.study)} -o model.keras", end="")
         print(f"\nBrowse the trials: batch-size ui {answer.study}{where}")
+    sys.stdout.flush()  # what follows, such as the report, takes a while
     return 0
 
 

@@ -23,7 +23,7 @@ from tuning.commands.options import (
 from tuning.commands.values import count, repeats, seed
 from tuning.plans import SAMPLERS
 from tuning.search.options import SearchOptions, check_study_name
-from tuning.search.preparation import running_executor
+from tuning.search.preparation import ask_for_model, running_executor, starting_workers
 from tuning.search.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -89,26 +89,28 @@ def bayes(asked: argparse.Namespace) -> int:
 
 def _search(kind: str, asked: argparse.Namespace, make_method: Callable[[Wishes, SearchOptions], Method]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # this process computes nothing; workers log to files
-    options = read_options(asked)  # refused before anything is loaded
+    options = read_options(asked)  # refused before anything is started or loaded
     batch_size, learning_rate = read_batch_size(asked), read_learning_rate(asked)
-    with silent_start():  # a file of the user's may import TensorFlow
-        workload = read_workload(asked)
-    wishes = Wishes.read(
-        asked.objective or workload.objective,
-        batch_size or workload.batch_size,
-        learning_rate or workload.learning_rate,
-        asked.seeds,
-    )
-    name = asked.study or f"{workload.name}-{kind}"
-    check_study_name(name)
-    arguments = read_arguments(workload, asked)
-    if wishes.batch_size is not None:
-        wishes.batch_size.within(arguments.data.n_train)
-    with running_executor(workload.build, arguments, options) as executor:  # starts while MLflow and Optuna are loaded
-        from tuning.search.search import Search
-        from tuning.study.study import Study
+    with starting_workers(options) as starter:  # TensorFlow takes them seconds, and nothing else takes longer
+        with silent_start():  # a file of the user's may import it, too
+            workload = read_workload(asked)
+        wishes = Wishes.read(
+            asked.objective or workload.objective,
+            batch_size or workload.batch_size,
+            learning_rate or workload.learning_rate,
+            asked.seeds,
+        )
+        name = asked.study or f"{workload.name}-{kind}"
+        check_study_name(name)
+        arguments = read_arguments(workload, asked)
+        if wishes.batch_size is not None:
+            wishes.batch_size.within(arguments.data.n_train)
+        with running_executor(workload.build, arguments, options, starter=starter) as executor:
+            question = ask_for_model(executor)  # before MLflow, Optuna and SciPy are loaded
+            from tuning.search.search import Search
+            from tuning.study.study import Study
 
-        directory = Path(STUDIES, name)
-        search = Search(Study(name), make_method(wishes, options), wishes, options=options, directory=directory)
-        answer = search.run(arguments, executor, fresh=asked.fresh)
-    return tell(answer, asked)
+            method, directory = make_method(wishes, options), Path(STUDIES, name)
+            search = Search(Study(name), method, wishes, options=options, directory=directory)
+            search.run(arguments, executor, fresh=asked.fresh, question=question, show=lambda found: tell(found, asked))
+    return 0

@@ -297,40 +297,64 @@ def first_device(
     return executor.devices()[0]
 
 
+class Question:
+    """A request that is asked at once, and whose answer can be waited for later.
+
+    Near its limit an allocator may retry for minutes instead of failing; who waits longer than his patience has the
+    worker replaced, and the outcome is a failure.
+
+    Args:
+        executor: Its first device must be idle.
+        request: The question.
+        patience_s: How long to wait for the device, and then for the answer.
+        now: The clock, in seconds.
+
+    Raises:
+        DeviceError: If there is no device.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        request: Request,
+        *,
+        patience_s: float = PATIENCE_S,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._executor, self._request, self._now, self._patience_s = executor, request, now, patience_s
+        self._device = first_device(executor, patience_s=patience_s, now=now).name
+        executor.submit(request, self._device)
+
+    def answer(self, meanwhile: Callable[[], None] = lambda: None) -> WorkerAnswer | TrialOutcome:
+        """Return the answer to the request, or an outcome that says why there is none.
+
+        Args:
+            meanwhile: What this process may do while it waits.
+        """
+        try:
+            meanwhile()
+        except Exception:
+            self._executor.renew(self._device)
+            raise
+        deadline = self._now() + self._patience_s
+        while self._now() < deadline:
+            for event in self._executor.events(timeout_s=_POLL_S):
+                if event.trial_id == self._request.trial_id and not isinstance(event, EpochReport):
+                    return event
+        self._executor.renew(self._device)
+        reason = f"It did not end within {self._patience_s:g} s."
+        return TrialOutcome(self._request.trial_id, Status.FAILED, reason=reason)
+
+
 def ask(
     executor: Executor,
     request: Request,
     *,
     patience_s: float = PATIENCE_S,
     now: Callable[[], float] = time.monotonic,
-    meanwhile: Callable[[], None] = lambda: None,
 ) -> WorkerAnswer | TrialOutcome:
-    """Return the answer to a request, or an outcome that says why there is none.
-
-    Near its limit an allocator may retry for minutes instead of failing; after `patience_s` the worker is replaced and
-    the outcome is a failure.
-
-    Args:
-        executor: Its first device must be idle.
-        request: The question.
-        patience_s: How long to wait.
-        now: The clock, in seconds.
-        meanwhile: What this process may do while it waits.
-    """
-    device = first_device(executor, patience_s=patience_s, now=now).name
-    executor.submit(request, device)
-    try:
-        meanwhile()
-    except Exception:
-        executor.renew(device)
-        raise
-    deadline = now() + patience_s
-    while now() < deadline:
-        for event in executor.events(timeout_s=_POLL_S):
-            if event.trial_id == request.trial_id and not isinstance(event, EpochReport):
-                return event
-    executor.renew(device)
-    return TrialOutcome(request.trial_id, Status.FAILED, reason=f"It did not end within {patience_s:g} s.")
+    """Return the answer to a request, or an outcome that says why there is none; the arguments are a `Question`'s."""
+    return Question(executor, request, patience_s=patience_s, now=now).answer()
 
 
 def ask_again(executor: Executor, request: Request) -> WorkerAnswer | TrialOutcome:

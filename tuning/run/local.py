@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import Counter
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import NamedTuple
 
 from tuning.messages import Event, Request, ThroughputRequest
-from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup, share_of_threads
+from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup
 from tuning.run.process import WorkerProcess
-from tuning.run.pulse import Guard
-from tuning.run.scratch import Scratch
-from tuning.run.wire import Hello, Refusal, pickle_setup, write_data
+from tuning.run.starter import Place, Starter, import_path
+from tuning.run.wire import Brief, Refusal, pickle_setup, write_data
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _IDLE_REQUESTS = 10
 """A device's worker of one number of threads ends when so many requests in a row asked for others: an idle one holds
 about 0.4 GB, a new one takes seconds to start."""
-
-
-class _Place(NamedTuple):
-    """Where a worker runs: TensorFlow's threads are fixed when it starts, so that other threads are another process."""
-
-    device: str
-    threads: int
 
 
 class LocalExecutor:
@@ -40,25 +29,33 @@ class LocalExecutor:
     Args:
         setup: What every worker needs once.
         devices: The devices' names, from `device_names`.
+        starter: Has started the devices' workers, and is closed with the executor; None to start them now.
     """
 
-    def __init__(self, setup: WorkerSetup, devices: tuple[str, ...]) -> None:
+    def __init__(self, setup: WorkerSetup, devices: tuple[str, ...], starter: Starter | None = None) -> None:
         self._names = devices
-        self._sharing = max(1, sum(name.startswith("cpu") for name in devices))
-        self._threads = setup.threads or share_of_threads(len(devices))
-        self._setup = setup
-        self._payload = pickle_setup(setup)
-        self._scratch = Scratch()
-        self._guard = Guard()
-        write_data(setup.data, self._directory / "data", in_place=True)
+        payload = pickle_setup(setup)
+        self._starter = starter or Starter(
+            devices,
+            threads=setup.threads,
+            memory_limit_bytes=setup.memory_limit_bytes,
+            holds_memory=setup.holds_memory,
+            silence_limit_s=setup.silence_limit_s,
+        )
         self._told: dict[str, Device] = {}
         self._refused: dict[str, str] = {}
         self._lacks_gpu = False
         self._submitted: Counter[str] = Counter()
-        self._last_used: dict[_Place, int] = {}
-        self._started = 0
+        self._last_used: dict[Place, int] = {}
         self._waiting: list[Event] = []
-        self._workers = {place: self._start(place) for place in map(self._place, devices)}
+        data_directory = self._starter.directory / "data"
+        self._brief = Brief(import_path(), payload, data_directory, setup.weights_directory)
+        try:
+            write_data(setup.data, data_directory, in_place=True)
+        except BaseException:  # such as of a full disk
+            self._starter.close()
+            raise
+        self._workers = {place: self._start(place) for place in map(self._starter.place, devices)}
 
     def devices(self) -> tuple[Device, ...]:
         """Return the devices whose workers have told of them; see `Executor`."""
@@ -74,7 +71,7 @@ class LocalExecutor:
         running = next((worker.request for worker in self._workers_of(device).values() if worker.request), None)
         if running is not None:
             raise ValueError(f"{device} must be idle; it runs {running.trial_id}. Wait for its outcome.")
-        place = self._place(device, _threads_of(request))
+        place = self._starter.place(device, _threads_of(request))
         self._living(place).submit(request)
         self._submitted[device] += 1
         self._last_used[place] = self._submitted[device]
@@ -105,7 +102,7 @@ class LocalExecutor:
         self._check(device)
         for place in self._workers_of(device):
             self._discard(place)
-        self._workers[self._place(device)] = self._start(self._place(device))
+        self._workers[self._starter.place(device)] = self._start(self._starter.place(device))
 
     def close(self) -> None:
         """End every worker and remove the arrays and the logs; see `Executor`."""
@@ -116,53 +113,32 @@ class LocalExecutor:
         self._workers.clear()
         self._told.clear()
         self._names = ()
-        self._guard.close()
-        self._scratch.close()
+        self._starter.close()
 
     def process_id(self, device: str, threads: int | None = None) -> int | None:
         """Return the process id of a device's worker with so many CPU threads, None while it has none."""
-        worker = self._workers.get(self._place(device, threads))
+        worker = self._workers.get(self._starter.place(device, threads))
         return None if worker is None else worker.process_id
-
-    @property
-    def _directory(self) -> Path:
-        return self._scratch.path
 
     def _check(self, device: str) -> None:
         usable = [name for name in self._names if name not in self._refused]
         if device not in usable:
             raise ValueError(f"The device must be one of {', '.join(usable) or 'none (closed)'}; got {device!r}.")
 
-    def _place(self, device: str, threads: int | None = None) -> _Place:
-        is_cpu = device.startswith("cpu")
-        return _Place(device, threads if threads is not None and is_cpu else self._threads)
-
-    def _workers_of(self, device: str) -> dict[_Place, WorkerProcess]:
+    def _workers_of(self, device: str) -> dict[Place, WorkerProcess]:
         return {place: worker for place, worker in self._workers.items() if place.device == device}
 
-    def _living(self, place: _Place) -> WorkerProcess:
+    def _living(self, place: Place) -> WorkerProcess:
         worker = self._workers.get(place)
         if worker is None or not worker.lives:
             self._discard(place)
             worker = self._workers[place] = self._start(place)
         return worker
 
-    def _start(self, place: _Place) -> WorkerProcess:
-        self._started += 1
+    def _start(self, place: Place) -> WorkerProcess:
         self._last_used[place] = self._submitted[place.device]
-        hello = Hello(
-            place.device,
-            import_path=[entry or str(Path.cwd()) for entry in sys.path],
-            payload=self._payload,
-            data_directory=self._directory / "data",
-            weights_directory=self._setup.weights_directory,
-            memory_limit_bytes=self._setup.memory_limit_bytes,
-            sharing=self._sharing,
-            holds_memory=self._setup.holds_memory,
-        )
-        log_path = self._directory / f"worker-{self._started}-{place.device.replace(':', '-')}.log"
-        worker = WorkerProcess(hello, place.threads, log_path, self._setup.silence_limit_s)
-        self._guard.watch(worker.process_id)
+        worker = self._starter.take(place)
+        worker.brief(self._brief)
         return worker
 
     def _changes(self) -> tuple[int, int]:
@@ -189,7 +165,7 @@ class LocalExecutor:
                 found += self._bury(place)
         return found
 
-    def _look_after(self, place: _Place) -> list[Event]:
+    def _look_after(self, place: Place) -> list[Event]:
         """Bound a worker's log, and end it if it hangs."""
         worker = self._workers[place]
         worker.bound_log()
@@ -199,7 +175,7 @@ class LocalExecutor:
         self._discard(place)
         return [outcome]
 
-    def _receive(self, place: _Place) -> list[Event]:
+    def _receive(self, place: Place) -> list[Event]:
         worker = self._workers[place]
         try:
             message = worker.connection.recv()
@@ -218,7 +194,7 @@ class LocalExecutor:
             self._discard(place)
         return [message]
 
-    def _has_spoilt(self, place: _Place, outcome: TrialOutcome) -> bool:
+    def _has_spoilt(self, place: Place, outcome: TrialOutcome) -> bool:
         """Return whether a failure leaves its worker unfit for the next trial.
 
         After running out of memory TensorFlow keeps what it allocated; after any failure a GPU's context may be dead.
@@ -227,7 +203,7 @@ class LocalExecutor:
         is_gpu = device is not None and device.is_gpu
         return outcome.status is Status.OUT_OF_MEMORY or (is_gpu and outcome.status is Status.FAILED)
 
-    def _bury(self, place: _Place) -> list[Event]:
+    def _bury(self, place: Place) -> list[Event]:
         """Return what the death of a worker means; one that dies before it was asked anything cannot work there."""
         worker = self._workers[place]
         outcome = worker.outcome_of_death()
@@ -236,7 +212,7 @@ class LocalExecutor:
         self._discard(place)
         return [outcome]
 
-    def _refuse(self, place: _Place, reason: str) -> list[Event]:
+    def _refuse(self, place: Place, reason: str) -> list[Event]:
         """Give a device up that cannot work; what it was asked meanwhile is lost."""
         if len(self._names) > 1:  # of the only one `devices` tells
             logging.getLogger(__name__).warning(reason)
@@ -247,12 +223,10 @@ class LocalExecutor:
             self._discard(other)
         return [TrialOutcome(request.trial_id, Status.LOST, reason=reason) for request in requests]
 
-    def _discard(self, place: _Place) -> None:
+    def _discard(self, place: Place) -> None:
         worker = self._workers.pop(place, None)
         if worker is not None:
-            worker.dismiss()
-            worker.wait()
-            self._guard.forget(worker.process_id)
+            self._starter.end(worker)
 
 
 def _threads_of(request: Trial | Request) -> int | None:

@@ -19,7 +19,7 @@ from tuning.messages import Request
 from tuning.run import memory_limit
 from tuning.run.executor import worker_environment
 from tuning.run.pulse import SILENCE_LIMIT_S, Pulse, processor_seconds
-from tuning.run.wire import STOP, Hello
+from tuning.run.wire import STOP, Brief, Hello
 from tuning.trial import Status, Trial, TrialOutcome
 
 _TAIL_LENGTH = 4000
@@ -83,6 +83,10 @@ class WorkerProcess:
     def lives(self) -> bool:
         """Whether the process has not ended yet."""
         return self._process.poll() is None if self.sentinel is None else not wait([self.sentinel], 0)
+
+    def brief(self, brief: Brief) -> None:
+        """Tell it what it is to train, before it is asked anything."""
+        self._send(brief)
 
     def submit(self, request: Trial | Request) -> None:
         """Have it run a request; its log and the out-of-memory killer are watched from here on."""

@@ -28,14 +28,11 @@ STOP = "stop"
 
 @dataclass(frozen=True)
 class Hello:
-    """The first message to a worker, which answers with its `Device` or a `Refusal`.
+    """The first message to a worker, which answers with its `Device` or a `Refusal`, and imports TensorFlow.
 
     Args:
         device: The name of the device on which the worker sits.
-        import_path: The driver's `sys.path`, so that the user's modules are found.
-        payload: What `pickle_setup` returns, opened only when TensorFlow is configured.
-        data_directory: Where the arrays are.
-        weights_directory: Where the final weights of trials go, None if none are kept.
+        import_path: The driver's `sys.path`.
         memory_limit_bytes: The user's limit for this worker, None for none.
         sharing: The number of workers that share this one's CPU.
         holds_memory: Whether the worker is ended where it exceeds the memory that it told, also without a user's limit.
@@ -43,12 +40,26 @@ class Hello:
 
     device: str
     import_path: list[str]
+    memory_limit_bytes: int | None = None
+    sharing: int = 1
+    holds_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Brief:
+    """The second message to a worker: what it is to train. The driver may find out while the worker starts.
+
+    Args:
+        import_path: The driver's `sys.path` by now, so that the user's modules are found.
+        payload: What `pickle_setup` returns, opened only when TensorFlow is configured.
+        data_directory: Where the arrays are.
+        weights_directory: Where the final weights of trials go, None if none are kept.
+    """
+
+    import_path: list[str]
     payload: bytes
     data_directory: Path
-    weights_directory: Path | None
-    memory_limit_bytes: int | None
-    sharing: int
-    holds_memory: bool = False
+    weights_directory: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tuning.machine.advice import advise
@@ -68,6 +68,7 @@ def answer_search(
     tracker: Tracker,
     executor: Executor,
     shown: Mapping[str, str],
+    show: Callable[[Answer], object],
 ) -> Answer:
     """Recommend a batch size, measure how to train the final model with it, and show both where the trials are shown.
 
@@ -81,6 +82,7 @@ def answer_search(
         tracker: Where the trials are shown.
         executor: Idle.
         shown: The settings that people are shown.
+        show: Shows people the answer; its report is drawn after that.
 
     Raises:
         NothingToRecommend: If no trial completed.
@@ -112,6 +114,7 @@ def answer_search(
         following=followed(settings),
         machine=machine_of(settings),
     )
+    show(answer)
     report = _report(answer, study, found.target, settings) if answer.tracking_uri else {}
     tracker.recommended(answer.to_json(), answer.to_markdown(), report)
     return answer

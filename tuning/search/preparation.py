@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -26,14 +27,15 @@ from tuning.run.executor import (
     Device,
     Executor,
     InlineExecutor,
+    Question,
     WorkerSetup,
-    ask,
     check_cores,
     device_names,
     gpus_of_this_machine,
 )
 from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
+from tuning.run.starter import Starter
 from tuning.run.wire import fingerprint
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.trial import TrialOutcome
@@ -72,21 +74,27 @@ class Setup:
         return self.arguments.data.n_train
 
 
-def describe_model(
-    executor: Executor, hyperparameters: Mapping[str, Any], meanwhile: Callable[[], None] = lambda: None
-) -> ModelDescription:
-    """Have a worker build the model and try it on a few examples.
+def ask_for_model(executor: Executor, hyperparameters: Mapping[str, Any] | None = None) -> Question:
+    """Have a worker build the model and try it on a few examples; `described` tells what it finds.
 
     Args:
         executor: Perhaps still starting.
-        hyperparameters: A `keras_tuner.HyperParameters.get_config()`.
+        hyperparameters: A `keras_tuner.HyperParameters.get_config()`; None for those that the build function declares.
+    """
+    return Question(executor, DescribeRequest(_DESCRIBE_ID, hyperparameters or {}), patience_s=_PATIENCE_S)
+
+
+def described(question: Question, meanwhile: Callable[[], None] = lambda: None) -> ModelDescription:
+    """Return what a worker has found that was asked for the model.
+
+    Args:
+        question: From `ask_for_model`.
         meanwhile: What this process may do while it waits.
 
     Raises:
         UnusableModelError: If the build function raises or returns no compiled model, or that does not take the data.
     """
-    request = DescribeRequest(_DESCRIBE_ID, hyperparameters)
-    answer = ask(executor, request, patience_s=_PATIENCE_S, meanwhile=meanwhile)
+    answer = question.answer(meanwhile)
     if isinstance(answer, ModelDescription):
         return answer
     assert isinstance(answer, TrialOutcome)
@@ -239,6 +247,29 @@ def _machine(device: Device) -> str:
 
 
 @contextmanager
+def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> Iterator[Starter]:
+    """Yield workers on this machine's devices that have just been started, not knowing yet what they will train.
+
+    Args:
+        options: How the search runs.
+        holds_memory: As `running_executor` takes it.
+
+    Raises:
+        ValueError: If there are fewer devices than workers asked for, or fewer cores than threads.
+    """
+    check_cores("threads", options.threads)
+    starter = Starter(
+        device_names(options.workers, gpus_of_this_machine()),
+        threads=options.threads,
+        memory_limit_bytes=options.memory_limit_bytes,
+        holds_memory=holds_memory,
+        silence_limit_s=options.silence_timeout_s,
+    )
+    with closing(starter):
+        yield starter
+
+
+@contextmanager
 def running_executor(
     hypermodel: Any,
     arguments: SearchArguments,
@@ -246,6 +277,7 @@ def running_executor(
     weights_directory: Path | None = None,
     *,
     holds_memory: bool = False,
+    starter: Starter | None = None,
 ) -> Iterator[Executor]:
     """Yield workers on this machine's devices, or this very process if the options say so; they end on leaving.
 
@@ -256,36 +288,36 @@ def running_executor(
         weights_directory: Where the final weights of trials that keep them are put.
         holds_memory: Whether workers are ended where they exceed the memory that they tell, also where nobody asked
             for a limit; for probing how far one can go.
+        starter: Has started the workers, with the same options; None to start them now.
 
     Raises:
         ValueError: If there are fewer devices than workers asked for.
     """
+    if options.in_process:
+        with closing(_this_process(hypermodel, arguments, weights_directory)) as inline:
+            yield inline
+        return
     setup = WorkerSetup(
         hypermodel,
         data=arguments.data,
         callbacks=arguments.callbacks,
         fit_options=dict(arguments.fit_options),
-        memory_limit_bytes=options.memory_limit_bytes,
-        threads=options.threads,
         weights_directory=weights_directory,
-        holds_memory=holds_memory,
-        silence_limit_s=options.silence_timeout_s,
     )
-    with closing(_start(setup, options)) as executor:
-        yield executor
+    with contextlib.ExitStack() as stack:
+        if starter is None:
+            starter = stack.enter_context(starting_workers(options, holds_memory=holds_memory))
+        yield stack.enter_context(closing(LocalExecutor(setup, starter.devices, starter)))
 
 
-def _start(setup: WorkerSetup, options: SearchOptions) -> Executor:
-    check_cores("threads", options.threads)
-    if not options.in_process:
-        return LocalExecutor(setup, device_names(options.workers, gpus_of_this_machine()))
+def _this_process(hypermodel: Any, arguments: SearchArguments, weights_directory: Path | None) -> Executor:
     from tuning.loops.session import TrainingSession
 
     session = TrainingSession(
-        setup.hypermodel,
-        setup.data,
-        callbacks=setup.callbacks,
-        fit_options=setup.fit_options,
-        weights_directory=setup.weights_directory,
+        hypermodel,
+        arguments.data,
+        callbacks=arguments.callbacks,
+        fit_options=dict(arguments.fit_options),
+        weights_directory=weights_directory,
     )
     return InlineExecutor(session, this_process())

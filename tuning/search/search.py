@@ -17,14 +17,22 @@ from tuning.plans.plan import Plan
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor, first_device
+from tuning.run.executor import Executor, Question, first_device
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
 from tuning.search.following import scaling_of, told
 from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.options import SearchArguments, SearchOptions
-from tuning.search.preparation import Setup, describe_model, provenance, resolve_objective, resolve_space, settings_of
+from tuning.search.preparation import (
+    Setup,
+    ask_for_model,
+    described,
+    provenance,
+    resolve_objective,
+    resolve_space,
+    settings_of,
+)
 from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
@@ -117,13 +125,23 @@ class Search:
         self._tracker = tracker or MlflowTracker(options.tracking_uri, outbox=directory / FOLDER)
         self._hyperparameters = hyperparameters or DeclaredHyperparameters()
 
-    def run(self, arguments: SearchArguments, executor: Executor, *, fresh: bool = False) -> Answer:
+    def run(
+        self,
+        arguments: SearchArguments,
+        executor: Executor,
+        *,
+        fresh: bool = False,
+        question: Question | None = None,
+        show: Callable[[Answer], object] = lambda _: None,
+    ) -> Answer:
         """Search to the end and return the answer.
 
         Args:
             arguments: What to search on.
             executor: Trains; it is not closed here, but on Ctrl-C.
             fresh: Whether to start over; what an earlier study of this name recorded is set aside.
+            question: The executor's first device has been asked this for the model; None to ask now.
+            show: Shows people the answer, before its report is drawn and all of it recorded.
 
         Raises:
             ValueError: If the data, the model or the objective cannot be used; nothing has been written.
@@ -131,7 +149,7 @@ class Search:
             KeyboardInterrupt: On Ctrl-C, after the running trials have been recorded; search again to go on.
         """
         deadline = Deadline.after(self._options.timeout_s)
-        setup = self._describe(arguments, executor)
+        setup = self._describe(arguments, question or ask_for_model(executor, self._hyperparameters.known()))
         scaling_of(setup, self._options)  # what cannot be followed is refused before anything is written
         with claimed(self._directory, self._options.storage) as claim:
             shown = self._open_study(claim, setup, executor, fresh=fresh)
@@ -140,13 +158,13 @@ class Search:
                 plan = self._method.make_plan(setup, self._study.records.machine)
                 self._choose_threads(plan, setup, within)
                 self._train(plan, setup, within, deadline)
-                return self._answer(plan, setup, executor, shown)
+                return self._answer(plan, setup, executor, shown, show)
             finally:
                 self._tracker.close()
 
-    def _describe(self, arguments: SearchArguments, executor: Executor) -> Setup:
+    def _describe(self, arguments: SearchArguments, question: Question) -> Setup:
         """Learn what the build function builds, and settle objective and space by it."""
-        model = describe_model(executor, self._hyperparameters.known(), meanwhile=self._tracker.prepare)
+        model = described(question, meanwhile=self._tracker.prepare)
         objective = resolve_objective(self._wishes.objective, model)
         space = resolve_space(
             model,
@@ -268,7 +286,14 @@ class Search:
                 deadline=deadline,
             ).run()
 
-    def _answer(self, plan: Plan, setup: Setup, executor: Executor, shown: Mapping[str, str]) -> Answer:
+    def _answer(
+        self,
+        plan: Plan,
+        setup: Setup,
+        executor: Executor,
+        shown: Mapping[str, str],
+        show: Callable[[Answer], object],
+    ) -> Answer:
         """Recommend a batch size and show it where the trials are shown."""
         return answer_search(
             self._study,
@@ -280,6 +305,7 @@ class Search:
             tracker=self._tracker,
             executor=executor,
             shown=shown,
+            show=show,
         )
 
     def _instructions(self, plan: Plan, setup: Setup) -> Instructions:

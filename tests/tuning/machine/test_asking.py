@@ -6,7 +6,7 @@ import pytest
 from fakes import ScriptedExecutor
 
 from tuning.messages import Event, MemoryProbe, MemoryProbeRequest
-from tuning.run.executor import DeviceError, ask, ask_again, first_device
+from tuning.run.executor import DeviceError, Question, ask, ask_again, first_device
 from tuning.trial import Status, TrialOutcome
 
 
@@ -18,7 +18,7 @@ def test_the_answer_is_returned() -> None:
 def test_what_is_done_meanwhile_is_done_while_the_worker_works() -> None:
     executor = ScriptedExecutor(probes=lambda request: MemoryProbe(request.trial_id, 8, 100, 10))
     begun: list[int] = []
-    ask(executor, MemoryProbeRequest("m", 8), meanwhile=lambda: begun.append(len(executor.submitted)))
+    Question(executor, MemoryProbeRequest("m", 8)).answer(lambda: begun.append(len(executor.submitted)))
     assert begun == [1]
 
 
@@ -28,8 +28,9 @@ def test_a_failure_meanwhile_leaves_the_device_idle() -> None:
     def fail() -> None:
         raise OSError("the disk is full")
 
+    question = Question(executor, MemoryProbeRequest("m", 8))
     with pytest.raises(OSError, match="the disk is full"):
-        ask(executor, MemoryProbeRequest("m", 8), meanwhile=fail)
+        question.answer(meanwhile=fail)
     assert executor.renewed == ["cpu:0"]
 
 

@@ -23,7 +23,7 @@ UNTIL_DISMISSED = "try:\n    while True: c.recv()\nexcept EOFError: sys.exit(5)"
 
 def start(script: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess:
     monkeypatch.setattr(process, "_START", CONNECT + script)
-    return WorkerProcess(Hello("cpu:0", [], b"", Path(), None, None, 1), 3, directory / "log")
+    return WorkerProcess(Hello("cpu:0", []), 3, directory / "log")
 
 
 def test_a_death_is_explained_by_what_was_logged_since_the_request(

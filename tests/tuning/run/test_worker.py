@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from contracts import trial_of
 from search_spaces import Data, Setting
 from tuning.messages import DescribeRequest, ThroughputRequest
 from tuning.run.executor import Device
-from tuning.run.wire import STOP, Hello, Refusal, write_data
+from tuning.run.wire import STOP, Brief, Hello, Refusal, write_data
 from tuning.trial import EpochReport, Trial
 from tuning.worker import open_session, reporter, serve, tell_device
 
@@ -41,16 +42,7 @@ def test_a_stop_for_an_earlier_trial_is_ignored() -> None:
 
 
 def hello(device: str = "cpu:0", **changes: Any) -> Hello:
-    values: dict[str, Any] = {
-        "device": device,
-        "import_path": [],
-        "payload": b"",
-        "data_directory": Path(),
-        "weights_directory": None,
-        "memory_limit_bytes": None,
-        "sharing": 1,
-    }
-    return Hello(**{**values, **changes})
+    return Hello(device, [], **changes)
 
 
 def test_a_cpu_is_told_with_the_limit_that_holds_there() -> None:
@@ -109,7 +101,9 @@ def test_a_session_knows_how_many_workers_share_the_counter_of_energy(
     write_data(Data(x, y, x, y), tmp_path)
     monkeypatch.setattr("tuning.loops.energy.RaplMeter", lambda root: pytest.fail("read in spite of a neighbour"))
     payload = pickle.dumps((build_tiny_model, (), {}, (None, None), {}))
-    session = open_session(hello(payload=payload, data_directory=tmp_path, sharing=2))
+    monkeypatch.setattr("sys.path", list(sys.path))
+    session = open_session(hello(sharing=2), Brief([*sys.path, "further"], payload, tmp_path))
+    assert sys.path[-1] == "further"
     assert "2 workers share the processor" in session.train(Trial(Setting(1, None), 0), lambda _: True).energy_note
 
 
