@@ -61,7 +61,7 @@ class ScriptedExecutor:
         script: Called once for each trial.
         devices: Records, or names of made-up ones; a device's trial ends when its turn comes in `events`.
         described: The answer to a `DescribeRequest`.
-        probes: Answers every other request.
+        probes: Answers every other request; None fails them all.
         when_idle: Called when events are asked for while nothing runs, as when all devices have left.
     """
 
@@ -82,7 +82,7 @@ class ScriptedExecutor:
         self.stopped: list[str] = []
         self.renewed: list[str] = []
         self.closes = 0
-        self._probes, self._when_idle = probes, when_idle
+        self._probes, self._when_idle = probes or _nothing_is_measured, when_idle
         self._script, self._described = script, described or description()
         self._running: dict[str, deque[Event]] = {}
         self._idle_calls = 0
@@ -112,7 +112,6 @@ class ScriptedExecutor:
         elif isinstance(request, DescribeRequest):
             events = [self._described]
         else:
-            assert self._probes is not None
             self.probed.append(request)
             events = [self._probes(request)]
         if device not in self._devices:  # the script had it leave
@@ -151,6 +150,10 @@ class ScriptedExecutor:
     def close(self) -> None:
         self.closes += 1
         self._running.clear()
+
+
+def _nothing_is_measured(request: Any) -> Event:
+    return TrialOutcome(request.trial_id, Status.FAILED, reason="Nothing is measured here.")
 
 
 def _events(trial: Trial, scripted: TrialOutcome | list[float]) -> list[Event]:

@@ -132,10 +132,14 @@ class MemoryProbe:
     first_peak_memory_bytes: int | None = None
 
 
+MOST_OF_OTHERS = 0.05
+"""The share of a machine's processor time up to which others leave a timing alone."""
+
+
 @dataclass(frozen=True)
 class ThroughputRequest:
     """Ask a worker for the steady seconds of one optimizer update. Answered by a `Throughput`, or by a
-    `TrialOutcome` that says why there is none.
+    `TrialOutcome` that says why there is none. A timing that others disturb is repeated, at most twice.
 
     Args:
         trial_id: Names the request.
@@ -170,6 +174,11 @@ class Throughput:
         loop: The loop that trained: "keras", "device" or "xla".
         seconds_per_update: Median of the timed chunks.
         input_seconds_per_update: What the input pipeline alone takes for a batch; None where the loop has none.
+        repeats: The seconds per update of each chunk, in their order.
+        wall_seconds: What the chunks took together.
+        cpu_seconds: The processor time of the worker meanwhile, of all its threads.
+        others_share: The share of the machine's processor time that other processes took meanwhile, from 0 to 1; None
+            where the system does not tell.
     """
 
     trial_id: str
@@ -177,6 +186,15 @@ class Throughput:
     loop: str
     seconds_per_update: float
     input_seconds_per_update: float | None = None
+    repeats: tuple[float, ...] = ()
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    others_share: float | None = None
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether others took so much of the machine that the seconds may be theirs."""
+        return self.others_share is not None and self.others_share > MOST_OF_OTHERS
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -147,10 +148,19 @@ class TrainingSession:
         order = ExampleOrder(self._data.n_train, request.batch_size, training.seed)
         clock = ChunkClock(request.chunks, request.chunk_seconds)
         plan = self._planner.plan(training, order, clock)
-        seconds = measure(plan, clock)
+        chunks = measure(plan, clock)
         self._planner.finish()
-        alone = input_seconds(plan.pipeline) if plan.pipeline is not None else None
-        return Throughput(request.trial_id, request.batch_size, plan.loop, seconds, alone)
+        return Throughput(
+            request.trial_id,
+            request.batch_size,
+            plan.loop,
+            statistics.median(chunks.seconds_per_update),
+            input_seconds(plan.pipeline) if plan.pipeline is not None else None,
+            repeats=chunks.seconds_per_update,
+            wall_seconds=chunks.wall_s,
+            cpu_seconds=chunks.cpu_s,
+            others_share=chunks.others_share,
+        )
 
     def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         rate_factor = trial.instructions.scaling.rate_factor(trial.learning_rate)

@@ -2,42 +2,79 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
 from tuning.loops.arrays import ExampleOrder
+from tuning.loops.bystanders import Moment, read_moment
 from tuning.loops.callbacks import wait_for
 from tuning.loops.fit_plan import Block, FitPlan, MakePlan, Pipeline, training_to_measure
 from tuning.loops.loading_pipeline import LoadingPipeline
 from tuning.loops.processor import Processor, counted_peak, this_processor
-from tuning.messages import INPUT_SECONDS, MemoryProbe, MemoryProbeRequest
+from tuning.messages import INPUT_SECONDS, MOST_OF_OTHERS, MemoryProbe, MemoryProbeRequest
 
 _ENDLESS = 10**9
 _WARM_UP_EXECUTIONS = 3  # tracing, compiling, and the first steps of allocators and pipelines
 
 
+_MOST_TIMINGS = 3  # of one batch size, where others use the machine meanwhile
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Timed chunks of training that followed one another.
+
+    Args:
+        seconds_per_update: Of each chunk.
+        wall_s: What they took together.
+        cpu_s: The processor time of this process meanwhile.
+        others_share: The share of the machine's that others took; None where the system does not tell.
+    """
+
+    seconds_per_update: tuple[float, ...]
+    wall_s: float
+    cpu_s: float
+    others_share: float | None
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether others took so much of the machine that the seconds may be theirs."""
+        return self.others_share is not None and self.others_share > MOST_OF_OTHERS
+
+
 class ChunkClock:
     """A clock for a plan that closes a chunk whenever enough seconds have passed, gaps between steps included.
+
+    Where others use the machine meanwhile the chunks are timed again, at most twice; the least disturbed ones count.
 
     Args:
         chunks: How many to time.
         chunk_seconds: The least duration of one.
         now: The clock, in seconds.
+        read: Reads what this process and the machine have done so far.
     """
 
-    def __init__(self, chunks: int, chunk_seconds: float, now: Callable[[], float] = time.perf_counter) -> None:
-        self.chunks = chunks
+    def __init__(
+        self,
+        chunks: int,
+        chunk_seconds: float,
+        now: Callable[[], float] = time.perf_counter,
+        read: Callable[[], Moment] = read_moment,
+    ) -> None:
+        self._n_chunks = chunks
         self.chunk_seconds = chunk_seconds
         self.now = now
         self.model: keras.Model | None = None
-        self.seconds_per_update: list[float] = []
+        self._read = read
+        self._timings: list[Chunks] = []
+        self._seconds: list[float] = []
         self._executions = self._updates = 0
         self._begin = 0.0
+        self._before = Moment(0.0, 0.0, None, 1)
 
     def expect_no_compiling(self) -> None:
         """Every program is warmed up alike."""
@@ -55,7 +92,7 @@ class ChunkClock:
             wait_for(logs)
             self.close()
             self.begin()
-            if len(self.seconds_per_update) >= self.chunks and self.model is not None:
+            if self.is_complete and self.model is not None:
                 self.model.stop_training = True
         return logs
 
@@ -68,6 +105,8 @@ class ChunkClock:
 
     def begin(self) -> None:
         """Begin a chunk."""
+        if not self._seconds:
+            self._before = self._read()
         self._begin, self._updates = self.now(), 0
 
     def count(self, updates: int) -> None:
@@ -81,38 +120,54 @@ class ChunkClock:
 
     def close(self) -> None:
         """End the chunk and keep its seconds per update."""
-        self.seconds_per_update.append((self.now() - self._begin) / self._updates)
+        self._seconds.append((self.now() - self._begin) / self._updates)
+        if len(self._seconds) == self._n_chunks:
+            end, before = self._read(), self._before
+            shares = (end.wall_s - before.wall_s, end.own_s - before.own_s, end.others_since(before))
+            self._timings.append(Chunks(tuple(self._seconds), *shares))
+            self._seconds = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are chunks that nobody disturbed, or there have been enough of others."""
+        done = self._timings
+        return bool(done) and (len(done) == _MOST_TIMINGS or not done[-1].is_disturbed)
+
+    @property
+    def least_disturbed(self) -> Chunks:
+        """The chunks that others disturbed least."""
+        return min(self._timings, key=lambda chunks: chunks.others_share or 0.0)
 
 
-def measure(plan: FitPlan, clock: ChunkClock) -> float:
-    """Return the median seconds of one update over the clock's chunks, without validation.
+def measure(plan: FitPlan, clock: ChunkClock) -> Chunks:
+    """Return the timed chunks of training, without validation, that others have disturbed least.
 
     Args:
         plan: Whose clock is `clock`.
         clock: Stops the training when it has its chunks.
     """
     if plan.block is not None:
-        return _median_of_blocks(plan.block, clock)
+        _run_blocks(plan.block, clock)
+        return clock.least_disturbed
     clock.model = plan.model
     arguments = {name: value for name, value in plan.arguments.items() if not name.startswith("validation")}
     plan.model.fit(**arguments, epochs=_ENDLESS, verbose=0)
-    return statistics.median(clock.seconds_per_update)
+    return clock.least_disturbed
 
 
-def _median_of_blocks(block: Block, clock: ChunkClock) -> float:
-    """Return the same for blocks, each as long as a chunk, lest a whole block take minutes."""
+def _run_blocks(block: Block, clock: ChunkClock) -> None:
+    """Train in blocks, each as long as a chunk, lest a whole block take minutes."""
     wait_for(block.run(block.shortest))
     begin = clock.now()
     wait_for(block.run(block.shortest))
     affordable = int(block.shortest * clock.chunk_seconds / max(clock.now() - begin, 1e-9))
     updates = max(block.shortest, min(block.longest, affordable))
-    while len(clock.seconds_per_update) < clock.chunks:
+    while not clock.is_complete:
         clock.begin()
         while not clock.is_full:
             clock.count(updates)
             wait_for(block.run(updates))
         clock.close()
-    return statistics.median(clock.seconds_per_update)
 
 
 def input_seconds(pipeline: Pipeline, seconds: float = 0.2, now: Callable[[], float] = time.perf_counter) -> float:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.machine.machine import Machine
 from tuning.machine.throughput import KERAS
+from tuning.machine.user_seconds import SLICE_SECONDS, SLICES
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.run.executor import Device, Executor, ask
 from tuning.stats.recommendation import Recommendation
 from tuning.trial import HyperparameterValue, Status, Trial
-
-_CHUNKS, _CHUNK_S = 3, 0.2
 
 
 @dataclass(frozen=True)
@@ -69,35 +68,34 @@ class TrainingAdvice:
 
 
 def advise(
-    executor: Executor, recommendation: Recommendation, trials: Iterable[Trial], *, epochs: int
+    executor: Executor, recommendation: Recommendation, trials: Iterable[Trial], machine: Machine, *, epochs: int
 ) -> TrainingAdvice | None:
-    """Plain `fit` at the recommended setting, measured beside its trials; None if it cannot be measured.
+    """Return how fast plain `fit` and the trials' loop train the recommended setting; None if it cannot be measured.
 
     Args:
-        executor: Idle; its first device is used. If it has others, its trials ran beside one another, and their loop
-            is measured again, too.
+        executor: Idle; its first device is used.
         recommendation: Whose batch size and hyperparameters are measured.
         trials: The study's trials.
+        machine: What was timed already is not timed again.
         epochs: Epochs of a trial.
     """
     outcomes = [trial.outcome for trial in trials if trial.outcome is not None and _matches(trial, recommendation)]
-    rates = [outcome.examples_per_second for outcome in outcomes if outcome.examples_per_second is not None]
-    if not rates:
+    if not any(outcome.examples_per_second for outcome in outcomes):
         return None
     ours, settings = outcomes[0].loop, outcomes[0].settings
-    devices = executor.devices()
-    threads = _fewer_than_all(settings.get("intra_op_threads"), devices)
-    plain = _measure(executor, recommendation, KERAS, epochs, threads)
-    if ours == KERAS:
-        own = plain
-    elif len(devices) == 1:
-        own = statistics.median(rates)
-    else:
-        own = _measure(executor, recommendation, ours, epochs, threads)
+    threads = fewer_than_all(settings.get("intra_op_threads"), executor.devices())
+    size = recommendation.batch_size
+
+    def rate(loop: str) -> float | None:
+        known = machine.least_seconds(size, loop)
+        return size / known if known else _measure(executor, recommendation, loop, epochs, threads)
+
+    plain = rate(KERAS)
+    own = plain if ours == KERAS else rate(ours)
     if plain is None or own is None:
         return None
     return TrainingAdvice(
-        batch_size=recommendation.batch_size,
+        batch_size=size,
         loop=ours,
         steps_per_execution=int(settings.get("steps_per_execution") or 1),
         jit_compile=bool(settings.get("jit_compile")),
@@ -115,7 +113,7 @@ def _matches(trial: Trial, recommendation: Recommendation) -> bool:
     )
 
 
-def _fewer_than_all(threads: HyperparameterValue, devices: Sequence[Device]) -> int | None:
+def fewer_than_all(threads: HyperparameterValue, devices: Sequence[Device]) -> int | None:
     """Return the threads that trained, where a machine has more cores than that."""
     cores = max((device.cores for device in devices), default=0)
     return threads if isinstance(threads, int) and threads < cores else None
@@ -130,8 +128,8 @@ def _measure(
         loop=loop,
         epochs=epochs,
         hyperparameters=dict(recommendation.hyperparameters),
-        chunks=_CHUNKS,
-        chunk_seconds=_CHUNK_S,
+        chunks=SLICES,
+        chunk_seconds=SLICE_SECONDS,
         threads=threads,
     )
     answer = ask(executor, request)

@@ -63,6 +63,12 @@ class Machine:
             return first
         return first.least(Timings(again.seconds(self.user_series)))
 
+    def least_seconds(self, batch_size: int, loop: str) -> float | None:
+        """Return the least seconds per update that were measured of a loop, "keras" for plain Keras; None for none."""
+        rows = (row for found in (self.throughput, self.throughput_again) if found is not None for row in found.rows)
+        timed = (row.throughput for row in rows if row.batch_size == batch_size)
+        return min((each.seconds_per_update for each in timed if each.loop == loop), default=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` reads them."""
         parts = {

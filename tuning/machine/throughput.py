@@ -107,8 +107,7 @@ class ThroughputFindings:
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> ThroughputFindings:
         """Return what `to_record` wrote."""
-        rows = (Measured(row["series"], Throughput(**row["throughput"])) for row in values["rows"])
-        return cls(tuple(rows), values["failures"])
+        return cls(tuple(_read_row(row) for row in values["rows"]), values["failures"])
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values under the names `throughput`, `throughput_fit` and `knee`."""
@@ -118,6 +117,11 @@ class ThroughputFindings:
             "throughput_fit": {series: None if line is None else _fit(line) for series, line in lines.items()},
             "knee": {series: self.knee(series) for series in (KERAS, CHOSEN)},
         }
+
+
+def _read_row(row: Mapping[str, Any]) -> Measured:
+    known = {**row["throughput"], "repeats": tuple(row["throughput"].get("repeats", ()))}
+    return Measured(row["series"], Throughput(**known))
 
 
 def sizes_to_time(largest: int) -> tuple[int, ...]:
@@ -172,7 +176,7 @@ def probe_throughput(
             )
             for size in sizes
         )
-        for request, answer in _answers(executor, requests):
+        for request, answer in answers(executor, requests):
             if isinstance(answer, Throughput):
                 rows.append(Measured(series, answer))
             else:
@@ -180,9 +184,10 @@ def probe_throughput(
     return ThroughputFindings(tuple(rows), failures)
 
 
-def _answers(
+def answers(
     executor: Executor, requests: Iterator[ThroughputRequest]
 ) -> Iterator[tuple[ThroughputRequest, Throughput | TrialOutcome]]:
+    """Yield requests of one loop by ascending batch size, each with its answer, until one would take too long."""
     last: Throughput | None = None
     for request in requests:
         if last is not None and _expected_seconds(last, request.batch_size) > _PATIENCE_S:

@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tuning.machine.advice import advise
+from tuning.machine.advice import advise, fewer_than_all
+from tuning.machine.throughput import KERAS
+from tuning.machine.user_seconds import Tried, note_on_disturbance, rates_of_user, with_user_seconds
 from tuning.messages import ModelDescription
 from tuning.plans.plan import Plan
 from tuning.record.layout import TARGET, THROUGHPUT
@@ -19,6 +21,7 @@ from tuning.search.preparation import Setup
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
+from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
@@ -88,20 +91,22 @@ def answer_search(
         NothingToRecommend: If no trial completed.
     """
     judgement = plan.judgement(study.records)
-    n_devices = len(executor.devices()) if judgement.throughput is None else 1  # its timings were taken alone
+    throughput = judgement.throughput or _time_sizes(study, setup, options, judgement.target, tracker, executor)
+    n_devices = len(executor.devices()) if throughput is None else 1  # its timings were taken alone
     notes = base_notes(setup.model, options, study.records, n_devices=n_devices)
     notes += notes_of_following(setup, scaling_of(setup, options))
     notes += judgement.notes
-    study.remember(_JUDGED_BY, {"target": judgement.target, "throughput": judgement.throughput, "notes": notes})
+    notes += _notes_on_seconds(study, throughput, is_plans=judgement.throughput is not None)
+    study.remember(_JUDGED_BY, {"target": judgement.target, "throughput": throughput, "notes": notes})
     settings = {**shown, "notes": "\n".join(notes)}
     if judgement.target is not None:
         settings[TARGET] = str(judgement.target)
-    if judgement.throughput is not None:
-        settings[THROUGHPUT] = json.dumps(judgement.throughput)
+    if throughput is not None:
+        settings[THROUGHPUT] = json.dumps(throughput)
     if settings != shown:
         tracker.start_study(study.name, settings)
     found = recommend_from_study(study, options, seeds)
-    advice = advise(executor, found, study.records, epochs=setup.arguments.epochs)
+    advice = advise(executor, found, study.records, study.records.machine, epochs=setup.arguments.epochs)
     further = further_objectives
     pareto = trade_offs(found.table, further, objective=study.objective) if further else None
     answer = Answer(
@@ -118,6 +123,56 @@ def answer_search(
     report = _report(answer, study, found.target, settings) if answer.tracking_uri else {}
     tracker.recommended(answer.to_json(), answer.to_markdown(), report)
     return answer
+
+
+def _time_sizes(
+    study: Study,
+    setup: Setup,
+    options: SearchOptions,
+    target: float | None,
+    tracker: Tracker,
+    executor: Executor,
+) -> dict[int, float] | None:
+    """Time the user's loop at each batch size that has a score, and return examples per second by batch size.
+
+    It is None where no trial could tell its own, as of a loop of the user's.
+    """
+    arms = group_into_arms(
+        _ended(study.records), objective=study.objective, target=target if options.target is None else options.target
+    )
+    judged = [arm for arm in arms if arm.scores]
+    if not any(trial.examples_per_second for arm in judged for trial in arm.trials):
+        return None
+    machine = with_user_seconds(
+        study.records.machine,
+        executor,
+        [_tried(arm, executor) for arm in judged],
+        loop=options.loop,
+        epochs=setup.arguments.epochs,
+        evaluation_batch_size=setup.arguments.evaluation_batch_size,
+        anew=bool(setup.space.entries),
+    )
+    if machine != study.records.machine and machine.throughput is not None:
+        study.measured(machine)
+        tracker.measured(machine.throughput.measurement)
+    return rates_of_user(machine, [arm.batch_size for arm in judged])
+
+
+def _tried(arm: Arm, executor: Executor) -> Tried:
+    outcomes = (trial.outcome for trial in arm.trials if trial.scored)
+    threads = next((outcome.settings.get("intra_op_threads") for outcome in outcomes if outcome is not None), None)
+    return Tried(arm.batch_size, dict(arm.hyperparameters), fewer_than_all(threads, executor.devices()))
+
+
+def _notes_on_seconds(study: Study, throughput: Mapping[int, float] | None, *, is_plans: bool) -> list[str]:
+    """Return whose seconds those are by which an answer is judged, unless the plan says so, and what disturbed them."""
+    machine = study.records.machine
+    if throughput is None:
+        has_clocks = any(trial.examples_per_second for trial in study.records)
+        return ["No batch size could be timed alone: throughput is that of the trials."] if has_clocks else []
+    timed = "plain model.fit" if machine.user_series == KERAS else "the loop of the trials"
+    told = "" if is_plans else f"Seconds and throughput are those of {timed}, timed with nothing else running."
+    return list(filter(None, [told, note_on_disturbance(machine, throughput)]))
 
 
 def base_notes(model: ModelDescription, options: SearchOptions, records: Records, *, n_devices: int) -> list[str]:

@@ -102,7 +102,7 @@ def arm_costs(
 
     With a target: seconds to it (examples to it / throughput), else examples to it. Without: seconds of training the
     largest budget that any trial had, else seconds per example. Throughput is the caller's, measured with nothing else
-    running, or the median over an arm's own trials.
+    running; without one it is the median over an arm's own trials. The two are never mixed.
 
     Where `cost` is "energy": the same in joules if every batch size with a score tells its energy, else in time. Joules
     to the target are examples to it times the median of joules per example over an arm's own trials.
@@ -172,8 +172,8 @@ def median_of(trials: Sequence[Trial], name: str) -> float | None:
 
 
 def _throughput(arm: Arm, throughput: Mapping[int, float] | None) -> float | None:
-    if throughput and arm.batch_size in throughput:
-        return throughput[arm.batch_size]
+    if throughput:
+        return throughput.get(arm.batch_size)
     return median_of(arm.all_trials, "examples_per_second")
 
 
