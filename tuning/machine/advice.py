@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tuning.machine.machine import Machine
 from tuning.machine.throughput import KERAS
-from tuning.machine.user_seconds import SLICE_SECONDS, SLICES
+from tuning.machine.user_seconds import SLICE_SECONDS, SLICES, user_threads
 from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Device, Executor, ask
+from tuning.run.executor import Executor, ask, first_device
 from tuning.stats.recommendation import Recommendation
-from tuning.trial import HyperparameterValue, Status, Trial
+from tuning.trial import Status, Trial
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def advise(
     if not any(outcome.examples_per_second for outcome in outcomes):
         return None
     ours, settings = outcomes[0].loop, outcomes[0].settings
-    threads = fewer_than_all(settings.get("intra_op_threads"), executor.devices())
     size = recommendation.batch_size
+    threads = user_threads(machine, size, settings.get("intra_op_threads"), first_device(executor).cores)
 
     def rate(loop: str) -> float | None:
         known = machine.least_seconds(size, loop)
@@ -111,12 +111,6 @@ def _matches(trial: Trial, recommendation: Recommendation) -> bool:
         and trial.batch_size == recommendation.batch_size
         and dict(trial.hyperparameters) == dict(recommendation.hyperparameters)
     )
-
-
-def fewer_than_all(threads: HyperparameterValue, devices: Sequence[Device]) -> int | None:
-    """Return the threads that trained, where a machine has more cores than that."""
-    cores = max((device.cores for device in devices), default=0)
-    return threads if isinstance(threads, int) and threads < cores else None
 
 
 def _measure(

@@ -24,7 +24,8 @@ class Machine:
         throughput_again: The same of the user's loop, measured later.
         user_series: The series of `throughput` that the final model will be trained by.
         seconds_to_start: What a batch size costs once: building, compiling, choosing a loop.
-        threads: The CPU threads of each batch size; None before they were chosen.
+        threads: The CPU threads of each batch size, trained alone; None before they were chosen.
+        workers: How many trials run beside one another, with one CPU thread each; 1 for none beside another.
         noise: The gradient noise scale along a training; None before.
     """
 
@@ -35,12 +36,19 @@ class Machine:
     user_series: str = CHOSEN
     seconds_to_start: float = 0.0
     threads: ThreadChoice | None = None
+    workers: int = 1
     noise: GradientNoise | None = None
 
     @property
     def largest_batch_size(self) -> int | None:
         """The largest batch size that fits into memory; None where none could fail to, or nobody measured."""
         return None if self.memory is None else self.memory.largest_batch_size
+
+    def threads_of_trials(self, batch_size: int) -> int | None:
+        """Return the CPU threads that trials of a batch size train with; None for all."""
+        if self.workers > 1:
+            return 1
+        return None if self.threads is None else self.threads.threads(batch_size)
 
     @property
     def user(self) -> Timings | None:
@@ -81,6 +89,7 @@ class Machine:
         plain: dict[str, Any] = {name: part.to_record() for name, part in parts.items() if part is not None}
         plain["memory_is_known"] = self.memory_is_known
         plain["user_series"] = self.user_series
+        plain["workers"] = self.workers
         plain["seconds_to_start"] = self.seconds_to_start
         return plain
 

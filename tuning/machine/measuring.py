@@ -98,8 +98,11 @@ def with_threads(
     loop: str,
     n_train: int,
     evaluation_batch_size: int,
+    places: int = 1,
 ) -> Machine:
     """Choose the CPU threads of each batch size, where a choice may pay; all threads elsewhere.
+
+    Where one thread in each of several places does more, trials run there beside one another.
 
     Args:
         machine: What is known.
@@ -108,11 +111,19 @@ def with_threads(
         loop: The loop of the trials.
         n_train: Training examples.
         evaluation_batch_size: Examples per validation step.
+        places: How many trials may run beside one another.
     """
-    if not could_pay(executor.devices(), updates):
+    if not could_pay(executor.devices(), updates, places):
         return replace(machine, threads=ThreadChoice())
-    choice = choose_threads(executor, updates, loop=loop, n_train=n_train, evaluation_batch_size=evaluation_batch_size)
-    return replace(machine, threads=choice)
+    choice = choose_threads(
+        executor,
+        updates,
+        loop=loop,
+        n_train=n_train,
+        evaluation_batch_size=evaluation_batch_size,
+        places=places,
+    )
+    return replace(machine, threads=choice, workers=places if places > 1 and choice.pays_beside(places) else 1)
 
 
 def with_timings(

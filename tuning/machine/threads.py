@@ -33,6 +33,15 @@ class ThreadChoice:
         """1, or None for all."""
         return 1 if batch_size <= self._limit else None
 
+    def pays_beside(self, places: int) -> bool:
+        """Return whether so many trainings of one thread each do more together than one with all threads.
+
+            places / t_one(B) > 1.1 / t_all(B) at every measured batch size B
+
+        Two threads seldom do twice the work of one: handing over costs, and a small batch leaves them idle.
+        """
+        return bool(self.seconds) and all(places * every > _BESIDE_GAIN * one for one, every in self.seconds.values())
+
     @property
     def measurement(self) -> Measurement:
         """What the choice was made by, as the record shows it."""
@@ -68,6 +77,9 @@ class ThreadChoice:
         return reached
 
 
+LEAST_WORK_S = 10.0
+"""The work ahead from which on a second worker pays, which takes half of that to start."""
+_BESIDE_GAIN = 1.1  # what trainings beside one another must do of what they do one after another; less is noise
 _CHUNKS, _CHUNK_S = 3, 0.1
 # What one thread is hoped to save. Measured on 2 cores at batch size 4: of an MLP's update under XLA 0.07 ms of 0.2, of
 # an LSTM's 0.25 of 0.65, of a CNN's without XLA 0.9 of 1.4.
@@ -75,19 +87,21 @@ _HOPED_SHARE = {"xla": 0.35}
 _HOPED_SHARE_ELSE = 0.5
 _MOST_HOPED_S = 1e-3
 _LEAST_UPDATES = 7000  # 1 ms saved of each is what a second worker and the timings cost
+_LEAST_UPDATES_BESIDE = 500  # fewer last less than a second worker's start, unless one takes longer than 20 ms
 _START_S = 4.5  # of a second worker
 _TIMINGS_LOST = 1.5  # in terms of the first, whose program is made from nothing; the trials use what they can again
 
 
-def could_pay(devices: Sequence[Device], updates: Mapping[int, float]) -> bool:
+def could_pay(devices: Sequence[Device], updates: Mapping[int, float], places: int = 1) -> bool:
     """Return whether a search has a CPU of several cores to itself, and so many updates that a choice may save time.
 
     Args:
         devices: The devices of the search.
         updates: Updates of all its trials, by batch size.
+        places: How many trials could run beside one another.
     """
     is_alone = len(devices) == 1 and not devices[0].is_gpu and devices[0].threads > 1
-    return is_alone and sum(updates.values()) >= _LEAST_UPDATES
+    return is_alone and sum(updates.values()) >= (_LEAST_UPDATES if places == 1 else _LEAST_UPDATES_BESIDE)
 
 
 def choose_threads(
@@ -97,6 +111,7 @@ def choose_threads(
     loop: str,
     n_train: int,
     evaluation_batch_size: int = 256,
+    places: int = 1,
     now: Callable[[], float] = time.monotonic,
 ) -> ThreadChoice:
     """Time all threads against one at the smallest batch size, then in the middle, then at the largest.
@@ -113,6 +128,7 @@ def choose_threads(
         loop: The loop of the trials.
         n_train: Training examples.
         evaluation_batch_size: Examples per validation step.
+        places: How many trials could run beside one another with one thread each, which one timing tells whether to do.
         now: The clock, in seconds.
     """
     sizes, found = list(updates), dict[int, tuple[float, float]]()
@@ -129,7 +145,7 @@ def choose_threads(
         begin = now()
         every = _timed(executor, request)
         took = now() - begin
-        if every is None or (not found and not _is_worth_more(every, sum(updates.values()), took)):
+        if every is None or not (found or _is_worth_more(every, sum(updates.values()), took, places)):
             break
         one = _timed(executor, replace(request, trial_id=f"threads-1-{size}", threads=1))
         if one is None:
@@ -141,8 +157,13 @@ def choose_threads(
     return ThreadChoice(found)
 
 
-def _is_worth_more(every: Throughput, updates: float, seconds: float) -> bool:
-    """Return whether one thread may save twice what finding out costs, in so many updates and after so many seconds."""
+def _is_worth_more(every: Throughput, updates: float, seconds: float, places: int) -> bool:
+    """Return whether one thread may save twice what finding out costs, in so many updates and after so many seconds.
+
+    Where trials could run beside one another it does from some seconds of work on, however little an update saves.
+    """
+    if places > 1 and updates * every.seconds_per_update > LEAST_WORK_S:
+        return True
     share = _HOPED_SHARE.get(every.loop, _HOPED_SHARE_ELSE)
     hoped = min(share * every.seconds_per_update, _MOST_HOPED_S)
     return hoped * updates > 2 * (_START_S + _TIMINGS_LOST * seconds)

@@ -94,6 +94,22 @@ def _less_disturbed(before: Measured | None, now: Measured) -> Measured:
     return before
 
 
+def user_threads(machine: Machine, batch_size: int, trained_with: HyperparameterValue, cores: int) -> int | None:
+    """Return the CPU threads that the user will train a batch size with; None for all.
+
+    They are those of its trials, unless these had one each because they ran beside one another.
+
+    Args:
+        machine: What is known.
+        batch_size: Examples per update.
+        trained_with: What a trial's outcome tells of its threads.
+        cores: Of the machine.
+    """
+    if machine.workers > 1:
+        return None if machine.threads is None else machine.threads.threads(batch_size)
+    return trained_with if isinstance(trained_with, int) and trained_with < cores else None
+
+
 def rates_of_user(machine: Machine, batch_sizes: Iterable[int]) -> dict[int, float] | None:
     """Return the examples per second of the user's loop by batch size, as measured, or from the sizes beside it.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from search_spaces.data import Data
 from tuning.messages import DescribeRequest, Event, Request, WorkerAnswer
@@ -211,6 +211,20 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End every worker and remove what was moved to them. Requests that run are dropped without an outcome."""
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """An executor whose one CPU can be shared out to trainings that run beside one another."""
+
+    def divide(self, parts: int) -> None:
+        """Have so many devices from now on, each with one CPU thread where a request does not ask for more.
+
+        The first device keeps its workers, so that with all others idle it measures as before.
+
+        Raises:
+            ValueError: If there are several devices already, or fewer cores than parts.
+        """
 
 
 class InlineExecutor:

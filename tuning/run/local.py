@@ -8,7 +8,7 @@ from collections import Counter
 from multiprocessing.connection import Connection, wait
 
 from tuning.messages import Event, Request, ThroughputRequest
-from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup
+from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup, check_cores
 from tuning.run.process import WorkerProcess
 from tuning.run.starter import Place, Starter, import_path
 from tuning.run.wire import Brief, Refusal, pickle_setup, write_data
@@ -75,7 +75,7 @@ class LocalExecutor:
         self._living(place).submit(request)
         self._submitted[device] += 1
         self._last_used[place] = self._submitted[device]
-        for other in self._workers_of(device):
+        for other in self._workers_of(device) if len(self._names) == 1 else ():  # others measure when all are idle
             if self._submitted[device] - self._last_used[other] >= _IDLE_REQUESTS:
                 self._discard(other)
 
@@ -103,6 +103,17 @@ class LocalExecutor:
         for place in self._workers_of(device):
             self._discard(place)
         self._workers[self._starter.place(device)] = self._start(self._starter.place(device))
+
+    def divide(self, parts: int) -> None:
+        """Have so many devices of one CPU thread each from now on; see `Divisible`."""
+        if len(self._names) != 1 or not self._names[0].startswith("cpu"):
+            raise ValueError(f"What is divided must be one CPU; got {', '.join(self._names) or 'none (closed)'}.")
+        check_cores("parts", parts)
+        added = tuple(f"cpu:{number}" for number in range(1, parts))
+        self._starter.add(added, threads=1)
+        self._names += added
+        for place in map(self._starter.place, added):
+            self._workers[place] = self._start(place)
 
     def close(self) -> None:
         """End every worker and remove the arrays and the logs; see `Executor`."""

@@ -43,7 +43,7 @@ class Starter:
         silence_limit_s: float = SILENCE_LIMIT_S,
     ) -> None:
         self.devices = devices
-        self._threads = threads or share_of_threads(len(devices))
+        self._threads = dict.fromkeys(devices, threads or share_of_threads(len(devices)))
         self._sharing = max(1, sum(name.startswith("cpu") for name in devices))
         self._memory_limit_bytes, self._holds_memory = memory_limit_bytes, holds_memory
         self._silence_limit_s = silence_limit_s
@@ -63,7 +63,15 @@ class Starter:
     def place(self, device: str, threads: int | None = None) -> Place:
         """Return where requests of a device run that ask for so many CPU threads; None for those of the setup."""
         is_cpu = device.startswith("cpu")
-        return Place(device, threads if threads is not None and is_cpu else self._threads)
+        return Place(device, threads if threads is not None and is_cpu else self._threads[device])
+
+    def add(self, devices: tuple[str, ...], threads: int) -> None:
+        """Start workers on further shares of the CPU; what is started from now on shares its memory with them."""
+        self.devices += devices
+        self._threads.update(dict.fromkeys(devices, threads))
+        self._sharing += len(devices)
+        for device in devices:
+            self.start_ahead(self.place(device))
 
     def start_ahead(self, place: Place) -> None:
         """Start a worker that will be taken, unless one waits there already."""

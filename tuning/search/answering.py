@@ -7,14 +7,15 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from tuning.machine.advice import advise, fewer_than_all
+from tuning.machine.advice import advise
+from tuning.machine.machine import Machine
 from tuning.machine.throughput import KERAS
-from tuning.machine.user_seconds import Tried, note_on_disturbance, rates_of_user, with_user_seconds
+from tuning.machine.user_seconds import Tried, note_on_disturbance, rates_of_user, user_threads, with_user_seconds
 from tuning.messages import ModelDescription
 from tuning.plans.plan import Plan
 from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor
+from tuning.run.executor import Executor, first_device
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
@@ -146,7 +147,7 @@ def _time_sizes(
     machine = with_user_seconds(
         study.records.machine,
         executor,
-        [_tried(arm, executor) for arm in judged],
+        [_tried(arm, study.records.machine, first_device(executor).cores) for arm in judged],
         loop=options.loop,
         epochs=setup.arguments.epochs,
         evaluation_batch_size=setup.arguments.evaluation_batch_size,
@@ -158,10 +159,10 @@ def _time_sizes(
     return rates_of_user(machine, [arm.batch_size for arm in judged])
 
 
-def _tried(arm: Arm, executor: Executor) -> Tried:
+def _tried(arm: Arm, machine: Machine, cores: int) -> Tried:
     outcomes = (trial.outcome for trial in arm.trials if trial.scored)
     threads = next((outcome.settings.get("intra_op_threads") for outcome in outcomes if outcome is not None), None)
-    return Tried(arm.batch_size, dict(arm.hyperparameters), fewer_than_all(threads, executor.devices()))
+    return Tried(arm.batch_size, dict(arm.hyperparameters), user_threads(machine, arm.batch_size, threads, cores))
 
 
 def _notes_on_seconds(study: Study, throughput: Mapping[int, float] | None, *, is_plans: bool) -> list[str]:

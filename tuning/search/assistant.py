@@ -12,7 +12,6 @@ from tuning.loops.loop import AUTO
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import with_noise, with_timings, with_timings_again
 from tuning.machine.noise import GradientNoise
-from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import ThroughputFindings
 from tuning.messages import Measurement
 from tuning.objective import Objective
@@ -59,7 +58,7 @@ class SearchAssistant:
 
     def instruct(self, trial: Trial) -> Trial:
         """Return a trial with the instructions that its worker needs."""
-        threads = (self._study.records.machine.threads or ThreadChoice()).threads(trial.batch_size)
+        threads = self._study.records.machine.threads_of_trials(trial.batch_size)
         return replace(trial, instructions=replace(self._usual, loop=self._loop_for(trial), threads=threads))
 
     def measure(self, wish: Wish) -> None:

@@ -44,7 +44,8 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
         budget = Budget(setup.arguments.epochs)
         return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
-    return Method("grid", make_plan, settings={"first_seed": str(first_seed)} if first_seed else {})
+    settings = {"first_seed": str(first_seed)} if first_seed else {}
+    return Method("grid", make_plan, ignores_order=True, settings=settings)
 
 
 def bayes_method(

@@ -33,6 +33,7 @@ from tuning.search.preparation import (
     resolve_space,
     settings_of,
 )
+from tuning.search.side_by_side import divide, places_for
 from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
@@ -56,6 +57,7 @@ class Method:
         kind: Its name, such as "grid".
         make_plan: Returns the plan, from what is known before the first trial.
         prunes: Whether trials that are behind are stopped where nobody says otherwise.
+        ignores_order: Whether what is tried does not depend on the order in which trials end.
         chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
         default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
         varies_model: Whether the model's own hyperparameters are searched, too, or held.
@@ -65,6 +67,7 @@ class Method:
     kind: str
     make_plan: Callable[[Setup, Machine], Plan]
     prunes: bool = False
+    ignores_order: bool = False
     chooses_threads: bool = True
     default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
     varies_model: bool = True
@@ -157,6 +160,7 @@ class Search:
                 within = self._measure_memory(setup, executor)
                 plan = self._method.make_plan(setup, self._study.records.machine)
                 self._choose_threads(plan, setup, within)
+                divide(within, self._study.records.machine)
                 self._train(plan, setup, within, deadline)
                 return self._answer(plan, setup, executor, shown, show)
             finally:
@@ -236,6 +240,7 @@ class Search:
         if records.machine.threads is not None or not may_choose or len(records):
             return
         examples = self._trainings_per_size(plan, setup) * setup.arguments.epochs * setup.n_train
+        places = places_for(setup, self._options, executor, plan.total(records)) if self._may_run_beside else 1
         machine = with_threads(
             records.machine,
             executor,
@@ -243,16 +248,25 @@ class Search:
             loop=self._options.loop,
             n_train=setup.n_train,
             evaluation_batch_size=setup.arguments.evaluation_batch_size,
+            places=places,
         )
         self._study.measured(machine)
         if machine.threads is not None and machine.threads.seconds:
             self._tracker.measured(machine.threads.measurement)
 
+    @property
+    def _may_run_beside(self) -> bool:
+        """Whether it makes no difference in which order trials end."""
+        return self._method.ignores_order and not self._prunes
+
+    @property
+    def _prunes(self) -> bool:
+        return self._method.prunes if self._options.prune is None else self._options.prune
+
     def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline) -> None:
         """Run the trials of the plan."""
         study, options = self._study, self._options
         quiet = options.quiet or not setup.arguments.verbose
-        prunes = self._method.prunes if options.prune is None else options.prune
         with SearchProgress(
             plan.total(study.records),
             study.records,
@@ -279,7 +293,7 @@ class Search:
                 self._tracker,
                 display,
                 assistant=assistant,
-                halving=Halving(study.objective, n_train=setup.n_train, stops=prunes),
+                halving=Halving(study.objective, n_train=setup.n_train, stops=self._prunes),
                 retries=options.max_retries_per_trial,
                 most_failures=options.max_consecutive_failed_trials,
                 trial_timeout_s=options.trial_timeout_s,

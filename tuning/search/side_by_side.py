@@ -1,0 +1,42 @@
+"""How many trials may run beside one another on one CPU, with a thread each, and having them do so."""
+
+from __future__ import annotations
+
+from tuning.machine.machine import Machine
+from tuning.machine.memory import could_run_out
+from tuning.run.executor import Divisible, Executor, first_device
+from tuning.search.options import SearchOptions
+from tuning.search.preparation import Setup
+from tuning.stats.costs import ENERGY
+
+
+def places_for(setup: Setup, options: SearchOptions, executor: Executor, n_trials: int) -> int:
+    """Return how many trials could run beside one another; 1 where they should not.
+
+    There is at most a place for each core and each trial, and so many that no batch size could run out of the memory of
+    its place. Whoever says how many workers or threads there are is taken at his word, and energy is told of one
+    training alone.
+
+    Args:
+        setup: What is known before the first trial.
+        options: How the search runs.
+        executor: Where the trials run.
+        n_trials: The trials of the search.
+    """
+    asked = options.workers is not None or options.threads is not None or options.cost == ENERGY
+    if asked or not isinstance(executor, Divisible) or setup.space.entries or setup.model.has_own_loop:
+        return 1
+    device = first_device(executor)
+    if device.is_gpu or len(executor.devices()) > 1:
+        return 1
+    largest = setup.space.batch_size.values()[-1]
+    places = min(device.cores, device.threads, n_trials)
+    while places > 1 and could_run_out(largest, setup.arguments.data, setup.model, device.memory.bytes // places):
+        places -= 1
+    return max(1, places)
+
+
+def divide(executor: Executor, machine: Machine) -> None:
+    """Share the CPU out, where the machine is known to do more so; also by a search that goes on."""
+    if machine.workers > 1 and isinstance(executor, Divisible):
+        executor.divide(min(machine.workers, first_device(executor).cores))
