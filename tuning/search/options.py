@@ -26,7 +26,8 @@ class SearchOptions:
     Args:
         tracking_uri: MLflow's store; None for `sqlite:///mlflow.db` in the working directory.
         storage: Optuna storage URL; None for a journal file in the study's directory.
-        workers: Worker processes; None for one per visible GPU, or one on the CPU.
+        workers: Worker processes; None for one per visible GPU, or one on the CPU, of a grid one per core where one
+            thread in each is measured to do more.
         threads: CPU threads of a worker; None for an equal share of the cores, but one for batch sizes that train
             faster so, where that is worth timing.
         loop: How models are trained: "auto", "keras", "device" or "xla".
