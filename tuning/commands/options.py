@@ -105,7 +105,7 @@ def search_options() -> Parser:
     how = parser.add_argument_group("how it runs")
     how.add_argument("--study", type=study_name, metavar="NAME", help="the same name continues (WORKLOAD-COMMAND)")
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
-    how.add_argument("--workers", default="auto", metavar="N", help="one per GPU or, where faster, per core, if not told")
+    how.add_argument("--workers", default="auto", metavar="N", help="one per GPU, or per core if faster (auto)")
     how.add_argument("--threads", default="auto", metavar="N", help="of a worker on the CPU (auto: measured)")
     how.add_argument("--loop", choices=LOOP_CHOICES, default="auto", help="how models are trained (auto)")
     add_memory_limit(how)
