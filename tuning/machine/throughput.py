@@ -19,6 +19,7 @@ _SMALLEST, _LARGEST = 8, 4096
 _MOST_SIZES = 6
 _UPDATES_PER_SIZE = 8  # warm-up and one per chunk, where an update takes longer than a chunk
 _PATIENCE_S = 20.0
+_LEAST_SIZES, _LEAST_RISE = 4, 0.05
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,13 @@ def probe_throughput(
     epochs: int = 1,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
+    chunks: int = CHUNKS,
+    chunk_seconds: float = CHUNK_SECONDS,
 ) -> ThroughputFindings:
     """Time each size under plain Keras and under `loop`, one after another, with nothing else running.
 
-    A series ends early where the next size would take longer than 20 s.
+    A series ends early where the next size would take longer than 20 s, or where the throughput has risen by less than
+    5 % over the last two of at least four sizes: it stays what it is.
 
     Args:
         executor: Whose first device measures; its others must be idle.
@@ -156,6 +160,8 @@ def probe_throughput(
         epochs: The epochs of the training that "auto" chooses its loop for.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
+        chunks: How many to time of each size.
+        chunk_seconds: The least duration of one.
     """
     rows: list[Measured] = []
     failures: dict[str, str] = {}
@@ -171,17 +177,24 @@ def probe_throughput(
                 epochs=epochs,
                 hyperparameters=dict(hyperparameters or {}),
                 evaluation_batch_size=evaluation_batch_size,
-                chunks=CHUNKS,
-                chunk_seconds=CHUNK_SECONDS,
+                chunks=chunks,
+                chunk_seconds=chunk_seconds,
             )
             for size in sizes
         )
         for request, answer in answers(executor, requests):
             if isinstance(answer, Throughput):
                 rows.append(Measured(series, answer))
+                if _is_flat([row.examples_per_second for row in rows if row.series == series]):
+                    break
             else:
                 failures[f"{series} {request.batch_size}"] = answer.reason
     return ThroughputFindings(tuple(rows), failures)
+
+
+def _is_flat(rates: Sequence[float]) -> bool:
+    """Return whether the last two rates, of ascending batch sizes, are hardly above the best before them."""
+    return len(rates) >= _LEAST_SIZES and max(rates[-2:]) < (1 + _LEAST_RISE) * max(rates[:-2])
 
 
 def answers(

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from multiprocessing.connection import Connection, wait
 
-from tuning.messages import Event, Request, ThroughputRequest
+from tuning.messages import Event, MemoryProbeRequest, Request, ThroughputRequest
 from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup, check_cores
 from tuning.run.process import WorkerProcess
 from tuning.run.starter import Place, Starter, import_path
@@ -34,6 +34,7 @@ class LocalExecutor:
 
     def __init__(self, setup: WorkerSetup, devices: tuple[str, ...], starter: Starter | None = None) -> None:
         self._names = devices
+        self._starts_ahead = setup.holds_memory and setup.memory_limit_bytes is not None
         payload = pickle_setup(setup)
         self._starter = starter or Starter(
             devices,
@@ -72,6 +73,7 @@ class LocalExecutor:
         if running is not None:
             raise ValueError(f"{device} must be idle; it runs {running.trial_id}. Wait for its outcome.")
         place = self._starter.place(device, _threads_of(request))
+        self._look_ahead(request, place)
         self._living(place).submit(request)
         self._submitted[device] += 1
         self._last_used[place] = self._submitted[device]
@@ -135,6 +137,18 @@ class LocalExecutor:
         usable = [name for name in self._names if name not in self._refused]
         if device not in usable:
             raise ValueError(f"The device must be one of {', '.join(usable) or 'none (closed)'}; got {device!r}.")
+
+    def _look_ahead(self, request: Trial | Request, place: Place) -> None:
+        """While memory is probed, start the next fresh worker; while anything else is asked, nothing starts.
+
+        Without a limit that was asked for a worker is held to the memory that is free when it starts, of which the one
+        that is being probed leaves less.
+        """
+        if isinstance(request, MemoryProbeRequest) and self._starts_ahead:
+            self._living(place)
+            self._starter.start_ahead(place)
+        else:
+            self._starter.drop_ahead()
 
     def _workers_of(self, device: str) -> dict[Place, WorkerProcess]:
         return {place: worker for place, worker in self._workers.items() if place.device == device}

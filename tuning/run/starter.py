@@ -78,6 +78,12 @@ class Starter:
         if place not in self._ahead:
             self._ahead[place] = self._start(place)
 
+    def drop_ahead(self) -> None:
+        """End the workers that nobody has taken, such as before something is timed that they would disturb."""
+        for worker in self._ahead.values():
+            self.end(worker)
+        self._ahead.clear()
+
     def take(self, place: Place) -> WorkerProcess:
         """Return a worker that has been told nothing but where it sits."""
         return self._ahead.pop(place, None) or self._start(place)
@@ -93,8 +99,7 @@ class Starter:
         if self._is_closed:
             return
         self._is_closed = True
-        for worker in self._ahead.values():
-            self.end(worker)
+        self.drop_ahead()
         self._guard.close()
         self._scratch.close()
 

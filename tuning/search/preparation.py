@@ -302,7 +302,9 @@ def running_executor(
         data=arguments.data,
         callbacks=arguments.callbacks,
         fit_options=dict(arguments.fit_options),
+        memory_limit_bytes=options.memory_limit_bytes,
         weights_directory=weights_directory,
+        holds_memory=holds_memory,
     )
     with contextlib.ExitStack() as stack:
         if starter is None:

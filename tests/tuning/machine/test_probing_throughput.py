@@ -62,6 +62,16 @@ def test_sizes_that_would_take_too_long_are_left_out() -> None:
     assert len(executor.probed) == 4
 
 
+def test_a_series_ends_where_the_curve_is_flat() -> None:
+    sizes = (8, 32, 128, 512, 2048)
+    flat, _ = measure(worker(lambda _, size: 1e-5 * max(size, 20)), sizes=sizes)
+    assert sorted(flat.seconds(KERAS)) == sorted(flat.seconds(CHOSEN)) == [8, 32, 128, 512]
+    rising, _ = measure(worker(lambda _, size: 1e-3 + 1e-5 * size), sizes=sizes)
+    assert sorted(rising.seconds(KERAS)) == list(sizes)
+    at_last, _ = measure(worker(lambda _, size: 1e-5 * max(size, 200)), sizes=sizes)
+    assert sorted(at_last.seconds(KERAS)) == list(sizes)
+
+
 def test_a_failure_is_a_missing_row_with_its_reason() -> None:
     answer = worker(lambda _, size: 1e-5 * size)
 
