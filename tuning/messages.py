@@ -151,6 +151,7 @@ class ThroughputRequest:
         chunks: How many to time.
         chunk_seconds: The least duration of one.
         threads: CPU threads that are timed, as of a trial's `Instructions`.
+        times_input: Whether the input pipeline is timed apart, too, where the loop has one.
     """
 
     trial_id: str
@@ -162,6 +163,7 @@ class ThroughputRequest:
     chunks: int = 5
     chunk_seconds: float = 0.3
     threads: int | None = None
+    times_input: bool = True
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ class Throughput:
         batch_size: Its batch size.
         loop: The loop that trained: "keras", "device" or "xla".
         seconds_per_update: Median of the timed chunks.
-        input_seconds_per_update: What the input pipeline alone takes for a batch; None where the loop has none.
+        input_seconds_per_update: What the input pipeline alone takes for a batch; None where the loop has none, or that
+            was not asked for.
         repeats: The seconds per update of each chunk, in their order.
         wall_seconds: What the chunks took together.
         cpu_seconds: The processor time of the worker meanwhile, of all its threads.

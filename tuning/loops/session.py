@@ -155,7 +155,7 @@ class TrainingSession:
             request.batch_size,
             plan.loop,
             statistics.median(chunks.seconds_per_update),
-            input_seconds(plan.pipeline) if plan.pipeline is not None else None,
+            input_seconds(plan.pipeline) if plan.pipeline is not None and request.times_input else None,
             repeats=chunks.seconds_per_update,
             wall_seconds=chunks.wall_s,
             cpu_seconds=chunks.cpu_s,

@@ -125,6 +125,7 @@ def _measure(
         chunks=SLICES,
         chunk_seconds=SLICE_SECONDS,
         threads=threads,
+        times_input=False,
     )
     answer = ask(executor, request)
     return answer.batch_size / answer.seconds_per_update if isinstance(answer, Throughput) else None

@@ -141,6 +141,7 @@ def choose_threads(
             evaluation_batch_size=evaluation_batch_size,
             chunks=_CHUNKS,
             chunk_seconds=_CHUNK_S,
+            times_input=False,
         )
         begin = now()
         every = _timed(executor, request)

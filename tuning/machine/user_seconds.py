@@ -72,6 +72,7 @@ def with_user_seconds(
             chunks=SLICES,
             chunk_seconds=SLICE_SECONDS,
             threads=each.threads,
+            times_input=False,
         )
         for each in tried
         if each.batch_size not in known and each.batch_size <= limit

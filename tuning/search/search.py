@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import scipy.optimize  # answers need both, which are loaded here while a worker starts
+import scipy.stats  # noqa: F401
+
 from search_spaces.batch_size import BatchSize
 from search_spaces.entry import Entry
 from tuning.machine.machine import Machine

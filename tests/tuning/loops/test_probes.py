@@ -56,12 +56,17 @@ def test_a_batch_larger_than_the_data_is_a_failure_with_its_reason(session):
     assert f"{N_TRAIN} training examples; got {N_TRAIN + 1}" in found.reason
 
 
-@pytest.mark.parametrize(("loop", "has_input"), [("keras", True), ("device", False)])
-def test_a_throughput_probe_tells_the_loop_and_its_input(session, loop, has_input):
-    found = session.probe(ThroughputRequest("t", 8, loop=loop, chunks=2, chunk_seconds=0.01))
+@pytest.mark.parametrize(
+    ("loop", "times_input", "has_input"), [("keras", True, True), ("keras", False, False), ("device", True, False)]
+)
+def test_a_throughput_probe_tells_the_loop_its_slices_and_its_input(session, loop, times_input, has_input):
+    asked = ThroughputRequest("t", 8, loop=loop, chunks=3, chunk_seconds=0.01, times_input=times_input)
+    found = session.probe(asked)
     assert isinstance(found, Throughput), found
     assert (found.trial_id, found.batch_size, found.loop) == ("t", 8, loop)
-    assert found.seconds_per_update > 0
+    assert found.seconds_per_update == sorted(found.repeats)[1] > 0
+    assert found.wall_seconds >= 3 * 0.01
+    assert 0 < found.cpu_seconds < 1000 * found.wall_seconds
     assert (found.input_seconds_per_update is not None) == has_input
 
 
