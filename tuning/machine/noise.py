@@ -19,6 +19,8 @@ GUESSED_NOISE_SCALE = 256.0
 """What stands for a noise scale that could not be measured."""
 
 _PATIENCE_S = 20.0
+_EXAMPLES, _LEAST_EXAMPLES = 4096, 1024  # of one measurement
+_MOMENTS = 4  # of a training at which it is measured
 
 
 @dataclass(frozen=True)
@@ -125,25 +127,32 @@ def probe_noise(
     learning_rate: float | None = None,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
+    patience_s: float = _PATIENCE_S,
 ) -> GradientNoise:
-    """Train plain Keras and measure the noise scale on the way.
+    """Train plain Keras and measure the noise scale on the way, in about twice the patience.
 
     Args:
         executor: Its first device measures; it must be idle.
         batch_size: The batch size of the training.
-        updates: The length of the training; fewer are done where these would take over 20 s.
+        updates: The length of the training; fewer are done where these would take longer than the patience.
         seconds_per_update: Seconds of an update of plain Keras at that batch size, None if unknown.
         seed: The seed of the training.
         learning_rate: The learning rate of the training; None for the model's own.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
+        patience_s: How long the training should take at most, and its measurements together; these take a quarter of
+            the usual examples at least, since fewer tell too little.
     """
+    examples = _EXAMPLES
     if seconds_per_update is not None:
-        updates = min(updates, _PATIENCE_S / seconds_per_update)
+        updates = min(updates, patience_s / seconds_per_update)
+        affordable = patience_s / _MOMENTS * batch_size / seconds_per_update
+        examples = int(min(_EXAMPLES, max(_LEAST_EXAMPLES, affordable)))
     request = NoiseScaleRequest(
         "noise-scale",
         batch_size,
         max(1, round(updates)),
+        examples=examples,
         seed=seed,
         hyperparameters=dict(hyperparameters or {}),
         evaluation_batch_size=evaluation_batch_size,

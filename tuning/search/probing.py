@@ -24,6 +24,7 @@ from tuning.show.probe_page import Probe
 from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
+_NOISE_PATIENCE_S = 10.0
 
 
 class ProbeError(ValueError):
@@ -188,5 +189,6 @@ def _with_noise(machine: Machine, executor: Executor, n_train: int, epochs: int)
         batch_size=size,
         updates=epochs * n_train // size,
         seconds_per_update=None if plain is None else plain.seconds(size),
+        patience_s=_NOISE_PATIENCE_S,
     )
     return replace(machine, noise=noise)

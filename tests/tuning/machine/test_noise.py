@@ -50,6 +50,15 @@ def test_it_follows_the_training_to_be_searched_but_no_longer_than_its_time() ->
     assert (requested(learning_rate=0.1).learning_rate, requested(seed=7).seed) == (0.1, 7)
 
 
+def test_a_measurement_takes_fewer_examples_where_they_would_take_too_long_but_not_too_few() -> None:
+    assert requested().examples == 4096
+    assert requested(seconds_per_update=0.01).examples == 4096  # 5 s for each of four, of 3,200 examples a second
+    assert requested(seconds_per_update=0.1).examples == 1600
+    assert requested(seconds_per_update=1.0).examples == 1024
+    assert requested(seconds_per_update=0.05, patience_s=10.0).examples == 1600
+    assert requested(seconds_per_update=0.5, patience_s=10.0).updates == 20
+
+
 def test_a_refusal_is_kept_with_its_reason() -> None:
     executor = ScriptedExecutor(probes=lambda r: TrialOutcome(r.trial_id, Status.FAILED, reason="own train_step"))
     assert probe_noise(executor, batch_size=8, updates=1) == GradientNoise(reason="own train_step")
