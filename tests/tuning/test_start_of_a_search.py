@@ -70,6 +70,19 @@ def test_workers_start_before_all_and_the_answer_is_shown_before_its_report_is_d
     ]
 
 
+def test_an_answer_that_cannot_be_shown_is_recorded_all_the_same(
+    happened: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(command, "tell", fail)
+    assert main(GRID) == 1
+    assert happened[-2:] == ["the report is drawn", "workers end"]
+    assert main(["pick", "digits-grid"]) == 0
+    assert "Train with a batch size of" in capsys.readouterr().out
+
+
 def test_workers_end_where_there_is_no_such_workload(happened: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["grid", "nothing", *GRID[2:]]) == 2
     assert happened == ["workers start", "the workload is read", "workers end"]

@@ -120,10 +120,17 @@ def answer_search(
         following=followed(settings),
         machine=machine_of(settings),
     )
-    show(answer)
-    report = _report(answer, study, found.target, settings) if answer.tracking_uri else {}
-    tracker.recommended(answer.to_json(), answer.to_markdown(), report)
+    try:
+        show(answer)
+    finally:  # whoever can be shown nothing, as behind `| head`, finds it in the record
+        _record(answer, study, found.target, settings, tracker)
     return answer
+
+
+def _record(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], tracker: Tracker) -> None:
+    """Draw the report of an answer, and record both."""
+    report = _report(answer, study, target, settings) if answer.tracking_uri else {}
+    tracker.recommended(answer.to_json(), answer.to_markdown(), report)
 
 
 def _time_sizes(

@@ -37,6 +37,11 @@ def places_for(setup: Setup, options: SearchOptions, executor: Executor, n_trial
 
 
 def divide(executor: Executor, machine: Machine) -> None:
-    """Share the CPU out, where the machine is known to do more so; also by a search that goes on."""
+    """Share the CPU out, where the machine is known to do more so; also by a search that goes on.
+
+    An executor that has several devices, perhaps because it was divided before, is left as it is.
+    """
     if machine.workers > 1 and isinstance(executor, Divisible):
-        executor.divide(min(machine.workers, first_device(executor).cores))
+        parts = min(machine.workers, first_device(executor).cores)
+        if len(executor.devices()) == 1 and parts > 1:
+            executor.divide(parts)

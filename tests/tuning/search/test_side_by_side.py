@@ -74,6 +74,15 @@ def test_a_search_that_goes_on_trains_as_it_began(tmp_path: Path) -> None:
     assert again.parts == [4]
 
 
+def test_what_is_divided_stays_divided(tmp_path: Path) -> None:
+    executor = DivisibleExecutor()
+    for name in ("one", "other"):
+        search(tmp_path / name, executor)
+    assert executor.parts == [4]
+    last = executor.requests[-4:]
+    assert {trial.instructions.threads for trial in last} == {None}  # whoever has several devices shares them out
+
+
 @pytest.mark.parametrize(
     ("executor", "options"),
     [
