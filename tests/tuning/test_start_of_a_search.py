@@ -11,7 +11,9 @@ import pytest
 from scripted_searches import workers
 
 from tuning.cli import main
+from tuning.commands import probe
 from tuning.commands import search as command
+from tuning.commands.options import read_workload
 from tuning.search import answering
 from tuning.search.search import Search
 
@@ -92,3 +94,32 @@ def test_workers_end_where_there_is_no_such_workload(happened: list[str], capsys
 def test_options_that_cannot_be_used_start_nothing(happened: list[str]) -> None:
     assert main([*GRID, "--memory-limit", "much"]) == 2
     assert happened == []
+
+
+def test_a_probe_starts_its_worker_before_all_and_ends_it_where_there_is_no_such_workload(
+    tmp_path: Path, mlflow_store: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def starting(*_: Any, holds_memory: bool) -> Iterator[None]:
+        assert holds_memory
+        events.append("the worker starts")
+        try:
+            yield
+        finally:
+            events.append("the worker ends")
+
+    def read(asked: Any) -> Any:
+        events.append("the workload is read")
+        return read_workload(asked)
+
+    mlflow_store(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(probe, "starting_workers", starting)
+    monkeypatch.setattr(probe, "read_workload", read)
+    assert main(["probe", "nothing"]) == 2
+    assert events == ["the worker starts", "the workload is read", "the worker ends"]
+    assert main(["probe", "digits", "--memory-limit", "much"]) == 2
+    assert main(["probe", "digits", "--latency", "20ms"]) == 2
+    assert len(events) == 3

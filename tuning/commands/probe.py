@@ -20,9 +20,12 @@ from tuning.commands.options import (
 )
 from tuning.commands.values import count, word
 from tuning.loops.loop import AUTO, LOOP_CHOICES
+from tuning.search.options import SearchOptions
+from tuning.search.preparation import starting_workers
 
 if TYPE_CHECKING:
     from search_spaces.workload import Workload
+    from tuning.run.starter import Starter
     from tuning.show.inference_page import InferenceProbe
     from tuning.show.probe_page import Probe
 
@@ -45,15 +48,19 @@ def add(commands: Any) -> None:
 
 def probe(asked: argparse.Namespace) -> int:
     """`batch-size probe`: what fits, how fast, how noisy, or how fast inference is; no search."""
-    from tuning.record.runs import log_measurement
-    from tuning.record.store import TrackingError, check_store, resolve_tracking_uri
-
-    file_format, latency_s = _read_file_format(asked), _read_latency(asked)
-    check_store(resolve_tracking_uri(asked.tracking_uri))
+    loop = AUTO if asked.loop is None else asked.loop
+    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=read_memory_limit(asked))
+    latency_s = _read_latency(asked)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_start():
-        workload = read_workload(asked)
-    found = _measure(workload, asked, latency_s)
+    with starting_workers(options, holds_memory=True) as starter:  # while MLflow and the workload are loaded
+        from tuning.record.runs import log_measurement
+        from tuning.record.store import TrackingError, check_store, resolve_tracking_uri
+
+        file_format = _read_file_format(asked)
+        check_store(resolve_tracking_uri(asked.tracking_uri))
+        with silent_start():
+            workload = read_workload(asked)
+        found = _measure(workload, asked, options, latency_s, starter)
     picture, told = found.render(file_format), json.dumps(found.to_json())
     if asked.plot is not None:
         Path(asked.plot).write_bytes(picture)
@@ -74,18 +81,18 @@ def probe(asked: argparse.Namespace) -> int:
     return 0 if found.has_answer else 1
 
 
-def _measure(workload: Workload, asked: argparse.Namespace, latency_s: float | None) -> Probe | InferenceProbe:
+def _measure(
+    workload: Workload, asked: argparse.Namespace, options: SearchOptions, latency_s: float | None, starter: Starter
+) -> Probe | InferenceProbe:
     from tuning.search.probing import probe_inference_of, probe_workload
 
     def tell(line: str) -> None:
         if not asked.quiet:
             print(f"probing {line}", file=sys.stderr)
 
-    limit = read_memory_limit(asked)
     if asked.inference:
-        return probe_inference_of(workload, latency_s=latency_s, memory_limit_bytes=limit, tell=tell)
-    loop = AUTO if asked.loop is None else asked.loop
-    return probe_workload(workload, epochs=asked.epochs, memory_limit_bytes=limit, loop=loop, tell=tell)
+        return probe_inference_of(workload, options, latency_s=latency_s, tell=tell, starter=starter)
+    return probe_workload(workload, options, epochs=asked.epochs, tell=tell, starter=starter)
 
 
 def _read_file_format(asked: argparse.Namespace) -> str:

@@ -17,6 +17,7 @@ from tuning.machine.throughput import probe_throughput, sizes_to_time
 from tuning.machine.user_seconds import SLICE_SECONDS, SLICES
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.run.executor import Executor, ask_again, first_device
+from tuning.run.starter import Starter
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import running_executor
 from tuning.show.inference_page import InferenceProbe
@@ -33,33 +34,32 @@ class ProbeError(ValueError):
 
 def probe_workload(
     workload: Workload,
+    options: SearchOptions,
     *,
     epochs: int | None = None,
-    memory_limit_bytes: int | None = None,
-    loop: str = AUTO,
     tell: Callable[[str], None] = lambda _: None,
+    starter: Starter | None = None,
 ) -> Probe:
     """Probe a workload in a worker of its own, held to the memory limit.
 
     Args:
         workload: Model and data.
+        options: One worker, the loop that trials would train with, and the memory that training may use.
         epochs: Epochs of the training that is to be searched; None for the workload's own.
-        memory_limit_bytes: Memory that training may use; None for what there is.
-        loop: The loop that trials would train with.
         tell: Told what is going on, one line at a time.
+        starter: Has started the worker with these options; None to start it now.
 
     Raises:
-        ValueError: If the model or the data cannot be used, or the limit is not positive.
+        ValueError: If the model or the data cannot be used.
     """
-    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=memory_limit_bytes)
     arguments = SearchArguments(workload.load_data(), workload.epochs if epochs is None else epochs)
-    with running_executor(workload.build, arguments, options, holds_memory=True) as executor:
+    with running_executor(workload.build, arguments, options, holds_memory=True, starter=starter) as executor:
         return run_probe(
             executor,
             workload=workload.name,
             n_train=arguments.data.n_train,
             epochs=arguments.epochs,
-            loop=loop,
+            loop=options.loop,
             tell=tell,
         )
 
@@ -104,26 +104,27 @@ def run_probe(
 
 def probe_inference_of(
     workload: Workload,
+    options: SearchOptions,
     *,
     latency_s: float | None = None,
-    memory_limit_bytes: int | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    starter: Starter | None = None,
 ) -> InferenceProbe:
     """Probe the inference of a workload, and nothing else, in a worker of its own, held to the memory limit.
 
     Args:
         workload: Model and data.
+        options: One worker, and the memory that inference may use.
         latency_s: The bound on the p95 latency of a call; None for none.
-        memory_limit_bytes: Memory that inference may use; None for what there is.
         tell: Told what is going on, one line at a time.
+        starter: Has started the worker with these options; None to start it now.
 
     Raises:
-        ValueError: If the model or the data cannot be used, or the limit is not positive.
+        ValueError: If the model or the data cannot be used.
     """
-    options = SearchOptions(workers=1, memory_limit_bytes=memory_limit_bytes)
     arguments = SearchArguments(workload.load_data(), workload.epochs)
     data = arguments.data
-    with running_executor(workload.build, arguments, options, holds_memory=True) as executor:
+    with running_executor(workload.build, arguments, options, holds_memory=True, starter=starter) as executor:
         return run_inference_probe(
             executor, workload=workload.name, n_examples=data.n_train + data.n_val, latency_s=latency_s, tell=tell
         )
