@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from fakes import device
 
+from search_spaces import Data
 from tuning.gpu_check import __main__ as command
-from tuning.gpu_check import memory, neighbours, places, speed
+from tuning.gpu_check import bench, memory, neighbours, places, speed
 from tuning.gpu_check.bench import Bench, Trained
 from tuning.gpu_check.check import Check, Finding, Skipped, Verdict, carry_out, summary
 from tuning.gpu_check.table import NOTHING, table_of
@@ -74,6 +75,17 @@ class FakeBench(Bench):
     def seconds_per_update(self, executor: Any, batch_size: int, loop: str, **wishes: Any) -> Throughput:
         found = self._seconds(loop, batch_size)
         return Throughput("t", batch_size, "xla" if loop == "auto" else loop, found)
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No training here looks at its data, of which the checks make gigabytes."""
+
+    def images(count: int = 4096, side: int = 32, *, dtype: str = "float32") -> Data:
+        return bench.images(min(count, 8), side, dtype=dtype)
+
+    for module in (memory, neighbours, speed):
+        monkeypatch.setattr(module, "images", images)
 
 
 def trained(status: Status = Status.COMPLETED, *, process_id: int = 1, **fields: Any) -> Trained:
