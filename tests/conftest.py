@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -71,3 +71,11 @@ def mlflow_store(migrated_store: Path) -> Callable[[Path], str]:
         return f"sqlite:///{directory / 'mlflow.db'}"
 
     return put
+
+
+@pytest.fixture(scope="module")
+def no_advice() -> Iterator[None]:
+    """Searches of the file end without the measurement of plain `fit`, which takes longer than a small training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuning.search.answering.advise", lambda *_, **__: None)
+        yield

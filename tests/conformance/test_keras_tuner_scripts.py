@@ -10,16 +10,20 @@ from small_data import CLASSES, FEATURES, table
 from tuning import BayesianOptimization, GridSearch, NothingToRecommend
 from tuning.record.tracker import NullTracker
 
+pytestmark = pytest.mark.usefixtures("no_advice")
 QUIET = {"seeds": 2, "in_process": True, "tracker": NullTracker(), "quiet": True}
 DATA = table()
 X, Y, VALIDATION = DATA.x_train, DATA.y_train, (DATA.x_val, DATA.y_val)
 
 
-def network(units=8, activation="relu", rate=1e-2):
+def network(units=8, activation="relu", rate=1e-2, run_eagerly=True):
+    """A few updates of it take less time eagerly than to be traced."""
     model = keras.Sequential(
         [keras.Input((FEATURES,)), keras.layers.Dense(units, activation), keras.layers.Dense(CLASSES, "softmax")]
     )
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=run_eagerly
+    )
     return model
 
 
@@ -29,6 +33,7 @@ def test_getting_started(tmp_path):
             hp.Int("units", min_value=4, max_value=8, step=4),
             hp.Choice("activation", ["relu", "tanh"]),
             hp.Float("lr", min_value=1e-4, max_value=1e-2, sampling="log"),
+            run_eagerly=False,
         )
 
     build_model(keras_tuner.HyperParameters())
@@ -248,12 +253,15 @@ def test_an_unusable_batch_size_is_told_with_the_change_that_helps(tmp_path):
 
 
 def test_a_search_that_calls_fit_gets_the_same_numbers_as_one_that_leaves_it_alone(tmp_path):
-    class Plain(BatchSizeInFit):
+    class Plain(keras_tuner.HyperModel):
+        def build(self, hp):
+            return network(run_eagerly=False)
+
         def fit(self, hp, model, *args, **kwargs):
             return model.fit(*args, **kwargs)
 
     scores = []
-    for number, hypermodel in enumerate((Plain(), lambda hp: network())):
+    for number, hypermodel in enumerate((Plain(), lambda hp: network(run_eagerly=False))):
         tuner = GridSearch(hypermodel, objective="val_loss", directory=tmp_path, project_name=str(number), **QUIET)
         tuner.search(X, Y, epochs=2, validation_data=VALIDATION)
         scores.append([record.score for record in tuner.oracle.records])

@@ -20,6 +20,7 @@ from tuning.cli import main
 from tuning.commands import answering
 from tuning.record.store import TrackingWarning
 
+pytestmark = pytest.mark.usefixtures("no_advice")
 CANARY = "c4n4ry-t3ll5"
 SERVER = f"http://me:{CANARY}@tracking.example:5000"
 SEARCH = "grid model.py:build --data d.npz --batch-sizes 4,8 --seeds 2 --epochs 1 --no-probe"
@@ -27,7 +28,7 @@ MODEL = """
 import keras
 def build(hp):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)  # less time than to trace it
     return model
 """
 

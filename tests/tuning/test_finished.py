@@ -16,6 +16,8 @@ from tuning.search.options import SearchArguments
 from tuning.study.claim import StudyLock
 from tuning.study.storage import StudyError
 
+pytestmark = pytest.mark.usefixtures("no_advice")
+
 
 def searched(directory: Path, **options: Any) -> tuning.GridSearch:
     x = np.zeros((64, 2), "float32")
@@ -28,10 +30,8 @@ def searched(directory: Path, **options: Any) -> tuning.GridSearch:
         tracker=RecordingTracker(),
         **options,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.search.answering.advise", lambda *_, **__: None)  # measures nothing here
-        executor = ScriptedExecutor(lambda trial: [0.5 + 0.01 * trial.seed + 0.001 * trial.batch_size])
-        tuner.run(SearchArguments(Data(x, x[:, 0], x, x[:, 0]), epochs=1, verbose=False), executor)
+    executor = ScriptedExecutor(lambda trial: [0.5 + 0.01 * trial.seed + 0.001 * trial.batch_size])
+    tuner.run(SearchArguments(Data(x, x[:, 0], x, x[:, 0]), epochs=1, verbose=False), executor)
     return tuner
 
 

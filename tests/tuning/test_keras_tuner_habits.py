@@ -17,6 +17,8 @@ from search_spaces.entry import entries_of
 from tuning.search.options import SearchArguments
 from tuning.trial import Trial
 
+pytestmark = pytest.mark.usefixtures("no_advice")
+
 
 def declare(hp: Any) -> None:
     """One of every kind of hyperparameter."""
@@ -73,9 +75,7 @@ def search(directory: Path, **options: Any) -> tuple[tuning.BayesianOptimization
         "tracker": RecordingTracker(),
     }
     tuner = tuning.BayesianOptimization(build, **{**given, **options})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.search.answering.advise", lambda *_, **__: None)  # measures nothing here
-        tuner.run(SearchArguments(data(), epochs=1, verbose=False), executor)
+    tuner.run(SearchArguments(data(), epochs=1, verbose=False), executor)
     return tuner, executor
 
 

@@ -43,7 +43,7 @@ mine = Workload("mine", build, data, objective="val_loss", epochs=2)
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[Path], str]) -> Path:
+def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[Path], str], no_advice: None) -> Path:
     """A directory with a study of the workload, as the command line leaves it."""
     directory = tmp_path_factory.mktemp("searched")
     mlflow_store(directory)
@@ -52,7 +52,6 @@ def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[P
         patch.chdir(directory)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
-        patch.setattr("tuning.search.answering.advise", lambda *_, **__: None)  # measures nothing here
         options = ["--batch-sizes", "8", "--seeds", "2", "--loop", "keras", "--no-probe", "--quiet"]
         assert main(["grid", "mine.py:mine", *options]) == 0
     return directory

@@ -27,6 +27,7 @@ from tuning.study.claim import StudyLock
 from tuning.study.storage import STORAGE_VARIABLE
 from tuning.trial import Status, TrialOutcome
 
+pytestmark = pytest.mark.usefixtures("no_advice")
 STUDY = Path("batch_size_studies", "mine")
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -37,7 +38,6 @@ def store(tmp_path: Path, mlflow_store: Callable[[Path], str], monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv(STORAGE_VARIABLE, raising=False)
-    monkeypatch.setattr("tuning.search.answering.advise", lambda *_, **__: None)  # measures nothing here
     monkeypatch.setattr("tuning.search.answering.render_report", lambda _: "<p>8")  # takes a second
     return mlflow_store(tmp_path)
 
