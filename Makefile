@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	@echo "(from here: cd .demo && ../$(BIN)/batch-size ui digits-grid)"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 gpu-check: $(VENV)/.installed-gpu
 	$(BIN)/python -m tuning.gpu_check --json gpu-check.json

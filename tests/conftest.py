@@ -31,6 +31,31 @@ settings.load_profile("repository")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, which processes would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files that take longest, which come first: where two processes share the tests, neither is left with one at the end.
+LONGEST = (
+    "test_blocks",
+    "test_kinds",
+    "test_command_line",
+    "test_local",
+    "test_notebooks",
+    "test_probe_command",
+    "test_rate_traces",
+    "test_inference_of_kinds",
+    "test_tuners",
+    "test_rows",
+    "test_ui",
+    "test_keras_tuner_scripts",
+    "test_loader",
+    "test_input_forms",
+    "test_canary",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, each whole; see `LONGEST`."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Generator[None, object, object]:
