@@ -59,7 +59,7 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], told: str, capfd: pyt
 WIDE = """
 import keras
 def build():
-    layers = [keras.Input((64,)), keras.layers.Dense(200_000, activation="relu"), keras.layers.Dense(10)]
+    layers = [keras.Input((2,)), keras.layers.Dense(200_000, activation="relu"), keras.layers.Dense(10)]
     model = keras.Sequential(layers)
     model.compile(keras.optimizers.SGD(1e-9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
@@ -70,7 +70,7 @@ def test_a_search_does_not_run_what_cannot_fit(tmp_path: Path, mlflow_store: Cal
     mlflow_store(tmp_path)
     (tmp_path / "wide.py").write_text(WIDE)
     random = np.random.default_rng(0)
-    x, y = random.normal(size=(1024, 64)).astype("float32"), random.integers(0, 10, 1024)
+    x, y = random.normal(size=(1024, 2)).astype("float32"), random.integers(0, 10, 1024)
     np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_val=x[:32], y_val=y[:32])
     command = [sys.executable, "-m", "tuning.cli", "grid", "wide.py:build", "--data", "data.npz"]
     command += ["--batch-sizes", "16,128,1024", "--seeds", "2", "--epochs", "1", "--memory-limit", "2GiB", "--json"]
