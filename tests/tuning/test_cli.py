@@ -50,6 +50,16 @@ def test_a_full_disk_is_told_in_one_line_with_how_to_go_on(
     )
 
 
+def test_only_the_program_itself_has_garbage_collected_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[int] = []
+    monkeypatch.setattr("tuning.cli.gc.set_threshold", set_to.append)
+    monkeypatch.setattr("tuning.cli.heed_signals", lambda: None)
+    monkeypatch.setattr(answering, "workloads", lambda _: 0)
+    monkeypatch.setattr("sys.argv", ["batch-size", "workloads"])
+    assert main(["workloads"]) == main() == 0
+    assert [objects > 700 for objects in set_to] == [True]
+
+
 def test_the_program_ends_with_the_status_of_its_command_and_takes_nothing_down(tmp_path: Path) -> None:
     code = """
 import sys

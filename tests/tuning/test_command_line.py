@@ -34,7 +34,7 @@ def command(*arguments: str) -> list[str]:
 WATCHED = """
 import sys
 from tuning.cli import main
-code = main(sys.argv[1:])
+code = main()
 sys.stdout.flush()
 heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras", "keras_tuner"})
 print(f"heavy modules: {heavy}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from multiprocessing import Pipe
@@ -17,7 +18,7 @@ from tuning.messages import DescribeRequest, ThroughputRequest
 from tuning.run.executor import Device
 from tuning.run.wire import STOP, Brief, Hello, Refusal, write_data
 from tuning.trial import EpochReport, Trial
-from tuning.worker import open_session, reporter, serve, tell_device
+from tuning.worker import collecting_later, open_session, reporter, serve, tell_device
 
 EPOCH = EpochReport("t", 1, 100, 10, {}, 0.0)
 
@@ -39,6 +40,15 @@ def test_a_stop_for_an_earlier_trial_is_ignored() -> None:
     ours.send((STOP, "old"))
     assert reporter(theirs, "t")(EPOCH)
     assert ours.recv() == EPOCH
+
+
+def test_what_is_imported_is_not_looked_at_by_later_collections_of_garbage() -> None:
+    before = gc.get_freeze_count()
+    with collecting_later():
+        assert not gc.isenabled()
+        kept = [[] for _ in range(100)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept)
 
 
 def hello(device: str = "cpu:0", **changes: Any) -> Hello:
