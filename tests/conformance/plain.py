@@ -10,13 +10,19 @@ from tuning.loops.callbacks import scalars
 SEED, EVALUATION = 3, 10
 
 
-def plain_fit(build, data, *, batch_size, epochs, callbacks=(), class_weight=None, evaluation=EVALUATION):
-    """Return the epochs' logs of `fit` on a dataset whose batches are the search's; every epoch has as many."""
+def plain_fit(
+    build, data, *, batch_size, epochs, eagerly=False, callbacks=(), class_weight=None, evaluation=EVALUATION
+):
+    """Return the epochs' logs of `fit` on a dataset whose batches are the search's; every epoch has as many.
+
+    A few updates of a small model take less time one by one, `eagerly`, than TensorFlow takes to trace one.
+    """
     policy = keras.config.dtype_policy()
     keras.utils.clear_session()
     keras.utils.set_random_seed(SEED)
     try:
         model = build()
+        model.run_eagerly = model.run_eagerly or eagerly
         arrays = as_keras_sees_them(data, class_weight)
         order = ExampleOrder(data.n_train, batch_size, SEED)
         assert order.least_updates == order.most_updates, "the batch size must divide the examples"
