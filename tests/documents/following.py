@@ -16,6 +16,7 @@ from pathlib import Path
 
 from documents import ROOT, Block
 
+WARM_PYTHON = Path(__file__).with_name("warm_python.py")
 _SCRIPT = "script.py"
 # Commands that another test runs, as the words that it hands to a process: a search takes many seconds.
 _RUN_ELSEWHERE = {
@@ -28,6 +29,9 @@ _RUN_ELSEWHERE = {
     ),
 }
 
+# Commands that need nothing before them and take long: followed in the README, not in other documents again.
+_ALSO_IN_README = ("batch-size probe digits --inference --latency 20ms",)
+
 
 class Workplace:
     """A directory with `batch-size` and `python` on the path of its commands.
@@ -35,14 +39,17 @@ class Workplace:
     Args:
         directory: Where the commands run.
         programs: An empty directory for the two programs.
+        warm: The address at which `warm_python` listens.
     """
 
-    def __init__(self, directory: Path, programs: Path) -> None:
+    def __init__(self, directory: Path, programs: Path, warm: Path) -> None:
         self._directory = directory
+        python = f'"{sys.executable}" -I -S "{WARM_PYTHON}" "{warm}"'
         for name, module in (("batch-size", "-m tuning.cli "), ("python", "")):
-            (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module}"$@"\n')
+            (programs / name).write_text(f'#!/bin/sh\nexec {python} {module}"$@"\n')
             (programs / name).chmod(0o755)
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
+        self._cold = f'"{sys.executable}" -m tuning.cli'
         self._environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
 
     def follow(self, block: Block) -> None:
@@ -57,7 +64,10 @@ class Workplace:
                 self._run(f"python {_SCRIPT}")
         elif block.language == "console":
             for command in block.commands:
-                self._do(command)
+                if block.document.name != "README.md" and command in _ALSO_IN_README:
+                    assert f"$ {command}" in (ROOT / "README.md").read_text()
+                else:
+                    self._do(command)
 
     def _do(self, command: str) -> None:
         words = command.partition("#")[0].strip()
@@ -89,7 +99,7 @@ class Workplace:
     def _serve(self, command: str) -> None:
         """Start the server, wait for the address that it prints, end it with Ctrl-C."""
         with subprocess.Popen(
-            ["bash", "-c", f"exec {command}"],
+            ["bash", "-c", f"exec {command.replace('batch-size', self._cold, 1)}"],  # which a signal is to end
             cwd=self._directory,
             env=self._environment,
             stdout=subprocess.PIPE,

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from documents import DOCUMENTS, ROOT, Block, blocks_of
-from following import Workplace
+from following import WARM_PYTHON, Workplace
 
 FOLLOWED = [d for d in DOCUMENTS if any(block.language in ("console", "python") for block in blocks_of(d))]
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Path]:
+    """Where a Python listens that has imported everything already; the addresses of sockets must be short."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = Path(folder, "socket")
+        command = [sys.executable, str(WARM_PYTHON), str(address)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield address
+            process.kill()
+
+
 @pytest.fixture
-def workplace(tmp_path: Path, mlflow_store: Callable[[Path], str]) -> Workplace:
+def workplace(tmp_path: Path, mlflow_store: Callable[[Path], str], warm: Path) -> Workplace:
     """An empty directory but for a migrated MLflow store, whose first use would take seconds."""
     directory, programs = tmp_path / "reader", tmp_path / "programs"
     directory.mkdir()
     programs.mkdir()
     mlflow_store(directory)
-    return Workplace(directory, programs)
+    return Workplace(directory, programs, warm)
 
 
 @pytest.mark.timeout(1800)  # searches, one after the other
