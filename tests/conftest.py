@@ -71,6 +71,11 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is kept in a user's cache is kept beside the tests' own files, which workers of pytest share."""
+    import matplotlib as mpl
+
+    os.environ.setdefault(
+        "MPLCONFIGDIR", mpl.get_cachedir()
+    )  # whose fonts are listed, which else takes seconds, and words
     base = tmp_path_factory.getbasetemp()
     os.environ["XDG_CACHE_HOME"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
 
