@@ -4,6 +4,7 @@ from search_spaces.batch_size import FULL, BatchSize
 from search_spaces.data import Data, DataError
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, Setting
+from search_spaces.stream import Stream
 from search_spaces.workload import Workload, WorkloadError, load_workload
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LearningRate",
     "SearchSpace",
     "Setting",
+    "Stream",
     "Workload",
     "WorkloadError",
     "load_workload",

@@ -87,6 +87,11 @@ class Data:
         return len(next(leaves(self.x_train)))
 
     @property
+    def epoch_length(self) -> int:
+        """Number of training examples after which a trial validates: all of them."""
+        return self.n_train
+
+    @property
     def n_val(self) -> int:
         """Number of validation examples."""
         return len(next(leaves(self.x_val)))

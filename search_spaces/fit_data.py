@@ -1,4 +1,4 @@
-"""What is handed over as to Keras's `fit` (inputs, targets, weights, validation), as one `Data`."""
+"""What is handed over as to Keras's `fit` (inputs, targets, weights, validation), as one `Data` or `Stream`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from search_spaces.data import Data
 from search_spaces.datasets import Parts, collect, is_dataset, is_py_dataset
+from search_spaces.stream import Stream, TrainingData
 from search_spaces.structure import DataError
 
 
@@ -15,11 +16,11 @@ def read_fit_data(
     sample_weight: Any = None,
     validation_data: Any = None,
     validation_split: float = 0.0,
-) -> Data:
+) -> TrainingData:
     """Return the data of a training that is called as Keras's `fit` is.
 
     Args:
-        x: `Data`, inputs as arrays or forms of these, or a dataset.
+        x: `Data`, a `Stream`, inputs as arrays or forms of these, or a dataset.
         y: Targets, if `x` holds inputs.
         sample_weight: One per training example, if `x` holds inputs.
         validation_data: `(x,)`, `(x, y)`, `(x, y, sample_weight)`, a dataset, or inputs alone.
@@ -28,7 +29,7 @@ def read_fit_data(
     Raises:
         DataError: If there is nothing to train or to validate on, or what there is cannot be read.
     """
-    if isinstance(x, Data):
+    if isinstance(x, Data | Stream):
         return x
     if x is None:
         raise DataError("search() needs training data; got none. Call search(x, y, validation_data=(x_val, y_val)).")

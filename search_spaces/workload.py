@@ -18,6 +18,7 @@ from search_spaces.data import Data, DataError, check_share
 from search_spaces.datasets import is_dataset, is_py_dataset
 from search_spaces.fit_data import read_fit_data
 from search_spaces.learning_rate import LearningRate
+from search_spaces.stream import Stream, TrainingData
 
 BUILT_IN = {
     "digits": "search_spaces.digits:workload",
@@ -63,9 +64,9 @@ class Workload:
     Args:
         name: The short name, part of the default study name.
         build: `build(hp)` or `build()` returning a compiled `keras.Model`, or a `keras_tuner.HyperModel`.
-        data: The function that returns the data, called once, in the driver: a `Data`, a training and a validation
-            dataset, or one dataset, `(x, y)` or `(x, y, sample_weight)` of which `validation_split` is taken; None if
-            `--data` must bring them.
+        data: The function that returns the data, called once, in the driver: a `Data`, a `Stream`, a training and a
+            validation dataset, or one dataset, `(x, y)` or `(x, y, sample_weight)` of which `validation_split` is
+            taken; None if `--data` must bring them.
         objective: The name of the metric that decides, as Keras logs it; None for `val_accuracy`, else `val_loss`.
         epochs: Passes over the training set per trial.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
@@ -105,8 +106,8 @@ class Workload:
         if self.validation_split is not None:
             check_share(self.validation_split)
 
-    def load_data(self) -> Data:
-        """Return the workload's arrays.
+    def load_data(self) -> TrainingData:
+        """Return the workload's data.
 
         Raises:
             WorkloadError: If it has none of its own.
@@ -118,16 +119,17 @@ class Workload:
                 "folder of images, or a .csv or .parquet table."
             )
         found = _called(self.data, f"The data of {self.name}")
-        if isinstance(found, Data) or is_dataset(found) or is_py_dataset(found):
+        if isinstance(found, Data | Stream) or is_dataset(found) or is_py_dataset(found):
             return self._read(found).checked()
         if not isinstance(found, tuple | list) or len(found) not in (2, 3):
             raise WorkloadError(
-                f"The data of {self.name} must be a Data, (x, y) or (x, y, sample_weight); got {_kind(found)}."
+                f"The data of {self.name} must be a Data, a Stream, (x, y) or (x, y, sample_weight); got "
+                f"{_kind(found)}."
             )
         return self._read(*found).checked()
 
-    def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> Data:
-        if isinstance(x, Data):
+    def _read(self, x: Any, y: Any = None, sample_weight: Any = None) -> TrainingData:
+        if isinstance(x, Data | Stream):
             return x
         if is_dataset(x) and is_dataset(y):
             return read_fit_data(x, validation_data=y)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from search_spaces.stream import Stream
 from tuning.messages import DescribeRequest, Request
 from tuning.run.executor import Device, DeviceError, MissingGpuError
 from tuning.run.facts import cpu_device, gpu_device
@@ -71,14 +72,14 @@ def open_session(hello: Hello, brief: Brief, limit_bytes: int | None = None) -> 
         from tuning.loops.energy import energy_meter_here
         from tuning.loops.session import TrainingSession
 
-        hypermodel, callbacks, fit_options, loads, custom_objects = pickle.loads(brief.payload)
+        hypermodel, callbacks, fit_options, source, custom_objects = pickle.loads(brief.payload)
     if custom_objects:
         import keras
 
         keras.saving.get_custom_objects().update(custom_objects)
     session = TrainingSession(
         hypermodel,
-        read_data(brief.data_directory, loads),
+        source if isinstance(source, Stream) else read_data(brief.data_directory, source),
         callbacks=callbacks,
         fit_options=fit_options,
         weights_directory=brief.weights_directory,

@@ -197,7 +197,7 @@ WORKLOADS = [
     ("grid here.py:build", "build brings no data; give --data: an .npz archive"),
     ("grid here.py:no_data", "The data of no_data must be returned; got KeyError: 'nix'"),
     ("grid here.py:left_data", "got SystemExit: no data today"),
-    ("grid here.py:number", "must be a Data, (x, y) or (x, y, sample_weight); got 5"),
+    ("grid here.py:number", "must be a Data, a Stream, (x, y) or (x, y, sample_weight); got 5"),
     ("grid here.py:four", "got a tuple of int, int, int, int"),
     ("grid here.py:unsplit", "unsplit brings none"),
     ("grid here.py:slashed", "got 'a/b-grid'"),

@@ -23,7 +23,7 @@ from tuning.commands.options import (
 from tuning.commands.values import count, repeats, seed
 from tuning.plans import SAMPLERS
 from tuning.search.options import SearchOptions, check_study_name
-from tuning.search.preparation import ask_for_model, running_executor, starting_workers
+from tuning.search.preparation import ask_for_model, check_sizes, running_executor, starting_workers
 from tuning.search.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -103,8 +103,7 @@ def _search(kind: str, asked: argparse.Namespace, make_method: Callable[[Wishes,
         name = asked.study or f"{workload.name}-{kind}"
         check_study_name(name)
         arguments = read_arguments(workload, asked)
-        if wishes.batch_size is not None:
-            wishes.batch_size.within(arguments.data.n_train)
+        check_sizes(wishes.batch_size, arguments.data)
         with running_executor(workload.build, arguments, options, starter=starter) as executor:
             question = ask_for_model(executor)  # before MLflow, Optuna and SciPy are loaded
             from tuning.search.search import Search

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search_spaces.data import Data
+from search_spaces.stream import Stream
 from tuning.commands.options import (
     SOURCE_OPTIONS,
     STUDIES,
@@ -90,6 +92,7 @@ def _train(
     constants = as_expressions(model, trial.instructions.scaling)
     print(_told_setting(trial), file=sys.stderr)
     training = FinalFit(trial, Path(asked.output))
+    assert isinstance(arguments.data, Data)  # a stream was refused
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where progress goes; the answer alone is told on the other
             metrics = training.run(
@@ -128,10 +131,12 @@ def _source(study: FinishedStudy, asked: argparse.Namespace) -> argparse.Namespa
 def _check_data(study: FinishedStudy, arguments: SearchArguments) -> None:
     from tuning.search.preparation import tell_data
 
-    if arguments.data.load is not None:
+    data = arguments.data
+    if isinstance(data, Stream) or data.load is not None:
+        got = "a Stream" if isinstance(data, Stream) else "a load that makes them of their keys"
         raise ValueError(
-            "A final training needs examples as arrays; got a load that makes them of their keys. Train "
-            "tuner.build_recommended() on a dataset of yours."
+            f"A final training needs examples as arrays; got {got}. Train tuner.build_recommended() on a dataset of "
+            "yours."
         )
     searched, now = study.settings["data"], tell_data(arguments.data)
     if searched != now:

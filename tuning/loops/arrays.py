@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.data import Arrays, Data, leaves, map_arrays
+from search_spaces.stream import Stream, TrainingData
+from tuning.loops.example_stream import ExampleStream
 from tuning.loops.loader import Loader
 from tuning.loops.processor import Cpu, Processor, this_processor
 from tuning.loops.rows import Leaf, placed
@@ -21,15 +23,16 @@ from tuning.loops.rows import Leaf, placed
 class TrainingArrays:
     """What every trial trains and validates on. The arrays may be memory maps; nothing here reads them whole.
 
-    Where there are loaders, the arrays hold the keys of which they make the examples.
+    Where there are loaders, the arrays hold the keys of which they make the examples; a stream brings no arrays.
 
     Args:
         train: `(x, y)` or `(x, y, sample_weight)`, nested tuples and dicts of arrays, first axis over examples.
         validation: Likewise.
-        n_train: Number of training examples.
+        n_train: Number of training examples in an epoch.
         n_val: Number of validation examples.
         loader: Makes training examples of their keys; None where the arrays hold the examples.
         validation_loader: Likewise for validation examples.
+        stream: Makes all examples; None where there are arrays.
     """
 
     train: tuple[Arrays, ...]
@@ -38,6 +41,18 @@ class TrainingArrays:
     n_val: int
     loader: Loader | None = None
     validation_loader: Loader | None = None
+    stream: ExampleStream | None = None
+
+    @property
+    def hold_examples(self) -> bool:
+        """Whether the arrays hold the examples themselves."""
+        return self.loader is None and self.stream is None
+
+    @property
+    def parts(self) -> int:
+        """1 for examples `x`, 2 for `(x, y)`, 3 for `(x, y, sample_weight)`, class weights left aside."""
+        maker = self.stream or self.loader
+        return len(self.train if maker is None else maker.spec)
 
     @property
     def nbytes(self) -> int:
@@ -47,37 +62,50 @@ class TrainingArrays:
 
     def training_examples(self, count: int) -> tuple[Arrays, ...]:
         """Return the first `count` training examples, in the structure of `train` or of what the loader makes."""
+        if self.stream is not None:
+            return self.stream.training_examples(count)
         return self.training_batch(np.arange(min(count, self.n_train)))
 
     def validation_examples(self, count: int) -> tuple[Arrays, ...]:
         """Return the first `count` validation examples, likewise."""
+        if self.stream is not None:
+            return self.stream.validation_examples(count)
         rows = np.arange(min(count, self.n_val))
         return _examples(self.validation, rows, self.validation_loader)
 
     def refuse_chance(self) -> None:
-        """Load a few examples twice.
+        """Load a few examples twice, or try what makes a stream.
 
         Raises:
             DataError: If they cannot be loaded, or are not the same.
         """
+        if self.stream is not None:
+            self.stream.refuse_chance()
         for loader, count in ((self.loader, self.n_train), (self.validation_loader, self.n_val)):
             if loader is not None:
                 loader.refuse_chance(example_seeds(0, 0, np.arange(min(_TRIED, count))))
 
     def training_batch(self, rows: npt.NDArray[Any]) -> tuple[Arrays, ...]:
-        """Return the training examples of some rows, in Keras's float type; loaded as in the first epoch of seed 0."""
+        """Return the training examples of some rows, in Keras's float type; loaded as in the first epoch of seed 0.
+
+        Of a stream, as many other ones as there are rows.
+        """
+        if self.stream is not None:
+            return self.stream.draw(rows)
         return _examples(self.train, rows, self.loader)
 
 
-def as_keras_sees_them(data: Data, class_weight: Mapping[int, float] | None) -> TrainingArrays:
+def as_keras_sees_them(data: TrainingData, class_weight: Mapping[int, float] | None) -> TrainingArrays:
     """Apply to the structure of the data what Keras's `fit` applies to arrays, once for all trials.
 
     Lists become tuples, a single sample weight is repeated for every output, class weights become sample weights.
 
     Raises:
         ValueError: If class weights meet sample weights or several outputs.
-        DataError: If `load` makes no examples that can be batched.
+        DataError: If `load`, or a factory of a stream, makes no examples that can be batched.
     """
+    if isinstance(data, Stream):
+        return TrainingArrays((), (), data.epoch_length, data.n_val, stream=ExampleStream(data, class_weight))
     train, validation = data.train, data.validation
     if data.load is None or data.load_val is None:
         if class_weight is not None:

@@ -82,7 +82,7 @@ def describe_model(
             "or give the examples themselves."
         )
     metrics = _logged_metrics(model, arrays, examples) if own is None else own
-    if data is not None and own is None and arrays.loader is None:  # of keys, nothing is known but what is loaded
+    if data is not None and own is None and arrays.hold_examples:  # of keys, nothing is known but what is loaded
         check_inputs(model, data)
         check_labels(model, data)
     schedule = schedule_of(model)

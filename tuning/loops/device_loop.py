@@ -36,7 +36,7 @@ class DeviceLoop:
         for name in ("make_train_function", "make_test_function"):
             if getattr(type(model), name) is not getattr(keras.Model, name):
                 return f"it overrides {name}"
-        if data.arrays.loader is not None:
+        if not data.arrays.hold_examples:
             return "its examples are loaded when they are needed, and do not lie on the device"
         if data.has_text and data.processor.is_gpu:
             return "text can be given neither to XLA nor to a GPU"
@@ -152,7 +152,7 @@ class XlaLoop(DeviceLoop):
 
     def can_train(self, model: keras.Model, data: DataPlacement, callbacks: Sequence[Any]) -> str:
         """Return why blocks cannot be compiled for this model and data; empty where they can."""
-        if data.has_text and data.arrays.loader is None:
+        if data.has_text and data.arrays.hold_examples:
             return "text can be given neither to XLA nor to a GPU"
         return super().can_train(model, data, callbacks)
 

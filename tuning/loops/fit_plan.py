@@ -39,11 +39,13 @@ class Block:
 class Pipeline(Protocol):
     """An input pipeline whose iteration yields the batches of the epoch that was begun last.
 
-    `dataset` is a `tf.data.Dataset` of batches as `train_step` takes them, `order` the order of their examples.
+    `dataset` is a `tf.data.Dataset` of batches as `train_step` takes them, `order` the order of their examples. Where
+    it `serves_all_epochs`, one iteration goes on from epoch to epoch and has no end.
     """
 
     order: ExampleOrder
     dataset: tf.data.Dataset
+    serves_all_epochs: bool
 
     def begin(self, epoch: int) -> None:
         """Let the next iteration serve this epoch, counted from 0."""
@@ -154,6 +156,8 @@ class EpochPipeline:
         data: The training arrays: tensors in host memory, or numpy arrays, perhaps memory maps, read batch by batch.
         order: The examples of every update.
     """
+
+    serves_all_epochs = False
 
     def __init__(self, data: tuple[Arrays, ...], order: ExampleOrder) -> None:
         self.order = order

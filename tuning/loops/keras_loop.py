@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import tensorflow as tf
 from tuning.loops.arrays import DataPlacement, ExampleOrder
 from tuning.loops.callbacks import Clock, wait_for
 from tuning.loops.fit_plan import FitPlan, Pipeline, evaluation_dataset, install, own_function, placeholder_data
-from tuning.loops.loading_pipeline import loaded_validation, pipeline_for
+from tuning.loops.loading_pipeline import loaded_validation, pipeline_for, streamed_validation
 from tuning.loops.loop import KERAS, Material
 from tuning.loops.model_builder import evaluation_batch_size
 
@@ -36,6 +37,8 @@ class KerasLoop:
 def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
     """Return the arguments of `fit` for validation: arrays, or batches made one by one where they cannot be held."""
     arrays, loader = data.arrays, data.arrays.validation_loader
+    if arrays.stream is not None:
+        return {"validation_data": streamed_validation(arrays.stream, arrays.n_val, batch_size)}
     if loader is not None:
         return {"validation_data": loaded_validation(arrays.validation, loader, arrays.n_val, batch_size)}
     if data.fits_on_host and not data.has_text:  # of strings, Keras takes one form of several
@@ -61,7 +64,8 @@ def _pipeline_plan(
     distributed = is_distributed(model)
     if distributed:
         dataset = model.distribute_strategy.experimental_distribute_dataset(dataset)
-    steps = ExactSteps(own_function(model, "train"), int(model.steps_per_execution), pipeline, dataset, clock)
+    single = functools.partial(_single_step, model) if pipeline.serves_all_epochs else None
+    steps = ExactSteps(own_function(model, "train"), int(model.steps_per_execution), pipeline, dataset, clock, single)
     if distributed:  # fit then builds the model from its first batch, so it must be given a true one
         model.train_function = lambda _: steps()
     else:
@@ -74,6 +78,21 @@ def _pipeline_plan(
     }
     settings = {"jit_compile": bool(model.jit_compile), "steps_per_execution": int(model.steps_per_execution)}
     return FitPlan(model, arguments, KERAS, settings=settings, pipeline=pipeline)
+
+
+def _single_step(model: keras.Model) -> Callable[[Any], Any]:
+    """Return Keras's own train function for one update per call, whatever the model's setting."""
+    own = own_function(model, "train")
+
+    def single(iterator: Any) -> Any:
+        several = model.steps_per_execution
+        model.steps_per_execution = 1  # Keras reads it while TensorFlow traces the first call
+        try:
+            return own(iterator)
+        finally:
+            model.steps_per_execution = several
+
+    return single
 
 
 def is_distributed(model: keras.Model) -> bool:
@@ -94,6 +113,7 @@ class ExactSteps:
         pipeline: Told which epoch it serves.
         dataset: What is iterated once per epoch: the pipeline's dataset, perhaps distributed.
         clock: Times every call.
+        make_single: Makes a train function of one update per call, where the end of an epoch does not end an iteration.
     """
 
     def __init__(
@@ -103,8 +123,10 @@ class ExactSteps:
         pipeline: Pipeline,
         dataset: Any,
         clock: Clock,
+        make_single: Callable[[], Callable[[Any], Any]] | None = None,
     ) -> None:
         self._own = own
+        self._make_single = make_single
         self._updates_per_step = updates_per_step
         self._pipeline = pipeline
         self._dataset = dataset
@@ -123,7 +145,9 @@ class ExactSteps:
         updates = self._pipeline.order.updates_in(self._epoch)
         if self._step == 0:
             self._pipeline.begin(self._epoch)
-            self._iterator, self._done = iter(self._dataset), 0
+            self._done = 0
+            if self._iterator is None or not self._pipeline.serves_all_epochs:
+                self._iterator = iter(self._dataset)
         logs = self._execute(updates)
         self._step += 1
         if self._step == self._steps:
@@ -136,7 +160,19 @@ class ExactSteps:
     def _execute(self, updates_of_epoch: int) -> Any:
         updates = min(self._updates_per_step, updates_of_epoch - self._done)
         self._done += updates
+        if updates < self._updates_per_step and self._make_single is not None:
+            return self._clock.run(functools.partial(self._one_by_one, updates), updates)
         return self._clock.run(lambda: self._own(self._iterator), updates)
+
+    def _one_by_one(self, updates: int) -> Any:
+        for _ in range(updates):
+            logs = self._single(self._iterator)
+        return logs
+
+    @functools.cached_property
+    def _single(self) -> Callable[[Any], Any]:
+        assert self._make_single is not None
+        return self._make_single()
 
 
 def may_take_several(model: keras.Model) -> bool:

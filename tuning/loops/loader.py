@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from search_spaces.data import DataError
 from search_spaces.loading import Load, Reading, call
+from tuning.loops.class_weights import ClassWeights
 from tuning.loops.failures import one_line, status_of_error
 from tuning.loops.python_call import PythonCall, as_structure
 from tuning.trial import Status
@@ -46,16 +47,16 @@ class Loader:
         self, load: Load, keys: Element, *, class_weight: Mapping[int, float] | None = None, name: str = "load"
     ) -> None:
         self.again = functools.partial(Loader, load, keys, class_weight=class_weight, name=name)
-        self._load, self._name, self._class_weight = load, name, class_weight
+        self._load, self._name = load, name
         self._keys = keys
         self.python_reason = ""
         self._call, self.spec = self._traced_or_called()
         self._check_spec()
         if not all(each.shape.is_fully_defined() for each in tf.nest.flatten(self.spec)):
             self.spec = self._spec_of_first()
+        weigh = functools.partial(ClassWeights, spec=self.spec, has_weights=len(keys) == 3)
+        self._weighted = None if class_weight is None else weigh(class_weight)
         self._load_batch = tf.function(self._batch_of, reduce_retracing=True)
-        if class_weight is not None:
-            self._check_class_weight()
 
     @property
     def is_traced(self) -> bool:
@@ -66,7 +67,7 @@ class Loader:
         """Return the batches of a dataset of `(keys, seed)`, one pair per example."""
         examples = keyed.map(self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         batches = examples.batch(size, drop_remainder=drop_remainder)
-        return batches if self._class_weight is None else batches.map(self._weighted)
+        return batches if self._weighted is None else batches.map(self._weighted)
 
     def examples(self, keys: Element, seeds: npt.NDArray[np.int32]) -> Element:
         """Return the examples of some keys as NumPy arrays.
@@ -120,7 +121,7 @@ class Loader:
             if status_of_error(error)[0] is Status.OUT_OF_MEMORY:
                 raise
             untraceable = error
-        self.python_reason = f"TensorFlow cannot trace {self._name} ({_in_short(untraceable)})"
+        self.python_reason = f"TensorFlow cannot trace {self._name} ({in_short(untraceable)})"
         try:
             called = PythonCall(_of(load), example)
         except Exception as error:
@@ -170,31 +171,13 @@ class Loader:
         keyed = tf.data.Dataset.from_tensor_slices((keys, seeds))
         return self.batches(keyed, tf.shape(seeds, tf.int64)[0], drop_remainder=False).get_single_element()
 
-    def _check_class_weight(self) -> None:
-        if len(self.spec) == 3 or len(self._keys) == 3:
-            raise ValueError("class_weight and sample weights exclude each other; multiply them into the weights.")
-        if len(self.spec) != 2 or not isinstance(self.spec[1], tf.TensorSpec):
-            raise ValueError("class_weight needs a single output; give one sample weight per output instead.")
-
-    def _weighted(self, x: Any, y: tf.Tensor) -> Element:
-        """Add the weight of its class to each example of a batch, as Keras does; classes left out weigh 1."""
-        labels = y
-        if y.shape.rank > 1:
-            labels = tf.squeeze(y, -1) if y.shape[-1] == 1 else tf.argmax(y, -1)
-        classes = tf.constant(list(self._class_weight or {}), tf.int64)
-        weights = tf.constant(list((self._class_weight or {}).values()), keras.config.floatx())
-        rounded = labels if labels.dtype.is_integer else tf.round(labels)
-        is_class = tf.cast(rounded, tf.int64)[..., None] == classes
-        known = tf.reduce_sum(tf.where(is_class, weights, tf.zeros_like(weights)), -1)
-        return x, y, tf.where(tf.reduce_any(is_class, -1), known, tf.ones_like(known))
-
     def _refusal(self, error: Exception, untraceable: Exception | None = None) -> Exception:
         """Return what to raise for what loading raised."""
         if isinstance(error, DataError) or status_of_error(error)[0] is Status.OUT_OF_MEMORY:
             return error
-        told = _in_short(error)
-        if untraceable is not None and _in_short(untraceable) != told:
-            told += f", and when TensorFlow traced it, {_in_short(untraceable)}"
+        told = in_short(error)
+        if untraceable is not None and in_short(untraceable) != told:
+            told += f", and when TensorFlow traced it, {in_short(untraceable)}"
         return DataError(
             f"{self._name} must make an example, always of the same shape, of the keys that it is given; it raised "
             f"{told}. Call it by itself to find out why."
@@ -222,7 +205,7 @@ def _in_keras_float_type(leaf: Any) -> Any:
     return tf.cast(tensor, keras.config.floatx()) if tensor.dtype.is_floating else tensor
 
 
-def _in_short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     """Return type and message without what TensorFlow puts around them: where it was traced, in which node it ran."""
     text = str(error).strip()
     if text.startswith("in user code:"):

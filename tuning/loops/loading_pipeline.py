@@ -1,4 +1,4 @@
-"""The pipeline of a training: of arrays that hold the examples, or of keys of which each example is loaded."""
+"""The pipeline of a training: of arrays that hold the examples, of keys of which each is loaded, or of a stream."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import tensorflow as tf
 
 from search_spaces.data import Arrays
 from tuning.loops.arrays import DataPlacement, ExampleOrder, as_step_data
+from tuning.loops.example_stream import ExampleStream
 from tuning.loops.fit_plan import EpochPipeline, Pipeline, gather_batch
 from tuning.loops.loader import Loader
 
 
 def pipeline_for(data: DataPlacement, order: ExampleOrder) -> Pipeline:
     """Return the pipeline of the training data in an order."""
-    loader = data.arrays.loader
+    loader, stream = data.arrays.loader, data.arrays.stream
+    if stream is not None:
+        return StreamPipeline(stream, order)
     return EpochPipeline(data.for_pipeline, order) if loader is None else LoadingPipeline(data, loader, order)
 
 
@@ -26,6 +29,8 @@ class LoadingPipeline:
         loader: Makes the examples.
         order: The examples of every update, with the seeds that they draw from.
     """
+
+    serves_all_epochs = False
 
     def __init__(self, data: DataPlacement, loader: Loader, order: ExampleOrder) -> None:
         self.order = order
@@ -42,14 +47,40 @@ class LoadingPipeline:
         self._seeds.assign(self.order.seeds(epoch))
 
 
+class StreamPipeline:
+    """The `Pipeline` of a `Stream`: one iteration serves every epoch, so that no example is read to be skipped.
+
+    Args:
+        stream: Makes the batches.
+        order: How many updates an epoch has, and the seed; a stream has no rows that could be put into an order.
+    """
+
+    serves_all_epochs = True
+
+    def __init__(self, stream: ExampleStream, order: ExampleOrder) -> None:
+        self.order = order
+        self.dataset = _finished(stream.training_batches(order.seed, order.batch_size))
+
+    def begin(self, epoch: int) -> None:
+        """Let the iteration go on, which is begun but once."""
+
+
+def streamed_validation(stream: ExampleStream, n_examples: int, batch_size: int) -> tf.data.Dataset:
+    """Return the validation batches of a stream, the remainder last."""
+    return _of_length(_finished(stream.validation_batches(batch_size)), -(-n_examples // batch_size))
+
+
 def loaded_validation(data: tuple[Arrays, ...], loader: Loader, n_examples: int, batch_size: int) -> tf.data.Dataset:
     """Return the validation batches of keys, the remainder last."""
     blocks = tf.data.Dataset.range(0, n_examples, batch_size, output_type=tf.int32).map(
         lambda start: _without_seed(tf.range(start, tf.minimum(start + batch_size, n_examples)))
     )
-    batches = _loaded(data, blocks, loader, batch_size, drop_remainder=False)
-    # Keras takes an epoch of unknown length that ends for one that was interrupted, and warns
-    return batches.apply(tf.data.experimental.assert_cardinality(-(-n_examples // batch_size)))
+    return _of_length(_loaded(data, blocks, loader, batch_size, drop_remainder=False), -(-n_examples // batch_size))
+
+
+def _of_length(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Tell the length, since Keras takes an epoch of unknown length that ends for an interrupted one, and warns."""
+    return batches.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def _without_seed(rows: tf.Tensor) -> tf.Tensor:
@@ -72,7 +103,11 @@ def _loaded(
         lambda block: (tf.nest.map_structure(lambda leaf: gather_batch(leaf, block[:, 1]), keys), block),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
-    batches = loader.batches(gathered.unbatch(), batch_size, drop_remainder=drop_remainder)
+    return _finished(loader.batches(gathered.unbatch(), batch_size, drop_remainder=drop_remainder))
+
+
+def _finished(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Return batches as `fit` takes them, made ahead."""
     if as_step_data(batches.element_spec) is not batches.element_spec:
         batches = batches.map(lambda x: x)
     options = tf.data.Options()  # with TensorFlow's own optimisations: 230 us of an image become 210 (measured)

@@ -152,6 +152,7 @@ class FrozenGradients:
         micro_batch_size: b, examples per gradient.
         seed: Fixes what is drawn.
         batch_of: Returns the examples of some rows; None to read them from `train`.
+        n_train: Examples that are drawn from; None for as many as `train` has.
 
     Raises:
         ModelError: If the model has a `train_step` of its own, whose gradient is not known.
@@ -166,6 +167,7 @@ class FrozenGradients:
         micro_batch_size: int = 32,
         seed: int = 0,
         batch_of: BatchOf | None = None,
+        n_train: int | None = None,
     ) -> None:
         if type(model).train_step is not keras.Model.train_step:
             raise ModelError(
@@ -174,7 +176,7 @@ class FrozenGradients:
             )
         self._model = model
         self._batch_of = batch_of or functools.partial(_rows_of, train)
-        self._n_train = len(keras.tree.flatten(train)[0])
+        self._n_train = n_train or len(keras.tree.flatten(train)[0])
         self._sizes = grouping(min(examples, self._n_train), micro_batch_size)
         self._random = np.random.default_rng(seed)
         self._variables = list(model.trainable_variables)

@@ -37,6 +37,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         micro_batch_size: b, examples per gradient.
         seed: Fixes what is drawn.
         batch_of: Returns the examples of some rows, where `x` and `y` hold their keys; None where they hold examples.
+        n_train: Examples that are drawn from; None for as many as `x` has.
 
     Raises:
         ValueError: If a fraction is not between 0 and 1.
@@ -55,6 +56,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         micro_batch_size: int = 32,
         seed: int = 0,
         batch_of: BatchOf | None = None,
+        n_train: int | None = None,
     ) -> None:
         super().__init__()
         if not fractions or any(not 0 <= fraction <= 1 for fraction in fractions):
@@ -65,7 +67,7 @@ class NoiseScaleCallback(keras.callbacks.Callback):
         self._updates = updates
         self._batch_size = batch_size or 1
         self._sampling: dict[str, Any] = {"examples": examples, "micro_batch_size": micro_batch_size, "seed": seed}
-        self._sampling["batch_of"] = batch_of
+        self._sampling |= {"batch_of": batch_of, "n_train": n_train}
         self._gradients: FrozenGradients | None = None
         self._due: list[int] = []
         self._new: list[float] = []
@@ -127,7 +129,7 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     Raises:
         Exception: Whatever building or training raises; see `status_of_error`.
     """
-    if len(arrays.train if arrays.loader is None else arrays.loader.spec) == 1:
+    if arrays.parts == 1:
         raise ModelError("it is measured by the compiled loss on targets, and these data have none")
     order = ExampleOrder(arrays.n_train, request.batch_size, request.seed)
     epochs = -(-request.updates // order.least_updates)
@@ -136,14 +138,15 @@ def probe_noise_scale(make_plan: MakePlan, arrays: TrainingArrays, request: Nois
     if not plan.model.built:
         plan.model(*_one_example(arrays))
     probe = NoiseScaleCallback(
-        *(arrays.train if len(arrays.train) > 1 else (*arrays.train, None)),
+        *(*arrays.train, None, None)[: max(2, len(arrays.train))],
         fractions=request.fractions,
         updates=request.updates,
         batch_size=request.batch_size,
         examples=request.examples,
         micro_batch_size=request.micro_batch_size,
         seed=request.seed,
-        batch_of=None if arrays.loader is None else arrays.training_batch,
+        batch_of=None if arrays.hold_examples else arrays.training_batch,
+        n_train=None if arrays.stream is None else arrays.stream.n_train,
     )
     arguments = {name: value for name, value in plan.arguments.items() if not name.startswith("validation")}
     plan.model.fit(**arguments, epochs=epochs, callbacks=[probe, _StopAfter(request.updates)], verbose=0)

@@ -12,7 +12,8 @@ from typing import Any
 
 import keras
 
-from search_spaces.data import Data, DataError
+from search_spaces.data import DataError
+from search_spaces.stream import Stream, TrainingData
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
@@ -66,7 +67,7 @@ class TrainingSession:
     def __init__(
         self,
         hypermodel: Any,
-        data: Data,
+        data: TrainingData,
         *,
         callbacks: Sequence[Any] = (),
         fit_options: Mapping[str, Any] | None = None,
@@ -87,7 +88,8 @@ class TrainingSession:
         """Return what the build function builds, or a failed outcome that says why it builds nothing usable."""
         try:
             own = self._own_fit if self._builder.has_own_fit else None
-            return describe_model(self._builder, self._arrays, request, own_fit=own, data=self._data)
+            data = None if isinstance(self._data, Stream) else self._data
+            return describe_model(self._builder, self._arrays, request, own_fit=own, data=data)
         except Exception as error:
             return _failed(request.trial_id, error)
         finally:
@@ -122,7 +124,7 @@ class TrainingSession:
                 return self._probe_throughput(request)
             if isinstance(request, NoiseScaleRequest):
                 return probe_noise_scale(self._plan_unwatched, self._arrays, request)
-            return probe_memory(self._plan_unwatched, self._data.n_train, request)
+            return probe_memory(self._plan_unwatched, self._data.epoch_length, request)
         except Exception as error:
             if "_planner" in self.__dict__:
                 self._planner.clear()
@@ -135,7 +137,7 @@ class TrainingSession:
 
     def _inputs_for(self, batch_size: int) -> Any:
         """Return validation inputs for batches of a size: all of them, or as many as are loaded for different ones."""
-        if self._arrays.validation_loader is None:
+        if self._arrays.hold_examples:
             return self._arrays.validation[0]
         return self._arrays.validation_examples(DIFFERENT_BATCHES * batch_size)[0]
 
@@ -145,7 +147,7 @@ class TrainingSession:
         Plain `fit` (the loop "keras") includes Keras's bookkeeping between steps, so that it is what a user gets.
         """
         training = training_to_measure(request, request.epochs, loop=request.loop)
-        order = ExampleOrder(self._data.n_train, request.batch_size, training.seed)
+        order = ExampleOrder(self._data.epoch_length, request.batch_size, training.seed)
         clock = ChunkClock(request.chunks, request.chunk_seconds)
         plan = self._planner.plan(training, order, clock)
         chunks = measure(plan, clock)
@@ -171,7 +173,9 @@ class TrainingSession:
             self._keep_weights(trial, model)
             return outcome
         training = Training(trial, callbacks, report, self._energy_windows())
-        order = ExampleOrder(self._data.n_train, trial.instructions.micro_batch_size or trial.batch_size, trial.seed)
+        order = ExampleOrder(
+            self._data.epoch_length, trial.instructions.micro_batch_size or trial.batch_size, trial.seed
+        )
         plan = self._planner.plan(trial, order, training.clock)
         plan = self._input_times.told(plan, order.updates_after(trial.budget.epochs))
         outcome = training.run(plan)
@@ -208,6 +212,10 @@ class TrainingSession:
 
     @functools.cached_property
     def _own_fit(self) -> OwnFit:
+        if isinstance(self._data, Stream):
+            raise ModelError(
+                "A HyperModel.fit takes arrays; got a Stream. Leave fit out, and give its arguments to search()."
+            )
         return OwnFit(self._builder, self._data, dict(self._fit_options or {}))
 
     @functools.cached_property

@@ -13,7 +13,7 @@ from tuning.loops.arrays import ExampleOrder
 from tuning.loops.bystanders import Moment, read_moment
 from tuning.loops.callbacks import wait_for
 from tuning.loops.fit_plan import Block, FitPlan, MakePlan, Pipeline, training_to_measure
-from tuning.loops.loading_pipeline import LoadingPipeline
+from tuning.loops.loading_pipeline import LoadingPipeline, StreamPipeline
 from tuning.loops.processor import Processor, counted_peak, this_processor
 from tuning.messages import INPUT_SECONDS, MOST_OF_OTHERS, MemoryProbe, MemoryProbeRequest
 
@@ -207,7 +207,7 @@ class InputTimes:
             updates: How many it does.
         """
         pipeline = plan.pipeline
-        if not isinstance(pipeline, LoadingPipeline):
+        if not isinstance(pipeline, LoadingPipeline | StreamPipeline):
             return plan
         size = pipeline.order.batch_size
         if size not in self._seconds and updates >= _WORTH_TIMING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from search_spaces.data import Data
+from search_spaces.stream import TrainingData
 from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings, memory_of_search
 from tuning.machine.noise import probe_noise
@@ -59,7 +59,7 @@ def with_memory(
     executor: Executor,
     *,
     sizes: Sequence[int],
-    data: Data,
+    data: TrainingData,
     model: ModelDescription,
     evaluation_batch_size: int,
     loop: str,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search_spaces.data import Data, leaves
+from search_spaces.data import leaves
+from search_spaces.stream import TrainingData
 from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
 from tuning.messages import Measurement, MemoryProbe, MemoryProbeRequest, ModelDescription
 from tuning.run.executor import Executor, ask_again, first_device
@@ -199,7 +200,7 @@ _ACTIVATIONS_PER_INPUT = 10_000  # 25 to 300 for convolutions on images (measure
 _LOOP = "keras"  # on a CPU it needs the most: it holds several batches ready
 
 
-def could_run_out(largest: int, data: Data, description: ModelDescription, limit_bytes: int) -> bool:
+def could_run_out(largest: int, data: TrainingData, description: ModelDescription, limit_bytes: int) -> bool:
     """Whether a pessimistic estimate of the peak at the largest batch size exceeds the limit.
 
         2 GiB + 64 bytes per parameter + the data twice + B * 2 * bytes of all tensors of one example
@@ -212,10 +213,10 @@ def could_run_out(largest: int, data: Data, description: ModelDescription, limit
     return _RUNTIME_BYTES + held + largest * _bytes_per_example(data, description) > limit_bytes
 
 
-def _bytes_per_example(data: Data, description: ModelDescription) -> float:
+def _bytes_per_example(data: TrainingData, description: ModelDescription) -> float:
     if description.tensor_bytes_per_example is not None:
         return float(_WORKSPACES * description.tensor_bytes_per_example)
-    one = sum(leaf.nbytes for leaf in leaves(data.x_train)) / data.n_train
+    one = sum(leaf.nbytes for leaf in leaves(data.parts().get("x_train"))) / data.n_train
     return max(_LEAST_BYTES_PER_EXAMPLE, _ACTIVATIONS_PER_INPUT * one)
 
 
@@ -224,7 +225,7 @@ def memory_of_search(
     limit: MemoryLimit,
     *,
     sizes: Sequence[int],
-    data: Data,
+    data: TrainingData,
     description: ModelDescription,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,

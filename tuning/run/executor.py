@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from search_spaces.data import Data
+from search_spaces.stream import TrainingData
 from tuning.messages import DescribeRequest, Event, Request, WorkerAnswer
 from tuning.run.cuda_driver import Gpu, ask_driver
 from tuning.run.memory_limit import EXIT_CODE, MemoryLimit
@@ -158,7 +158,7 @@ class WorkerSetup:
     """
 
     hypermodel: Any
-    data: Data
+    data: TrainingData
     callbacks: Sequence[Any] = ()
     fit_options: Mapping[str, Any] = field(default_factory=dict)
     memory_limit_bytes: int | None = None

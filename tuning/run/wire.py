@@ -6,7 +6,7 @@ import functools
 import hashlib
 import pickle
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from search_spaces.array_files import LEAST_BYTES_IN_PLACE, FileRegion, region_o
 from search_spaces.data import Data, leaves, map_arrays
 from search_spaces.identity import evidence
 from search_spaces.loading import Load, Reading
+from search_spaces.stream import Stream, TrainingData
 from search_spaces.workload import FILE_MODULE_PREFIX
 from tuning.run.executor import WorkerSetup
 from tuning.run.pickler import dumps
@@ -78,7 +79,7 @@ class Refusal:
 _STRUCTURE = "structure.pickle"
 
 
-def write_data(data: Data, directory: Path, *, in_place: bool = False) -> None:
+def write_data(data: TrainingData, directory: Path, *, in_place: bool = False) -> None:
     """Write every array to `directory` as `.npy`, and how they nest beside them.
 
     Args:
@@ -124,11 +125,11 @@ def read_data(directory: Path, loads: tuple[Load | None, Load | None] = (None, N
     return Data(**parts, load=load, load_val=load_val)
 
 
-def fingerprint(data: Data) -> str:
+def fingerprint(data: TrainingData) -> str:
     """Return a short hash, which tells whether a study continues on the same data.
 
     It is of shapes, types and `data.identity`, or without that of the values, of large arrays a sample (see
-    `search_spaces.identity`).
+    `search_spaces.identity`); of a stream, of its identity alone.
     """
     digest = hashlib.blake2b(data.identity.encode(), digest_size=8)
     for part, arrays in data.parts().items():
@@ -140,9 +141,10 @@ def fingerprint(data: Data) -> str:
 
 
 def pickle_setup(setup: WorkerSetup) -> bytes:
-    """Return the pickled `(hypermodel, callbacks, fit_options, loads, custom_objects)` of a setup.
+    """Return the pickled `(hypermodel, callbacks, fit_options, source, custom_objects)` of a setup.
 
-    `loads` are the functions that make training and validation examples of their keys, or two Nones. The last are what
+    `source` is the stream that is trained on, else the functions that make training and validation examples of their
+    keys, or two Nones, as `read_data` takes them. The last are what
     the user has registered with Keras by `register_keras_serializable`, without which a worker could not load a saved
     model that has them.
 
@@ -153,16 +155,21 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
         if name.startswith(FILE_MODULE_PREFIX):
             cloudpickle.register_pickle_by_value(module)
     custom = _custom_objects()
-    loads = (setup.data.load, setup.data.load_val)
-    for part in (setup.hypermodel, *setup.callbacks, *_functions_of(loads), *custom.values()):
+    data = setup.data
+    source = data if isinstance(data, Stream) else (data.load, data.load_val)
+    for part in (setup.hypermodel, *setup.callbacks, *_functions_of(data), *custom.values()):
         _register_by_value(part)
-    content = (setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), loads, custom)
+    content = (setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), source, custom)
     return dumps(content)
 
 
-def _functions_of(loads: Iterable[Load | None]) -> Iterator[Any]:
-    """Yield the functions and the objects behind what makes examples of keys."""
-    for load in loads:
+def _functions_of(data: TrainingData) -> Iterator[Any]:
+    """Yield the functions and the objects behind what makes examples."""
+    if isinstance(data, Stream):
+        for make in (data.train, data.validation):
+            yield from (make, *filter(None, (getattr(make, "parse", None),)))
+        return
+    for load in (data.load, data.load_val):
         if isinstance(load, Reading):
             yield from (part for part in (getattr(load.read, "__self__", load.read), load.then) if part is not None)
         elif load is not None:

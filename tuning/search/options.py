@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
-from search_spaces.data import Data
 from search_spaces.fit_data import read_fit_data
 from search_spaces.scaling import check_schedule_batch_size
+from search_spaces.stream import TrainingData
 from tuning.loops.loop import LOOP_CHOICES
 from tuning.run.pulse import SILENCE_LIMIT_S
 from tuning.stats.costs import TIME, check_cost
@@ -186,7 +186,7 @@ class SearchArguments:
         source: What the command line was given to read all this from, by option; empty for a tuner's own search.
     """
 
-    data: Data
+    data: TrainingData
     epochs: int
     callbacks: tuple[Any, ...] = ()
     evaluation_batch_size: int = EVALUATION_BATCH_SIZE
@@ -241,7 +241,7 @@ def read_search_arguments(
     """Read the arguments of `tuner.search`.
 
     Args:
-        x: `search_spaces.Data`, inputs as arrays, or a finite `tf.data.Dataset` or `PyDataset` of `(x, y)`.
+        x: `search_spaces.Data` or `Stream`, inputs as arrays, or a finite `tf.data.Dataset` or `PyDataset` of `(x, y)`.
         y: Targets, if `x` holds inputs.
         epochs: Passes over the training set per trial.
         callbacks: Keras callbacks.

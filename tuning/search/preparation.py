@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces.batch_size import BatchSize
-from search_spaces.data import Data
+from search_spaces.batch_size import FULL, BatchSize
 from search_spaces.entry import Entry
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
+from search_spaces.stream import Stream, TrainingData
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.passwords import without_passwords
@@ -70,8 +70,8 @@ class Setup:
 
     @property
     def n_train(self) -> int:
-        """Training examples."""
-        return self.arguments.data.n_train
+        """Training examples in an epoch."""
+        return self.arguments.data.epoch_length
 
 
 def ask_for_model(executor: Executor, hyperparameters: Mapping[str, Any] | None = None) -> Question:
@@ -183,9 +183,25 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
     }
 
 
-def tell_data(data: Data) -> str:
+def tell_data(data: TrainingData) -> str:
     """Return the setting of a study that tells its data: how many examples, and the fingerprint of them all."""
-    return f"{data.n_train} + {data.n_val} examples, {fingerprint(data)}"
+    part = "" if data.epoch_length == data.n_train else f", {data.epoch_length} in an epoch"
+    return f"{data.n_train} + {data.n_val} examples{part}, {fingerprint(data)}"
+
+
+def check_sizes(sizes: BatchSize | None, data: TrainingData) -> None:
+    """Refuse batch sizes that were asked for and that the data cannot have.
+
+    Raises:
+        ValueError: If one exceeds the data, or is all of a stream.
+    """
+    if sizes is None:
+        return
+    if isinstance(data, Stream) and FULL in (sizes.high, *sizes.sizes):
+        raise ValueError(
+            f"'{FULL}' puts all examples into one batch, and a Stream never holds them all; got '{FULL}'. Give numbers."
+        )
+    sizes.within(data.epoch_length)
 
 
 def _split_objective(asked: Any, description: ModelDescription) -> tuple[str, str | None]:

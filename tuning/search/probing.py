@@ -57,7 +57,7 @@ def probe_workload(
         return run_probe(
             executor,
             workload=workload.name,
-            n_train=arguments.data.n_train,
+            n_train=arguments.data.epoch_length,
             epochs=arguments.epochs,
             loop=options.loop,
             tell=tell,

@@ -30,6 +30,7 @@ from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import (
     Setup,
     ask_for_model,
+    check_sizes,
     described,
     provenance,
     resolve_objective,
@@ -171,15 +172,16 @@ class Search:
 
     def _describe(self, arguments: SearchArguments, question: Question) -> Setup:
         """Learn what the build function builds, and settle objective and space by it."""
+        check_sizes(self._wishes.batch_size, arguments.data)
         model = described(question, meanwhile=self._tracker.prepare)
         objective = resolve_objective(self._wishes.objective, model)
         space = resolve_space(
             model,
             self._hyperparameters.learn(model),
             batch_size=self._wishes.batch_size,
-            default_batch_size=self._method.default_batch_size(arguments.data.n_train),
+            default_batch_size=self._method.default_batch_size(arguments.data.epoch_length),
             learning_rate=self._wishes.learning_rate,
-            n_train=arguments.data.n_train,
+            n_train=arguments.data.epoch_length,
         )
         return Setup(arguments, model, objective, space)
 
