@@ -190,6 +190,7 @@ class Data:
         color_mode: str = "rgb",
         augment: Callable[..., Any] | None = None,
         seed: int = 0,
+        identity: str = "",
     ) -> Data:
         """Images from a folder with a folder for each class, decoded when they are needed, never held together.
 
@@ -204,6 +205,8 @@ class Data:
             color_mode: "grayscale", "rgb" or "rgba".
             augment: `augment(image, seed)` changes a training image by chance, with `seed` for `tf.image.stateless_*`.
             seed: Draws the part that validates.
+            identity: What tells these images from others; empty for their names and labels, so that a search goes on
+                with its study also where an image was replaced by another one of its name.
 
         Raises:
             DataError: If a folder is missing or empty, or an argument cannot be honoured.
@@ -217,7 +220,7 @@ class Data:
             augment=augment,
             seed=seed,
         )
-        return cls(**parts)
+        return cls(**parts, identity=identity)
 
     @classmethod
     def from_source(
@@ -228,6 +231,7 @@ class Data:
         validation_split: float | None = None,
         load: Load | None = None,
         load_val: Load | None = None,
+        identity: str = "",
     ) -> Data:
         """Examples from anything with `__len__` and `__getitem__`, read when they are needed, never held together.
 
@@ -242,11 +246,14 @@ class Data:
             load: Makes an example of an item, perhaps with a seed: `load(item)`, `load(item, seed)`; the parts of an
                 item that is a tuple come one by one, `load(x, y, seed)`. TensorFlow traces it where it can.
             load_val: Likewise for validation, without a seed; None for `load`.
+            identity: What tells these items from others, such as "imagenet-64, 2nd edition"; empty for their number
+                alone.
 
         Raises:
             DataError: If a source is empty, or gives no single examples.
         """
-        return cls(**read_source(train, validation, validation_split=validation_split, load=load, load_val=load_val))
+        parts = read_source(train, validation, validation_split=validation_split, load=load, load_val=load_val)
+        return cls(**parts, identity=identity)
 
 
 def check_share(share: float) -> None:

@@ -129,11 +129,11 @@ def count_records(file: str | Path) -> int:
         DataError: If it is no such file, or cut off.
     """
     count, place, size = 0, 0, os.path.getsize(file)
-    with open(file, "rb") as opened:
+    with open(file, "rb", buffering=0) as opened:
         while place < size:
             opened.seek(place)
             head = opened.read(_LENGTH.size)
-            place += _LENGTH.unpack(head)[0] + _BESIDE if len(head) == _LENGTH.size else size
+            place += _LENGTH.unpack(head)[0] + _BESIDE if len(head) == _LENGTH.size else size + 1
             count += 1
     if place != size:
         raise DataError(

@@ -12,6 +12,8 @@ import pandas
 import scipy.sparse
 import tensorflow as tf
 
+from search_spaces import Data, Stream
+
 N_TRAIN, N_VAL, FEATURES, CLASSES = 48, 20, 6, 3
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(N_TRAIN + N_VAL, FEATURES)).astype("float32")
@@ -262,6 +264,50 @@ def file_of_records(folder):
     return {"x": tf.data.TFRecordDataset(path).map(parse), "validation_data": (X_VAL, Y_VAL)}
 
 
+def streamed(train=None, validation=None, **more):
+    given = {"n_train": N_TRAIN, "n_val": N_VAL, "identity": str(train), **more}
+    shuffled = train or (lambda seed: dataset().shuffle(N_TRAIN, seed=seed))
+    return {"x": Stream(shuffled, validation or (lambda: dataset(N_VAL)), **given)}
+
+
+def streamed_by_python():
+    """A set that only Python can read, such as one over a network."""
+
+    def train(seed, epoch):
+        rows = np.random.default_rng(seed).permutation(N_TRAIN)
+        return generated(lambda: ((X_TRAIN[row], Y_TRAIN[row]) for row in rows))
+
+    return streamed(train)
+
+
+def streamed_records(folder):
+    for name, x, y in (("train", X_TRAIN, Y_TRAIN), ("val", X_VAL, Y_VAL)):
+        with tf.io.TFRecordWriter(str(folder / f"{name}.tfrecord")) as writer:
+            for row in np.column_stack([x, y]).astype("float32"):
+                writer.write(tf.io.serialize_tensor(row).numpy())
+
+    def parse(record):
+        row = tf.ensure_shape(tf.io.parse_tensor(record, tf.float32), (FEATURES + 1,))
+        return row[:-1], tf.cast(row[-1], tf.int64)
+
+    return {"x": Stream.from_tfrecords(folder / "train.tfrecord", parse, validation=folder / "val.tfrecord")}
+
+
+def keyed():
+    rows = np.arange(N_TRAIN + N_VAL)
+    table = tf.constant(X)
+    return {"x": Data(rows[:N_TRAIN], Y_TRAIN, rows[N_TRAIN:], Y_VAL, load=lambda x, y: (tf.gather(table, x), y))}
+
+
+def sourced():
+    return {"x": Data.from_source(list(zip(X_TRAIN, Y_TRAIN, strict=True)), list(zip(X_VAL, Y_VAL, strict=True)))}
+
+
+def folder_of_images(folder):
+    image_folder(folder)
+    return {"x": Data.from_image_folder(folder, folder, image_size=(8, 8), color_mode="grayscale")}
+
+
 def one_batch(given):
     return {**given, "x": Batches(N_TRAIN, 1)}
 
@@ -470,6 +516,19 @@ FORMS = {
         lambda _: training([Endless()] * 48), "got a list with input_forms.Endless in it"
     ),
     "range of 10^12": Form(lambda _: training(range(10**12)), "may take 1 GiB; got a range"),
+    # what is made when it is needed
+    "keys and a load": Form(lambda _: keyed(), in_keras=plain),
+    "source": Form(lambda _: sourced(), in_keras=plain),
+    "folder of images": Form(
+        folder_of_images,
+        build=of_images,
+        in_keras=lambda given: twice(whole(image_folder(Path(given["x"].load.folder), shuffle=False, batch_size=None))),
+    ),
+    "Stream": Form(lambda _: streamed(), in_keras=plain),
+    "Stream that Python makes": Form(lambda _: streamed_by_python(), in_keras=plain),
+    "Stream of TFRecords": Form(streamed_records, in_keras=plain),
+    "Stream without identity": Form(lambda _: streamed(identity=""), "identity must tell these examples from others"),
+    "dataset in place of a factory": Form(lambda _: streamed(dataset()), "must be a function .* Write train=lambda"),
     "a file's name": Form(lambda _: training("data.npz"), r"Data.from_npz\(path\)"),
     "a function": Form(lambda _: training(once), "must be an array, or a dict, tuple or list of arrays; got function"),
 }

@@ -152,22 +152,82 @@ def test_a_staged_search_is_told_picked_again_and_gone_on_with(workplace: Path) 
     assert sum(resumed["trials"].values()) == trained
 
 
-def test_a_killed_driver_resumes_to_each_trial_once(workplace: Path) -> None:
-    arguments = ("grid", "digits", "--batch-sizes", "64,128", "--epochs", "30", "--seeds", "2", "--json")
+PAIRS = """
+import os
+import numpy as np
+from search_spaces import Data, Workload
+
+def write(x):
+    with open(f"pairs-{len(x)}-{os.getpid()}", "ab") as file:
+        file.write(x.tobytes())
+
+def build():
+    import keras, tensorflow as tf
+
+    class Watched(keras.Model):
+        def train_step(self, data):
+            tf.numpy_function(write, [data[0]], [])
+            return super().train_step(data)
+
+    inputs = keras.Input((3,), dtype="int32")
+    model = Watched(inputs, keras.layers.Dense(1)(keras.layers.Rescaling(1e-10)(inputs)))
+    model.compile("sgd", "mse")
+    return model
+
+def load(x, y, seed):
+    import tensorflow as tf
+    return tf.concat([[x], seed], 0), y
+
+def data():
+    rows, targets = np.arange(1100, dtype="int32"), np.zeros(1100)
+    return Data(rows, targets, rows, targets, load=load, load_val=lambda x, y: (x + np.zeros(3, "int32"), y))
+
+pairs = Workload("pairs", build, data, epochs=2)
+"""
+
+
+def pairs_of(file: Path) -> np.ndarray[Any, Any]:
+    """What a trial was given, one row of row and seed after the other."""
+    content = file.read_bytes()
+    return np.frombuffer(content[: len(content) // 12 * 12], "int32").reshape(-1, 3)
+
+
+def test_a_killed_driver_resumes_to_each_trial_once_on_the_same_examples_and_seeds(workplace: Path) -> None:
+    (workplace / "pairs.py").write_text(PAIRS)
+    sizes = ("8", "100", "512")
+    arguments = (
+        "grid",
+        "pairs.py:pairs",
+        "--batch-sizes",
+        ",".join(sizes),
+        "--seeds",
+        "1",
+        "--loop",
+        "keras",
+        "--json",
+    )
     with subprocess.Popen(command(*arguments), cwd=workplace, stderr=subprocess.PIPE, text=True) as driver:
-        assert driver.stderr is not None
-        assert driver.stderr.readline().startswith("[1/4]")
+        deadline = time.monotonic() + 120
+        while len({file.name.split("-")[1] for file in workplace.glob("pairs-*-*")} & set(sizes)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         os.kill(driver.pid, signal.SIGKILL)
+    written = {file: pairs_of(file) for size in sizes for file in workplace.glob(f"pairs-{size}-*")}
     done = batch_size(workplace, *arguments)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["trials"]["completed"] == 4
-    finished = [run.data.params for run in trial_runs(workplace, "digits-grid") if run.info.status == "FINISHED"]
+    assert json.loads(done.stdout)["trials"]["completed"] == 3
+    finished = [run.data.params for run in trial_runs(workplace, "pairs-grid") if run.info.status == "FINISHED"]
     assert sorted((int(params["batch_size"]), int(params["seed"])) for params in finished) == [
-        (64, 0),
-        (64, 1),
-        (128, 0),
-        (128, 1),
+        (8, 0),
+        (100, 0),
+        (512, 0),
     ]
+    whole = max((pairs_of(file) for file in workplace.glob("pairs-8-*")), key=len)
+    assert len(whole) == 2200
+    resumed = [file for size in sizes for file in workplace.glob(f"pairs-{size}-*") if file not in written]
+    assert resumed
+    for pairs in (*written.values(), *map(pairs_of, resumed)):
+        np.testing.assert_array_equal(pairs, whole[: len(pairs)])
 
 
 def test_ctrl_c_says_how_to_go_on(workplace: Path) -> None:

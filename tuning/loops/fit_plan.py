@@ -15,6 +15,8 @@ from search_spaces.data import Arrays
 from search_spaces.row_reader import RowReader
 from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import ExampleOrder, as_step_data, device_dtype
+from tuning.loops.prefetching import made_ahead
+from tuning.loops.processor import Processor
 from tuning.messages import MemoryProbeRequest, NoiseScaleRequest, ThroughputRequest
 from tuning.trial import Budget, HyperparameterValue, Instructions, Trial
 
@@ -155,11 +157,12 @@ class EpochPipeline:
     Args:
         data: The training arrays: tensors in host memory, or numpy arrays, perhaps memory maps, read batch by batch.
         order: The examples of every update.
+        processor: Where the batches are to lie; None for the machine's memory.
     """
 
     serves_all_epochs = False
 
-    def __init__(self, data: tuple[Arrays, ...], order: ExampleOrder) -> None:
+    def __init__(self, data: tuple[Arrays, ...], order: ExampleOrder, processor: Processor | None = None) -> None:
         self.order = order
         with tf.device("CPU:0"):
             self._rows = tf.Variable(order.rows(0), shape=(None, order.batch_size), trainable=False)
@@ -168,7 +171,7 @@ class EpochPipeline:
             lambda row: keras.tree.map_structure(lambda leaf: gather_batch(leaf, row), as_step_data(data)),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        self.dataset = batches.with_options(_keras_options()).prefetch(tf.data.AUTOTUNE)
+        self.dataset = made_ahead(batches.with_options(_keras_options()), processor)
 
     def begin(self, epoch: int) -> None:
         """Let the next iteration serve this epoch, counted from 0."""

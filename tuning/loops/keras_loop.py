@@ -30,7 +30,7 @@ class KerasLoop:
     def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
         """Plan one training on a pipeline; the model's compile settings stay the user's."""
         size = evaluation_batch_size(material.model, material.trial, material.data.arrays.n_val)
-        pipeline = pipeline_for(material.data, order)
+        pipeline = pipeline_for(material.data, order, distributed=is_distributed(material.model))
         return _pipeline_plan(material.model, pipeline, _validation(material.data, size), clock)
 
 
