@@ -74,7 +74,8 @@ class Collector:
             length = "more than that" if expected is None else f"{expected} examples, {told_bytes(size)}"
             raise DataError(
                 f"The {self.part} examples are collected into memory, which may take {told_bytes(self._most_bytes)}; "
-                f"got {length}. Load them when they are needed (Data(..., load=...)), or write them to {IN_PLACE}."
+                f"got {length}. Load them when they are needed (Data(..., load=...), or a Stream), or write them to "
+                f"{IN_PLACE}."
             )
 
     @property

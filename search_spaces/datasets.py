@@ -67,7 +67,10 @@ def _collect_dataset(part: str, dataset: Any, batched: bool | None) -> Parts:
     _check_elements(part, dataset)
     length = length_of(dataset)
     if length is Length.ENDLESS:
-        raise DataError(f"The {part} dataset must be finite; got an endless one. Remove .repeat(), or add .take(n).")
+        raise DataError(
+            f"The {part} dataset must be finite; got an endless one. Remove .repeat(), add .take(n), or hand over a "
+            "Stream."
+        )
     batched = _reads_as_batched(part, dataset) if batched is None else batched
     limit = MOST_SECONDS_OF_UNKNOWN_LENGTH if length is Length.UNKNOWN else None
     collector, expected = Collector(part), _expected(dataset) if not batched else None

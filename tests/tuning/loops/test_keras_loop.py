@@ -32,7 +32,7 @@ def test_a_pipeline_yields_the_batches_of_the_epoch_begun_last(place):
 def test_the_last_step_of_an_epoch_trains_whatever_is_left_of_it(per_step, fit_steps):
     order = ExampleOrder(10, 4, seed=0)  # 2, 3, 2, 3 updates
     begun, executed = [], []
-    pipeline = SimpleNamespace(order=order, begin=begun.append)
+    pipeline = SimpleNamespace(order=order, begin=begun.append, serves_all_epochs=False)
     clock = TrainingClock(counts_gaps=False)
     clock.run = lambda execution, updates: executed.append(updates) or execution()
     steps = ExactSteps(lambda iterator: {"loss": 0.0}, per_step, pipeline, [], clock)
