@@ -1,22 +1,27 @@
 """Examples that are loaded while a trial trains: the same at every batch size, as plain Keras trains, and as fast.
 
-    python benchmarks/input_pipeline.py                  # three parts, about ten minutes on two cores
-    python benchmarks/input_pipeline.py --only speed     # of pairs, losses and speed
+    python benchmarks/input_pipeline.py                  # four parts, about fifteen minutes on two cores
+    python benchmarks/input_pipeline.py --only speed     # of pairs, losses, speed and stream
 
 A folder of JPEG files is made in a temporary directory, and read with `Data.from_image_folder`: decoding, resizing, and
 augmentation by seed.
 
-- pairs: the first 10,000 (image, seed of its augmentation) are the same ones at batch sizes 8, 100 and 512.
+- pairs: the first 10,000 (image, seed of its augmentation) are the same ones at batch sizes 8, 100 and 512, also in a
+  search whose driver is killed and that goes on.
 - losses: a trial's losses are those of a script of plain Keras with the same order, dense and convolutional.
 - speed: examples per second of whole epochs of `fit`, against a pipeline written by hand as TensorFlow's guide does.
   Both train by turns; the ratio of medians should be at least .95. On a machine that others use, the seconds of
   processor time of an epoch tell more.
+- stream: the same of TFRecord files.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +33,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from search_spaces import Data, Setting
+from search_spaces import BatchSize, Data, Setting, Stream
+from tuning import GridSearch
 from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.loading_pipeline import pipeline_for
@@ -40,6 +46,7 @@ from tuning.trial import Budget, EpochReport, Instructions, Trial
 SIDE = 64
 IMAGES = 2400
 ROUNDS, EPOCHS = 3, 3
+PAIRS, SIZES_OF_PAIRS = 10_000, (8, 100, 512)
 
 
 def augment(image: Any, seed: Any) -> Any:
@@ -110,10 +117,72 @@ def pairs_of(data: Data, batch_size: int, count: int) -> np.ndarray[Any, Any]:
 
 
 def show_pairs(data: Data) -> None:
-    """Compare the streams of three batch sizes."""
-    first, *others = (pairs_of(data, size, 10_000) for size in (8, 100, 512))
+    """Compare the streams of three batch sizes, also of a search that was killed and went on."""
+    first, *others = (pairs_of(data, size, PAIRS) for size in SIZES_OF_PAIRS)
     same = all(np.array_equal(first, other) for other in others)
-    print(f"pairs   the first 10,000 at 8, 100 and 512: {'equal' if same else 'DIFFERENT'}")
+    print(f"pairs   the first {PAIRS:,} at {SIZES_OF_PAIRS}: {'equal' if same else 'DIFFERENT'}")
+    with tempfile.TemporaryDirectory() as directory:
+        told = searched_pairs(Path(directory))
+    whole = max(told.values(), key=len)
+    same = len(whole) == PAIRS and all(np.array_equal(pairs, whole[: len(pairs)]) for pairs in told.values())
+    lengths = ", ".join(f"{name} {len(pairs):,}" for name, pairs in sorted(told.items()))
+    print(f"pairs   of a search killed by SIGKILL that went on ({lengths}): {'equal' if same else 'DIFFERENT'}")
+
+
+class Watched(keras.Model):
+    """Writes down every batch that it trains on."""
+
+    def train_step(self, data: Any) -> Any:
+        tf.numpy_function(write_pairs, [data[0]], [])
+        return super().train_step(data)
+
+
+def write_pairs(x: np.ndarray[Any, Any]) -> None:
+    """Append to the file of this process and batch size in the working directory."""
+    with open(f"pairs-{len(x)}-{os.getpid()}", "ab") as file:
+        file.write(x.tobytes())
+
+
+def build_watched() -> keras.Model:
+    """A model of rows and seeds that writes them down."""
+    inputs = keras.Input((3,), dtype="int32")
+    model = Watched(inputs, keras.layers.Dense(1)(keras.layers.Rescaling(1e-10)(inputs)))
+    model.compile("sgd", "mse")
+    return model
+
+
+def search_pairs() -> None:
+    """Search in the working directory, or go on, each size for `PAIRS` examples."""
+    rows, targets = np.arange(PAIRS // 5, dtype="int32"), np.zeros(PAIRS // 5)
+    data = Data(
+        rows,
+        targets,
+        rows,
+        targets,
+        load=lambda x, y, seed: (tf.concat([[x], seed], 0), y),
+        load_val=lambda x, y: (tf.stack([x, x, x]), y),
+    )
+    options = {"tracking_uri": "sqlite:///mlflow.db", "quiet": True, "loop": "keras", "threads": 1, "workers": 1}
+    GridSearch(build_watched, batch_size=BatchSize.of(*SIZES_OF_PAIRS), seeds=1, **options).search(data, epochs=5)
+
+
+def searched_pairs(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """What the trials of a search trained on, by batch size and process, of which some were killed half-way."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--search-pairs"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with subprocess.Popen(command, cwd=folder, env=environment) as driver:
+        while len(list(folder.glob("pairs-*"))) < 3 and driver.poll() is None:  # that of the description is the first
+            time.sleep(0.01)
+        driver.kill()
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    found = {}
+    for file in folder.glob("pairs-*"):
+        _, size, process = file.name.split("-")
+        if int(size) in SIZES_OF_PAIRS:
+            content = file.read_bytes()
+            pairs = np.frombuffer(content[: len(content) // 12 * 12], "int32").reshape(-1, 3)
+            found[f"batch {size} in {process}"] = pairs[: PAIRS // int(size) * int(size)]  # timings follow in the file
+    return found
 
 
 def trial_of(batch_size: int, epochs: int) -> Trial:
@@ -189,14 +258,14 @@ class Epochs(keras.callbacks.Callback):
             self.seconds.append((time.perf_counter() - self._begin[0], time.process_time() - self._begin[1]))
 
 
-def timed_by_hand(data: Data, size: int) -> list[tuple[float, float]]:
+def timed_by_hand(dataset: tf.data.Dataset) -> list[tuple[float, float]]:
     """Seconds of epochs of a script."""
     watch = Epochs()
-    build_cnn().fit(by_hand(data, size), epochs=1 + EPOCHS, callbacks=[watch], verbose=0)
+    build_cnn().fit(dataset, epochs=1 + EPOCHS, callbacks=[watch], verbose=0)
     return watch.seconds
 
 
-def timed_here(data: Data, size: int) -> list[tuple[float, float]]:
+def timed_here(data: Data | Stream, size: int) -> list[tuple[float, float]]:
     """Seconds of epochs of a trial, without validation, as the script has none."""
     planner = Planner(ModelBuilder(build_cnn), as_keras_sees_them(data, None))
     order = ExampleOrder(data.n_train, size, seed=0)
@@ -207,17 +276,58 @@ def timed_here(data: Data, size: int) -> list[tuple[float, float]]:
 
 
 def show_speed(data: Data) -> None:
-    """Time both by turns."""
+    """Time both pipelines of a folder."""
+    compare("speed ", data, lambda size: by_hand(data, size))
+
+
+def show_stream(data: Data) -> None:
+    """Time both pipelines of TFRecord files."""
+    with tempfile.TemporaryDirectory() as directory:
+        files = write_records(Path(directory), data)
+        stream = Stream.from_tfrecords(files, parse, validation=files, parse_val=lambda record: parse(record, [0, 0]))
+        compare("stream", stream, lambda size: records_by_hand(files, size, data.n_train))
+
+
+def write_records(folder: Path, data: Data) -> list[str]:
+    """The images of a folder as four files of records, as they are encoded."""
+    files = [str(folder / f"{number}.tfrecord") for number in range(4)]
+    for number, file in enumerate(files):
+        with tf.io.TFRecordWriter(file) as writer:
+            for name, label in zip(data.x_train[number::4], data.y_train[number::4], strict=True):
+                encoded = Path(data.load.read.folder, os.fsdecode(name)).read_bytes()
+                writer.write(bytes([label]) + encoded)
+    return files
+
+
+def parse(record: Any, seed: Any) -> Any:
+    """An image and its label, which is the first byte."""
+    image = tf.io.decode_jpeg(tf.strings.substr(record, 1, -1), channels=3)
+    label = tf.cast(tf.io.decode_raw(tf.strings.substr(record, 0, 1), tf.uint8)[0], tf.int32)
+    return augment(tf.ensure_shape(tf.image.resize(image, (SIDE, SIDE)), (SIDE, SIDE, 3)), seed), label
+
+
+def records_by_hand(files: list[str], batch_size: int, count: int) -> tf.data.Dataset:
+    """The pipeline of TensorFlow's guide for records."""
+    counted = tf.data.TFRecordDataset(files, num_parallel_reads=tf.data.AUTOTUNE).shuffle(count).enumerate()
+    parsed = counted.map(
+        lambda number, record: parse(record, tf.stack([0, tf.cast(number, tf.int32)])),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return parsed.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def compare(name: str, data: Data | Stream, make: Callable[[int], tf.data.Dataset]) -> None:
+    """Time trials on some data, and scripts on what is made for a batch size, by turns."""
     for size in (8, 32, 256):
         hand: list[tuple[float, float]] = []
         here: list[tuple[float, float]] = []
         for _ in range(ROUNDS):
-            hand += timed_by_hand(data, size)
+            hand += timed_by_hand(make(size))
             here += timed_here(data, size)
         (wall, cpu), (wall_here, cpu_here) = (map(statistics.median, zip(*each, strict=True)) for each in (hand, here))
         rate = data.n_train / wall
         print(
-            f"speed   batch {size:3}: by hand {rate:6,.0f} examples/s; ratio of medians {wall / wall_here:.3f}, "
+            f"{name}  batch {size:3}: by hand {rate:6,.0f} examples/s; ratio of medians {wall / wall_here:.3f}, "
             f"of processor time {cpu / cpu_here:.3f}",
             flush=True,
         )
@@ -225,15 +335,19 @@ def show_speed(data: Data) -> None:
 
 def parts(names: str | None) -> Iterator[Callable[[Data], None]]:
     """The parts asked for."""
-    shown = {"pairs": show_pairs, "losses": show_losses, "speed": show_speed}
+    shown = {"pairs": show_pairs, "losses": show_losses, "speed": show_speed, "stream": show_stream}
     yield from (show for name, show in shown.items() if names in (None, name))
 
 
 def main() -> None:
     """Print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("pairs", "losses", "speed"))
+    parser.add_argument("--only", choices=("pairs", "losses", "speed", "stream"))
+    parser.add_argument("--search-pairs", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.search_pairs:
+        search_pairs()
+        return
     with tempfile.TemporaryDirectory() as directory:
         folder = write_folder(Path(directory), IMAGES)
         data = Data.from_image_folder(folder, validation_split=0.1, image_size=(SIDE, SIDE), augment=augment)
