@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from tuning.messages import Measurement
 from tuning.record import experiments, layout
+from tuning.record.dataset import dataset_of
 from tuning.record.delivery_warnings import DeliveryWarnings
 from tuning.record.documents import Document, MeasurementDocument, RecommendationDocument
 from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits, view_tag
@@ -94,7 +95,8 @@ class MlflowTracker:
         if study != self._study:
             self.experiment_id = self._ask(lambda: experiments.open_experiment(self._client(), study, tags))
             recorded = self._ask(lambda: RecordedRuns.of(self._client(), self.experiment_id))
-            self._runs = StudyRuns(self._client, self.experiment_id, recorded, layout.objective_of(settings))
+            objective, data = layout.objective_of(settings), dataset_of(study, settings)
+            self._runs = StudyRuns(self._client, self.experiment_id, recorded, objective, data)
             self._study = study
             self._owe_what_was_kept()
         if self._folder is not None:

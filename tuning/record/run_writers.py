@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 
@@ -32,12 +32,14 @@ class StudyRuns:
         experiment_id: The study's experiment.
         recorded: Its trials' runs.
         objective: The metric that it compares; None if its settings do not tell.
+        data: What its trials train on; None if its settings do not tell.
     """
 
     client: Callable[[], MlflowClient]
     experiment_id: str
     recorded: RecordedRuns = field(default_factory=RecordedRuns)
     objective: Objective | None = None
+    data: DatasetInput | None = None
 
 
 def now_ms() -> int:
@@ -66,7 +68,7 @@ class TrialWriter:
         self._ended: tuple[TrialOutcome, int] | None = None
         self._tried, self._run_id = trial.outcome is not None, ""  # one that has ended is written again
         self._n_written = 0
-        self._pieces: deque[Callable[[], None]] = deque([self._open, self._log_params])
+        self._pieces: deque[Callable[[], None]] = deque([self._open, self._log_params, self._log_data])
         self._is_done = False
 
     def add(self, report: EpochReport) -> None:
@@ -122,6 +124,10 @@ class TrialWriter:
 
     def _log_params(self) -> None:
         self._log(params=layout.as_params(layout.trial_params(self._trial)))
+
+    def _log_data(self) -> None:
+        if self._runs.data is not None:
+            self._runs.client().log_inputs(self._run_id, [self._runs.data])
 
     def _log_epochs(self) -> None:
         metrics: list[Metric] = []

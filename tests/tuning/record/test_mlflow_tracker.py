@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_a_trial_is_one_flat_run_with_everything(tracking_uri: str) -> None:
     assert run.data.tags[layout.STATUS] == "completed"
     assert run.data.tags[layout.STAGE] == "search"
     assert "mlflow.parentRunId" not in run.data.tags
+
+
+def test_a_run_names_what_it_was_trained_on(tracking_uri: str) -> None:
+    with closing(MlflowTracker(tracking_uri)) as tracker:
+        tracker.start_study("digits", {**SETTINGS, "data": "900 + 100 examples, 30 in an epoch, 0123abcd"})
+        log_trial(tracker)
+        (run,) = runs(tracker)
+    (found,) = run.inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("digits", "0123abcd")
+    assert json.loads(found.dataset.profile) == {"examples": "900 + 100 examples, 30 in an epoch"}
+    assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "training"}
 
 
 def log_course(tracker: MlflowTracker, status: Status = Status.COMPLETED) -> None:
