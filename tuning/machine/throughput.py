@@ -59,6 +59,7 @@ class Measured:
             "seconds_per_step": self.throughput.seconds_per_update,
             "examples_per_second": self.examples_per_second,
             "input_bound": self.is_input_bound,
+            "input_seconds": self.throughput.input_seconds_per_update,
         }
 
 
@@ -89,9 +90,14 @@ class ThroughputFindings:
         return knee(seconds) if seconds else None
 
     @property
-    def input_bound_sizes(self) -> tuple[int, ...]:
-        """The sizes at which plain Keras waits for its input pipeline."""
-        return tuple(row.batch_size for row in self.rows if row.is_input_bound)
+    def input_limits(self) -> dict[int, float]:
+        """The examples per second of the pipeline alone, by the batch sizes that wait for it, ascending."""
+        limits: dict[int, float] = {}
+        for row in self.rows:
+            alone = row.throughput.input_seconds_per_update
+            if alone is not None and row.is_input_bound:
+                limits[row.batch_size] = max(limits.get(row.batch_size, 0.0), row.batch_size / alone)
+        return dict(sorted(limits.items()))
 
     @property
     def measurement(self) -> Measurement:

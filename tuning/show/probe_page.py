@@ -225,9 +225,11 @@ class Probe:
                 if line.largest_residual <= LARGEST_TIME_RESIDUAL:
                     why = f"only {line.sizes} sizes"
                 found.append(f"Seconds per update of the {series} loop follow no line ({why}); use the table only.")
-        if self.throughput.input_bound_sizes:
-            sizes = ", ".join(map(str, self.throughput.input_bound_sizes))
-            found.append(f"Plain Keras is bound by its input pipeline at batch size {sizes}.")
+        if limits := self.throughput.input_limits:
+            told = ", ".join(
+                f"{size} ({limit:,.0f} examples/s of the pipeline alone)" for size, limit in limits.items()
+            )
+            found.append(f"Plain Keras is bound by its input pipeline at batch size {told}.")
         found += [f"Throughput of {name}: {reason}" for name, reason in self.throughput.failures.items()]
         return found
 

@@ -53,7 +53,7 @@ def test_the_keras_loop_alone_is_measured_once() -> None:
 
 def test_a_pipeline_that_takes_as_long_as_the_update_is_told() -> None:
     found, _ = measure(worker(lambda _, size: 1e-3 + 1e-5 * size, input_seconds=1e-5))
-    assert found.input_bound_sizes == (512,)
+    assert found.input_limits == {512: pytest.approx(1e5)}
 
 
 def test_sizes_that_would_take_too_long_are_left_out() -> None:

@@ -78,7 +78,7 @@ def test_caveats_name_batch_normalization_and_what_is_no_line() -> None:
     told = " ".join(found.caveats)
     assert "BatchNormalization" in told
     assert "follow no line" in told
-    assert "bound by its input pipeline" in told
+    assert "bound by its input pipeline at batch size 8 (8,000 examples/s of the pipeline alone), " in told
 
 
 def test_a_model_that_cannot_be_built_is_bad_input() -> None:
