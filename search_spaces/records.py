@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import os
@@ -53,12 +54,21 @@ class TrainingRecords:
         )
         numbered = records.shuffle(self.shuffle_buffer, seed=seed).enumerate()
         return numbered.map(
-            lambda place, record: call(
-                self.parse, (record,), tf.stack([tf.constant(seed, tf.int32), _as_int32(place)])
-            ),
+            lambda place, record: self._traced(record, tf.stack([seed, tf.cast(place, tf.int32)])),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
+
+    @functools.cached_property
+    def _traced(self) -> Any:
+        """`parse`, traced once for all epochs: that takes some tens of milliseconds."""
+        import tensorflow as tf
+
+        return tf.function(lambda record, seed: call(self.parse, (record,), seed))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what travels: not what was traced."""
+        return {name: value for name, value in vars(self).items() if name != "_traced"}
 
 
 @dataclass(frozen=True)
@@ -176,9 +186,3 @@ def _identity(files: Iterable[str]) -> str:
             found = os.stat(file)
             digest.update(f"{found.st_size},{found.st_mtime_ns}".encode())
     return digest.hexdigest()
-
-
-def _as_int32(number: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.cast(number, tf.int32)
