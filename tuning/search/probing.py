@@ -93,6 +93,7 @@ def run_probe(
     device = first_device(executor)
     machine = _with_memory(executor, model, n_train, KERAS if loop == AUTO else loop, tell)
     if machine.memory is not None and machine.memory.verified:
+        executor.renew(device.name)  # the last one is at the limit, where a small batch may be one too many
         sizes = sizes_to_time(machine.memory.largest_batch_size)
         tell(f"throughput at batch sizes {', '.join(map(str, sizes))}")
         timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs, chunks=SLICES, chunk_seconds=SLICE_SECONDS)

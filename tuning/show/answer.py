@@ -181,7 +181,7 @@ def rule_in_force(record: StudyRecord, rule: Mapping[str, Any]) -> dict[str, Any
 
 
 def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return the target and the throughput by which a staged search judged; empty for other studies."""
+    """Return the target and the throughput by which a search judged; empty where it said nothing of them."""
     found: dict[str, Any] = {}
     if TARGET in settings:
         found["target"] = float(settings[TARGET])

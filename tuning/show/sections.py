@@ -118,12 +118,14 @@ def throughput_section(evidence: Evidence, analysis: Analysis) -> Section:
     """Examples per second of plain Keras and of the loop that trained, with their knees."""
     title = "Throughput by batch size"
     rates = {_NAMES.get(name, name): dict(by) for name, by in evidence.measurements.examples_per_second.items()}
-    told = "Measured by the probe, nothing else running."
+    told = "Measured apart from trials, nothing else running."
+    if rates and TRIALS not in rates and evidence.answer.advice is not None:
+        rates[TRIALS] = {evidence.answer.advice.batch_size: evidence.answer.advice.examples_per_second}
     if not rates:
         own = dict(analysis.close.costs.examples_per_second)
         if not own:
             return left_out(title, "No trial logged its throughput.")
-        told = "The trials' own throughput, as they ran: no probe was recorded for this study."
+        told = "The trials' own throughput, as they ran: none was measured apart."
         if (advice := evidence.answer.advice) is not None:
             rates[PLAIN] = {advice.batch_size: advice.plain_fit_examples_per_second}
             told += f" Plain model.fit was measured at {advice.batch_size} alone."

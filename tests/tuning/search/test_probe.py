@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from fakes import ScriptedExecutor
-from probe_example import MIB, run, worker
+from fakes import ScriptedExecutor, device
+from probe_example import LIMIT, MIB, run, worker
 from rich.console import Console
 
 from tuning.messages import (
@@ -99,3 +99,18 @@ def test_killing_the_worker_at_any_request_changes_nothing(killed: int) -> None:
 
     assert run(disturbed).to_json() == run().to_json()
     assert len(asked) > killed + 1
+
+
+def test_nothing_is_timed_in_a_worker_whose_memory_is_at_the_limit() -> None:
+    renewed: list[int] = []
+
+    def watched(request: Any) -> Event:
+        if isinstance(request, MemoryProbeRequest | ThroughputRequest):
+            renewed.append(len(executor.renewed))
+        return worker(request)
+
+    executor = ScriptedExecutor(devices=[device(memory=LIMIT)], probes=watched)
+    found = run_probe(executor, workload="made-up", n_train=50_000, epochs=2)
+    n_memory = len(found.memory.probes)
+    assert renewed[n_memory] == renewed[n_memory - 1] + 1
+    assert set(renewed[n_memory:]) == {renewed[n_memory]}

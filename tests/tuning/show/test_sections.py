@@ -110,12 +110,19 @@ def test_quality_marks_seeds_means_and_the_pick() -> None:
 
 def test_throughput_comes_from_the_probe_or_says_that_it_does_not() -> None:
     probed = throughput_section(evidence(), analyse(evidence()))
-    assert probed.told.startswith("Measured by the probe")
+    assert probed.told.startswith("Measured apart from trials")
     assert {"plain model.fit", "the trials' loop"} <= set(labels(probed))
     bare = evidence(measurements=Measurements())
     own = throughput_section(bare, analyse(bare))
-    assert "no probe was recorded" in own.told
+    assert "none was measured apart" in own.told
     assert f"measured at {bare.answer.recommendation.batch_size} alone" in own.told
+
+
+def test_what_was_timed_of_plain_fit_alone_stands_beside_the_advised_size_in_the_trials_loop() -> None:
+    timed = evidence(measurements=Measurements(examples_per_second={"keras": {4: 1e4, 32: 2e4}}))
+    section = throughput_section(timed, analyse(timed))
+    assert section.told.startswith("Measured apart from trials")
+    assert {"plain model.fit", "the trials' loop"} <= set(labels(section))
 
 
 def test_memory_shows_the_limit_and_what_ran_out() -> None:
