@@ -45,7 +45,7 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
         return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
     settings = {"first_seed": str(first_seed)} if first_seed else {}
-    return Method("grid", make_plan, ignores_order=True, settings=settings)
+    return Method("grid", make_plan, ignores_order=True, widens=False, settings=settings)
 
 
 def bayes_method(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
 from tuning.search.following import scaling_of, told
+from tuning.search.growth import grown, may_grow, tell_growth, to_be_measured_again, widened
 from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import (
@@ -41,7 +42,7 @@ from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
 from tuning.study.claim import Claim, claimed
-from tuning.study.storage import check_settings, create_study, set_aside
+from tuning.study.storage import SETTINGS, check_settings, create_study, set_aside, with_format
 from tuning.study.study import Study
 from tuning.trial import Instructions
 
@@ -64,6 +65,8 @@ class Method:
         chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
         default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
         varies_model: Whether the model's own hyperparameters are searched, too, or held.
+        widens: Whether its plan has to know every batch size and rate that the study has tried; a grid's does not, so
+            that it trains those alone that are asked for now.
         settings: What else makes two searches of this kind the same.
     """
 
@@ -74,6 +77,7 @@ class Method:
     chooses_threads: bool = True
     default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
     varies_model: bool = True
+    widens: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -158,13 +162,15 @@ class Search:
         setup = self._describe(arguments, question or ask_for_model(executor, self._hyperparameters.known()))
         scaling_of(setup, self._options)  # what cannot be followed is refused before anything is written
         with claimed(self._directory, self._options.storage) as claim:
-            shown = self._open_study(claim, setup, executor, fresh=fresh)
+            shown, before = self._open_study(claim, setup, executor, fresh=fresh)
             try:
+                if self._method.widens:
+                    setup = replace(setup, space=widened(setup.space, self._study.records))
                 within = self._measure_memory(setup, executor)
                 plan = self._method.make_plan(setup, self._study.records.machine)
                 self._choose_threads(plan, setup, within)
                 divide(within, self._study.records.machine)
-                self._train(plan, setup, within, deadline)
+                self._train(plan, setup, within, deadline, growth=self._tell_growth(plan, before, shown))
                 return self._answer(plan, setup, executor, shown, show)
             finally:
                 self._tracker.close()
@@ -183,8 +189,14 @@ class Search:
         )
         return Setup(arguments, model, objective, space)
 
-    def _open_study(self, claim: Claim, setup: Setup, executor: Executor, *, fresh: bool) -> dict[str, str]:
-        """Open the study, or refuse one of other settings, and return the settings that people are shown."""
+    def _open_study(
+        self, claim: Claim, setup: Setup, executor: Executor, *, fresh: bool
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Open the study, or refuse one of other settings.
+
+        Returns:
+            The settings that people are shown, and those that the study had before; empty for a new one.
+        """
         name, storage = self._study.name, claim.storage
         settings = settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)
         settings = {**settings, **told(setup, scaling_of(setup, self._options)), **self._method.settings}
@@ -193,18 +205,26 @@ class Search:
             deliver_owed(name, self._directory, self._options.tracking_uri, claim)
             set_aside(storage, name)
             self._tracker.fresh(name)
-        check_settings(storage, name, settings)
+        before = check_settings(storage, name, settings, lambda stored: may_grow(stored, settings))
+        settings = grown(before, settings)
         notes = base_notes(setup.model, self._options, self._study.records, n_devices=len(executor.devices()))
         shown = {**settings, "notes": "\n".join(notes), **provenance(executor.devices())}
         self._tracker.start_study(name, shown)
         create_study(storage, name, objective=setup.objective, settings=settings)
         claim.take(name)  # if the study is new
         self._study.open(storage, setup.objective, first_device(executor).kind, claim.check)
+        if before != settings:
+            self._study.measured(to_be_measured_again(self._study.records.machine, before, settings))
+            self._study.remember(SETTINGS, with_format(settings))
         self._study.remember("input_shape", setup.model.input_shape)
         self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
         self._study.remember(SOURCE, dict(setup.arguments.source))
         relog(self._study, self._tracker)
-        return shown
+        return shown, before
+
+    def _tell_growth(self, plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+        records = self._study.records
+        return tell_growth(before, now, lacking=plan.total(records) - records.n_settled)
 
     def _measure_memory(self, setup: Setup, executor: Executor) -> Executor:
         """Return the executor, capped at the largest batch size that fits where that is worth asking.
@@ -266,8 +286,8 @@ class Search:
     def _prunes(self) -> bool:
         return self._method.prunes if self._options.prune is None else self._options.prune
 
-    def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline) -> None:
-        """Run the trials of the plan."""
+    def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline, *, growth: str) -> None:
+        """Run the trials of the plan, once people have been told by what the study grows, if it does."""
         study, options = self._study, self._options
         quiet = options.quiet or not setup.arguments.verbose
         with SearchProgress(
@@ -277,6 +297,8 @@ class Search:
             varied=setup.space.varied if self._method.varies_model else (),
             quiet=quiet,
         ) as display:
+            if growth:
+                display.tell(growth)
             assistant = SearchAssistant(
                 study,
                 plan,
