@@ -21,6 +21,7 @@ from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
+from tuning.show.next_command import proceed
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.input_bound import note_on_input
@@ -119,6 +120,7 @@ def answer_search(
         pareto,
         following=followed(settings),
         machine=machine_of(settings),
+        proceeds=proceed(settings, found.next_step),
     )
     try:
         show(answer)

@@ -58,6 +58,13 @@ class Findings:
         """The others that cannot be told from the best."""
         return [size for size in self.others if not is_worse(size, self.decision)]
 
+    @property
+    def seeds_to_separate(self) -> list[int]:
+        """The seeds, ascending, that would tell the pick or one tied with it from the best, if their gaps are real."""
+        judged = self.decision.judged
+        found = (judged.seeds_to_separate(size) for size in (self.decision.chosen, *self.tied))
+        return sorted(seeds for seeds in found if seeds is not None)
+
     def arm(self, batch_size: int) -> Arm:
         """Return the arm of a batch size."""
         return next(arm for arm in self.arms if arm.batch_size == batch_size)
