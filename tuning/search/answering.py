@@ -28,12 +28,13 @@ from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
 from tuning.study.study import Records, Study
+from tuning.study.view import StudyView
 from tuning.trial import Trial
 
 _JUDGED_BY = "judged_by"
 
 
-def recommend_from_study(study: Study, options: SearchOptions, seeds: int, **rule: Any) -> Recommendation:
+def recommend_from_study(study: Study | StudyView, options: SearchOptions, seeds: int, **rule: Any) -> Recommendation:
     """Recommend a batch size from the trials of a study so far.
 
     Args:

@@ -14,7 +14,8 @@ from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.samplers import check_sampler, make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
-from tuning.search.options import SearchOptions, check_repeats
+from tuning.search.limits import check_repeats
+from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
 from tuning.search.search import Method
 from tuning.search.wishes import Wishes

@@ -114,6 +114,7 @@ class Search:
         tracker: Where it is shown; None for MLflow at the options' `tracking_uri`.
         directory: The study's own directory.
         hyperparameters: Those of the build function; None for all that it declares, none overridden.
+        stage: Told the name of each stage before it begins, and nothing before trials show their own progress.
 
     Raises:
         TrackingError: If MLflow's store cannot be used.
@@ -129,7 +130,9 @@ class Search:
         directory: Path,
         tracker: Tracker | None = None,
         hyperparameters: Hyperparameters | None = None,
+        stage: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._stage = stage
         self._study, self._method, self._wishes = study, method, wishes
         self._options, self._directory = options, directory
         self._tracker = tracker or MlflowTracker(options.tracking_uri, outbox=directory / FOLDER)
@@ -162,6 +165,7 @@ class Search:
         setup = self._describe(arguments, question or ask_for_model(executor, self._hyperparameters.known()))
         scaling_of(setup, self._options)  # what cannot be followed is refused before anything is written
         with claimed(self._directory, self._options.storage) as claim:
+            self._stage("Opening the study")
             shown, before = self._open_study(claim, setup, executor, fresh=fresh)
             try:
                 if self._method.widens:
@@ -173,10 +177,12 @@ class Search:
                 self._train(plan, setup, within, deadline, growth=self._tell_growth(plan, before, shown))
                 return self._answer(plan, setup, executor, shown, show)
             finally:
+                self._stage("Writing the last of it to MLflow")
                 self._tracker.close()
 
     def _describe(self, arguments: SearchArguments, question: Question) -> Setup:
         """Learn what the build function builds, and settle objective and space by it."""
+        self._stage("Building the model in a worker, which loads TensorFlow")
         model = described(question, meanwhile=self._tracker.prepare)
         objective = resolve_objective(self._wishes.objective, model)
         space = resolve_space(
@@ -236,6 +242,7 @@ class Search:
             return executor
         machine = self._study.records.machine
         if not machine.memory_is_known:
+            self._stage("Learning which batch sizes fit into memory")
             machine = with_memory(
                 machine,
                 executor,
@@ -262,6 +269,7 @@ class Search:
         may_choose = may_choose and not setup.model.has_own_loop
         if records.machine.threads is not None or not may_choose or len(records):
             return
+        self._stage("Choosing the CPU threads of each batch size")
         examples = self._trainings_per_size(plan, setup) * setup.arguments.epochs * setup.n_train
         places = places_for(setup, self._options, executor, plan.total(records)) if self._may_run_beside else 1
         machine = with_threads(
@@ -288,6 +296,7 @@ class Search:
 
     def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline, *, growth: str) -> None:
         """Run the trials of the plan, once people have been told by what the study grows, if it does."""
+        self._stage("")
         study, options = self._study, self._options
         quiet = options.quiet or not setup.arguments.verbose
         with SearchProgress(
@@ -334,6 +343,7 @@ class Search:
         show: Callable[[Answer], object],
     ) -> Answer:
         """Recommend a batch size and show it where the trials are shown."""
+        self._stage("Timing how to train with the recommended batch size, and drawing the report")
         return answer_search(
             self._study,
             plan,

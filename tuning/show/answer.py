@@ -18,6 +18,7 @@ from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.reading import StudyRecord
 from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, warnings
 from tuning.show.next_command import proceed
+from tuning.show.schema import SCHEMA_VERSION
 from tuning.show.score_figures import draw_quality, draw_trade_off
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.table import cells, columns_of
@@ -57,6 +58,7 @@ class Answer:
         found = self.recommendation.to_json()
         del found["comparison"]  # means and errors are in the table
         first = {
+            "schema_version": SCHEMA_VERSION,
             "study": self.study,
             "tracking_uri": without_passwords(self.tracking_uri),
             "experiment_id": self.experiment_id,

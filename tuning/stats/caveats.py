@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from tuning.stats.arms import Arm
 from tuning.stats.comparison import Comparison
-from tuning.stats.costs import ENERGY, TIME
 from tuning.stats.decision import unconfirmed
 from tuning.stats.findings import Findings
 from tuning.stats.reasons import listing, number, plural
+from tuning.stats.rules import ENERGY, TIME
 from tuning.trial import Status, Trial
 
 ENOUGH_SEEDS = 3

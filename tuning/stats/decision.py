@@ -13,28 +13,13 @@ import numpy as np
 from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.comparison import Comparison, compare
-from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, TIME, Costs, arm_costs
+from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
 from tuning.stats.pooling import Expectation, Noise, Pooled, pool
+from tuning.stats.rules import BALANCED, FASTEST, QUALITY, TIME, check_rule
 from tuning.trial import Status, Trial
-
-FASTEST = "fastest"
-BALANCED = "balanced"
-QUALITY = "quality"
-RULES = (FASTEST, BALANCED, QUALITY)
 
 STANDARD_ERRORS = {FASTEST: 1.5, BALANCED: 1.0, QUALITY: 0.0}
 COST_TIE = 1.1  # a machine's timings repeat to within about 10 %
-
-
-def check_rule(rule: str) -> str:
-    """Return the rule if there is one of this name.
-
-    Raises:
-        ValueError: If there is no such rule.
-    """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}.")
-    return rule
 
 
 def eligible_sizes(comparison: Comparison, rule: str, tolerance: float | None) -> tuple[int, ...]:

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm
-from tuning.stats.costs import TIME, Costs
+from tuning.stats.costs import Costs
 from tuning.stats.decision import Decision, is_worse
 from tuning.stats.forecast import ThroughputLine, fit_throughput
+from tuning.stats.rules import TIME
 from tuning.stats.scaling_law import ScalingLaw, TimeOptimum, fit_scaling_law, time_optimum
 
 

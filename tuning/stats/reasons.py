@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from tuning.stats import costs as cost_kinds
 from tuning.stats.arms import Arm
 from tuning.stats.costs import Costs
-from tuning.stats.decision import QUALITY
 from tuning.stats.findings import Findings
+from tuning.stats.rules import QUALITY
 from tuning.trial import Status
 
 MOST_SEEDS = 100

@@ -14,12 +14,13 @@ from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.behaviour import Behaviour
 from tuning.stats.caveats import caveats_of, energy_note
 from tuning.stats.comparison import Comparison
-from tuning.stats.costs import TIME, arm_costs, check_cost, median_of
-from tuning.stats.decision import FASTEST, check_rule, decide
+from tuning.stats.costs import arm_costs, median_of
+from tuning.stats.decision import decide
 from tuning.stats.findings import Explanation, Findings, explain
 from tuning.stats.next_step import NextStep, next_step_of
 from tuning.stats.observations import behaviour_of
 from tuning.stats.reasons import reasons_of
+from tuning.stats.rules import FASTEST, TIME, check_cost, check_rule
 from tuning.stats.table import TableRow
 from tuning.stats.verdicts import verdict_of
 from tuning.trial import Hyperparameters, Status, Trial

@@ -51,7 +51,7 @@ def test_an_answer_fits_80_columns_and_survives_json_and_markdown() -> None:
     assert "…" not in told
     assert "recommended" in told
     assert "| 4096 |" in answer.to_markdown()
-    assert list(answer.to_json())[:5] == ["study", "tracking_uri", "experiment_id", "rule", "recommended_batch_size"]
+    assert list(answer.to_json())[:3] == ["schema_version", "study", "tracking_uri"]
 
 
 def test_where_time_decided_the_table_tells_it_and_the_reason_comes_before_the_risk() -> None:

@@ -14,8 +14,7 @@ from tuning.machine.noise import GUESSED_NOISE_SCALE
 from tuning.objective import Objective
 from tuning.plans.plan import MemoryWall
 from tuning.stats.arms import Arm, group_into_arms
-from tuning.stats.costs import TIME
-from tuning.stats.decision import FASTEST
+from tuning.stats.rules import FASTEST, TIME
 from tuning.stats.target import Timings, crossing
 from tuning.trial import CONFIRM, HyperparameterValue, Status, Trial
 
