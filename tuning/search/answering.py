@@ -24,6 +24,7 @@ from tuning.show.evidence import evidence_of_search
 from tuning.show.next_command import proceed
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
@@ -133,7 +134,9 @@ def answer_search(
 def _record(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], tracker: Tracker) -> None:
     """Draw the report of an answer, and record both."""
     report = _report(answer, study, target, settings) if answer.tracking_uri else {}
-    tracker.recommended(answer.to_json(), answer.to_markdown(), report)
+    table = answer.recommendation.table
+    deciding = deciding_trials(_ended(study.records), table, objective=study.objective, target=target)
+    tracker.recommended(answer.to_json(), answer.to_markdown(), report, deciding)
 
 
 def _time_sizes(
