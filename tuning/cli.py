@@ -110,7 +110,7 @@ def _words(arguments: Sequence[str] | None) -> list[str]:
 
 def make_parser() -> Parser:
     """Return the parser of all commands; it loads nothing that takes long."""
-    from tuning.commands import answering, completion, probe, search, studies, train
+    from tuning.commands import answering, completion, probe, search, studies, study_file, train
     from tuning.commands.parser import Parser, Version
 
     about = "Which batch size should I train with, and why?"
@@ -128,6 +128,7 @@ def make_parser() -> Parser:
         answering.add_workloads,
     ):
         add(commands)
+    study_file.add(commands, parser)
     completion.add(commands, parser)
     return parser
 

@@ -18,8 +18,9 @@ from tuning.commands.search_options import (
 from tuning.commands.silence import silent_start
 from tuning.commands.source import read_arguments, read_workload
 from tuning.commands.stages import Stages
+from tuning.commands.study_file import to_toml
 from tuning.commands.telling import STUDIES, tell, telling_options
-from tuning.commands.values import count, repeats, seed
+from tuning.commands.values import check_output, count, repeats, seed
 from tuning.commands.workers import ask_for_model, running_executor, starting_workers
 from tuning.plans import SAMPLERS
 from tuning.search.limits import check_study_name
@@ -107,6 +108,8 @@ def _run(
 ) -> None:
     options = read_options(asked)  # refused before anything is started or loaded
     batch_size, learning_rate = read_batch_size(asked), read_learning_rate(asked)
+    if asked.save_config:
+        check_output("--save-config", asked.save_config)
     with starting_workers(options) as starter:  # TensorFlow takes them seconds, and nothing else takes longer
         with silent_start():  # a file of the user's may import it, too
             workload = read_workload(asked)
@@ -123,6 +126,8 @@ def _run(
         arguments = read_arguments(workload, asked)
         if wishes.batch_size is not None:
             wishes.batch_size.within(arguments.data.n_train)
+        if asked.save_config:
+            Path(asked.save_config).write_text(to_toml(kind, asked), encoding="utf-8")
         with running_executor(workload.build, arguments, options, starter=starter) as executor:
             question = ask_for_model(executor)  # before MLflow, Optuna and SciPy are loaded
             from tuning.search.search import Search

@@ -68,6 +68,8 @@ def _add_study(how: argparse._ActionsContainer, kind: str) -> None:
     about = f"the study's name; the same name continues it, and lets it grow (default: WORKLOAD-{kind})"
     how.add_argument("--study", type=study_name, metavar="NAME", help=about)
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
+    about = "write these options into a .toml file, for batch-size run, before the search starts (default: none)"
+    how.add_argument("--save-config", type=word, metavar="FILE", help=about)
     about = "an Optuna storage (default: a file in batch_size_studies/)"
     how.add_argument("--storage", type=word, metavar="URL", help=about)
 

@@ -13,23 +13,21 @@ _BOUNDS = ("--min-batch", "--max-batch")
 _PROPOSALS, _FURTHER = 30, 10
 
 
-def next_command(command: str, step: NextStep | None) -> str:
+def next_command(kind: str, command: str, step: NextStep) -> str:
     """Return the command that adds the trainings of a step to the study of another command.
 
-    >>> next_command("batch-size grid digits --json", NextStep("tie", (32, 64), seeds=8))
+    >>> next_command("grid", "batch-size grid digits --json", NextStep("tie", (32, 64), seeds=8))
     'batch-size grid digits --batch-sizes 32,64 --seeds 8'
 
     Args:
-        command: What the study was last searched with; empty if that was no command.
-        step: The step; None for none.
+        kind: The kind of search, such as "grid".
+        command: What the study was last searched with, perhaps `batch-size run study.toml`.
+        step: The step.
 
     Returns:
         The command; empty if there is none, since a kind of search chooses by itself what the step names.
     """
     words = shlex.split(command)
-    if step is None or len(words) < 2:
-        return ""
-    kind = words[1]
     if step.learning_rates and kind != "grid" and "--learning-rates" not in words:
         return ""
     changes = _changes(kind, words, step)
@@ -61,7 +59,7 @@ def proceed(settings: Mapping[str, str], step: NextStep | None) -> str:
         return ""
     settles, command = _SETTLES[step.settles], settings.get("command", "")
     if command:
-        told = next_command(command, step)
+        told = next_command(settings["search"], command, step)
     else:
         arguments = next_arguments(settings["search"], step)
         told = arguments and f"search again with {arguments}"

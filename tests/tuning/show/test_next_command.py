@@ -31,11 +31,16 @@ RATES = NextStep("learning rate", (32,), (0.3, 1.0))
     ],
 )
 def test_the_command_of_a_study_is_the_one_that_adds_to_it(command: str, step: NextStep, told: str) -> None:
-    assert next_command(f"batch-size {command}", step) == f"batch-size {told}"
+    assert next_command(command.split()[0], f"batch-size {command}", step) == f"batch-size {told}"
+
+
+def test_a_study_from_a_file_is_added_to_by_options_behind_it() -> None:
+    told = "batch-size run study.toml --batch-sizes 32,64 --seeds 8"
+    assert next_command("grid", "batch-size run study.toml --seeds 3", TIE) == told
 
 
 def test_a_search_that_chooses_its_learning_rates_is_not_told_which() -> None:
-    assert next_command("batch-size tune digits", RATES) == ""
+    assert next_command("tune", "batch-size tune digits", RATES) == ""
     assert proceed({"search": "tune", "command": "batch-size tune digits"}, RATES) == ""
     assert proceed({"search": "tune", "command": ""}, RATES) == ""
 
