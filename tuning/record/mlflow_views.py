@@ -73,12 +73,12 @@ def deciding_state(metric: str, view: View) -> dict[str, Any]:
     answer = [f"{view.answer}{name}" for name in ("score", "mean", "standard_error")]
     costs = ("seconds_to_target", "examples_per_second", "peak_memory_mib")
     machine = [f"{view.answer}{name}" for name in (costs if view.has_target else costs[1:])]
-    place = f"{view.answer}log2_batch_size"
+    place, rate = f"{view.answer}log2_batch_size", f"{view.answer}learning_rate"
     return _state(
         view,
         filter_text=f"tags.`{view.decides_tag}` = 'true'",
         order=f"metrics.`{place}`",
-        columns=_params() | {f"metrics.`{name}`": 130 for name in (*answer, *machine)},
+        columns=_params("batch_size", "seed") | {f"metrics.`{name}`": 130 for name in (rate, *answer, *machine)},
         charts=[
             *(_scatter(place, name) for name in (answer[0], answer[1], *machine)),
             *_curves(metric),
@@ -90,12 +90,13 @@ def deciding_state(metric: str, view: View) -> dict[str, Any]:
 def everything_state(metric: str, view: View) -> dict[str, Any]:
     """Return the page that shows every trial, whatever became of it; colours tell how those without a score ended."""
     measured = ["examples_per_second", "peak_memory_bytes"]
+    setting = _params("batch_size", "learning_rate", "seed")
     status = {f"tags.`{view.status_tag}`": 130, "tags.`batch_size.stage`": 100}
     return _state(
         view,
         filter_text=f"tags.`{view.trial_tag}` != ''",  # runs without the tag are left out
         order="attributes.start_time",
-        columns=_params() | status | {f"metrics.`{name}`": 145 for name in (metric, *measured)},
+        columns=setting | status | {f"metrics.`{name}`": 145 for name in (metric, *measured)},
         charts=[
             *(_scatter("batch_size", name, kind="PARAM") for name in (metric, *measured)),
             *_curves(metric),
@@ -144,9 +145,9 @@ def _state(
     }
 
 
-def _params() -> dict[str, int]:
-    """Return the width in pixels of each column of a trial's setting, in their order."""
-    return {"params.`batch_size`": 85, "params.`learning_rate`": 105, "params.`seed`": 55}
+def _params(*names: str) -> dict[str, int]:
+    """Return the width in pixels of the columns of some params, in their order."""
+    return {f"params.`{name}`": 55 if name == "seed" else 105 for name in names}
 
 
 def _section(uuid: str, name: str, *, shown: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def deciding_trials(
 ) -> dict[str, Numbers]:
     """Return, by the name of each trial whose score is in a recommendation's table, what the table says of its row.
 
-    The numbers are rounded as people read them: `score` is the trial's own, `mean`, `standard_error`,
+    The numbers are rounded as people read them: `score` is the trial's own, `learning_rate`, `mean`, `standard_error`,
     `examples_per_second`, `peak_memory_mib` and `seconds_to_target` those of its batch size, and `log2_batch_size` its
     place on the axis. What is unknown is left out.
 
@@ -41,6 +41,7 @@ def deciding_trials(
 def _numbers_of(row: TableRow) -> Numbers:
     found = {
         "log2_batch_size": math.log2(row.batch_size),
+        "learning_rate": _significant(row.learning_rate),
         "mean": _rounded(row.objective_mean, 4),
         "standard_error": _rounded(row.objective_se, 4),
         "examples_per_second": _rounded(row.examples_per_second, 0),

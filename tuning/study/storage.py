@@ -19,6 +19,10 @@ from tuning.study.journal import mend, unlock
 STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 """The environment's variable for a storage whose URL, and password, no command line is to show."""
 
+METRIC_NAMES = "study:metric_names"
+"""Where Optuna keeps the name of the objective, which its dashboard shows in place of "Objective 0"; its
+`set_metric_names` does the same, but is experimental and warns (optuna 5.0.0)."""
+
 FORMAT = "2"
 """The format of the record; a study of another one cannot be continued."""
 SETTINGS = "settings"
@@ -154,6 +158,8 @@ def create_study(storage: BaseStorage, name: str, *, objective: Objective, setti
     )
     if SETTINGS not in study.user_attrs:
         study.set_user_attr(SETTINGS, with_format(settings))
+        study_id = storage.get_study_id_from_name(name)
+        storage.set_study_system_attr(study_id, METRIC_NAMES, [objective.name])
 
 
 def with_format(settings: Mapping[str, str]) -> dict[str, str]:

@@ -274,7 +274,11 @@ class Study:
             state=TrialState.RUNNING,
             params=params,
             distributions=distributions,
-            user_attrs={OPENING: opening_of(trial)},
+            user_attrs={
+                OPENING: opening_of(trial),
+                "seed": trial.seed,
+                "stage": trial.stage,
+            },  # the last two for people
         )
         optuna_id = opened.storage.create_new_trial(opened.study_id, template)
         opened.n_trials += 1
