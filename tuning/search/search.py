@@ -246,7 +246,7 @@ class Search:
             machine = with_memory(
                 machine,
                 executor,
-                sizes=setup.space.batch_size.values(),
+                sizes=widened(setup.space, self._study.records).batch_size.values(),
                 data=setup.arguments.data,
                 model=setup.model,
                 evaluation_batch_size=setup.arguments.evaluation_batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,22 @@ def test_the_settings_of_a_study_are_those_of_all_that_it_holds() -> None:
     assert both == {"batch_sizes": "8,16,32", "learning_rate": f"{rule} and 0.001,0.01", "seeds": "3"}
     assert grown(both, {"batch_sizes": "8", "learning_rate": rule})["learning_rate"] == both["learning_rate"]
     assert grown({"learning_rate": "0.01,0.1"}, {"learning_rate": "0.001"}) == {"learning_rate": "0.001,0.01,0.1"}
+
+
+def test_memory_is_measured_for_all_sizes_of_a_study_where_a_larger_one_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def measured(machine: Machine, *_: Any, sizes: tuple[int, ...], **__: Any) -> Machine:
+        asked.append(sizes)
+        return replace(machine, memory_is_known=True)
+
+    monkeypatch.setattr("tuning.search.search.with_memory", measured)
+    searched("grid", tmp_path)
+    searched("grid", tmp_path, seeds=4)
+    searched("grid", tmp_path, batch_size=BatchSize.of(512))
+    assert asked == [(16, 64, 256), (16, 64, 256, 512)]
 
 
 def test_what_was_not_measured_of_larger_batch_sizes_is_measured_again() -> None:
