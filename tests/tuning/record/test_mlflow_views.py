@@ -93,8 +93,10 @@ def test_one_view_finds_what_decided_by_now_and_the_other_all_trials(tracking_ur
     for trial_id, stage in (("0", "search"), ("1", "confirm"), ("2", "reference")):
         tracker.start_trial(planned(trial_id, stage=stage))
     tracker.measured(Measurement("memory", {"batch_size": 8}, {"peak_memory_bytes": 1e9}))
-    tracker.recommended({}, "8", deciding={"0": NUMBERS})
-    tracker.recommended({}, "8", deciding={"1": NUMBERS})
+    for deciding in ("0", "1"):
+        tracker.recommended({}, "8", deciding={deciding: NUMBERS})
+        tracker.close()  # so that both are written
+        tracker.start_study("digits", {"objective": "val_accuracy"})
     tracker.close()
     client = MlflowClient(tracking_uri)
     found = [client.search_runs([tracker.experiment_id], text) for text in filters]
