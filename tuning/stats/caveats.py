@@ -89,7 +89,7 @@ def _missing_seeds(findings: Findings) -> str:
     if not short:
         return ""
     adjusted = "; means are adjusted by the seeds in common, and errors are wider"
-    return f"Seeds are missing for {listing(short)}{adjusted if len(compared) > 1 else ''}."
+    return f"There are fewer seeds of {listing(short)}{adjusted if len(compared) > 1 else ''}."
 
 
 def _unpaired(quality: Comparison) -> str:

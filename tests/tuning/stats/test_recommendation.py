@@ -139,7 +139,7 @@ def test_missing_seeds_are_told_and_adjusted_for():
     results[-1] = trial(128, 2, status=Status.INTERRUPTED)
     found = recommend(results, objective=MAX, planned_seeds=4)
     assert any(
-        caveat.startswith("Seeds are missing for 8 (3 of 4), 32 (3 of 4) and 128 (2 of 4)") for caveat in found.caveats
+        caveat.startswith("There are fewer seeds of 8 (3 of 4), 32 (3 of 4) and 128 (2 of 4)") for caveat in found.caveats
     )
     row = found.table[2]
     assert row.seeds == 2
