@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.run.executor import Executor
+    from tuning.run.executor import Executor, Question
     from tuning.run.starter import Starter
-    from tuning.search.preparation import Question
 
 
 def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter]:
