@@ -138,9 +138,8 @@ def test_missing_seeds_are_told_and_adjusted_for():
     results = study({8: 0.90, 32: 0.95, 128: 0.95})
     results[-1] = trial(128, 2, status=Status.INTERRUPTED)
     found = recommend(results, objective=MAX, planned_seeds=4)
-    assert any(
-        caveat.startswith("There are fewer seeds of 8 (3 of 4), 32 (3 of 4) and 128 (2 of 4)") for caveat in found.caveats
-    )
+    told = "There are fewer seeds of 8 (3 of 4), 32 (3 of 4) and 128 (2 of 4)"
+    assert any(caveat.startswith(told) for caveat in found.caveats)
     row = found.table[2]
     assert row.seeds == 2
     assert row.objective_se > found.table[1].objective_se
