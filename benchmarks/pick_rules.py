@@ -34,8 +34,8 @@ import numpy as np
 from tuning.objective import Objective
 from tuning.stats.arms import group_into_arms
 from tuning.stats.comparison import compare
-from tuning.stats.decision import RULES
 from tuning.stats.recommendation import recommend
+from tuning.stats.rules import RULES
 from tuning.trial import CONFIRM, SEARCH, Trial, finished_trial
 
 DATA_SETS = ("australian", "car", "kc1", "vehicle")

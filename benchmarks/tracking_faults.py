@@ -42,7 +42,7 @@ from mlflow import MlflowClient
 from search_spaces import BatchSize, Data
 from tuning import GridSearch
 from tuning.cli import main as batch_size
-from tuning.commands.search import STUDIES
+from tuning.commands.telling import STUDIES
 from tuning.messages import Throughput
 from tuning.record import layout
 from tuning.record.experiments import all_runs

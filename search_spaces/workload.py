@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -226,9 +227,10 @@ def load_workload(text: str) -> Workload:
     """
     location, _, attribute = BUILT_IN.get(text, text).rpartition(":")
     if not location or not attribute:
+        meant = difflib.get_close_matches(text, BUILT_IN, n=1)
         raise WorkloadError(
             f"A workload must be one of {', '.join(sorted(BUILT_IN))}, or package.module:attribute, "
-            f"or path/file.py:attribute; got {text!r}."
+            f"or path/file.py:attribute; got {text!r}.{f' Did you mean {meant[0]}?' if meant else ''}"
         )
     return as_workload(load_attribute(location, attribute), name=attribute if text not in BUILT_IN else text)
 

@@ -190,6 +190,7 @@ class RecordingTracker:
         self.outcomes: dict[str, TrialOutcome] = {}
         self.measurements: dict[str, Measurement] = {}
         self.recommendation: Mapping[str, Any] = {}
+        self.deciding: dict[str, Mapping[str, float]] = {}
         self.reconciled: tuple[set[str], set[str]] = (set(), set())
         self.closes = 0
 
@@ -224,8 +225,11 @@ class RecordingTracker:
     def measured(self, measurement: Measurement) -> None:
         self.measurements[measurement.name] = measurement
 
-    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Any = None) -> None:
+    def recommended(
+        self, recommendation: Mapping[str, Any], markdown: str, files: Any = None, deciding: Any = None
+    ) -> None:
         self.recommendation = recommendation
+        self.deciding = dict(deciding or {})
 
     def close(self) -> None:
         self.closes += 1

@@ -17,7 +17,7 @@ from tuning.interrupts import INTERRUPTED, heed_signals
 from tuning.passwords import without_passwords
 
 if TYPE_CHECKING:
-    from tuning.commands.options import Parser
+    from tuning.commands.parser import Parser
 
 NOTHING, BAD_INPUT = 1, 2
 
@@ -38,14 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 with a recommendation, 1 if no trial completed, there is nothing to pick from or no device can work, 2 for bad
-        input or a GPU that TensorFlow does not see, 130 when interrupted. Ctrl-C is the way to end `ui`, which is 0.
+        0 with a recommendation or help, 1 if no trial completed, there is nothing to pick from or no device can work, 2
+        for bad input or a GPU that TensorFlow does not see, 3 if `pick --expect` finds the batch size worse, 130 when
+        interrupted. Ctrl-C is the way to end `ui`, which is 0.
     """
     try:
         if arguments is None:  # the program itself, not a call of it
             heed_signals()
             gc.set_threshold(_GARBAGE)
-        asked = _parser().parse_args(arguments)
+        parser = make_parser()
+        asked = parser.parse_args(arguments)
+        if not hasattr(asked, "run"):
+            parser.print_help()
+            return 0
         return int(asked.run(asked))
     except ValueError as error:
         return _refuse(error)
@@ -103,22 +108,28 @@ def _words(arguments: Sequence[str] | None) -> list[str]:
     return list(sys.argv[1:] if arguments is None else arguments)
 
 
-def _parser() -> Parser:
-    from tuning.commands import answering, probe, search, train
-    from tuning.commands.options import Parser
+def make_parser() -> Parser:
+    """Return the parser of all commands; it loads nothing that takes long."""
+    from tuning.commands import answering, completion, probe, search, studies, study_file, train
+    from tuning.commands.parser import Parser, Version
 
-    parser = Parser(prog="batch-size", description="Which batch size should I train with, and why?")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    about = "Which batch size should I train with, and why?"
+    parser = Parser(prog="batch-size", description=about, example="batch-size tune digits")
+    parser.add_argument("--version", action=Version, help="print the version and end")
+    commands = parser.add_subparsers(metavar="COMMAND")
     for add in (
         search.add,
         probe.add,
         train.add,
         answering.add_pick,
         answering.add_report,
+        studies.add,
         answering.add_ui,
         answering.add_workloads,
     ):
         add(commands)
+    study_file.add(commands, parser)
+    completion.add(commands, parser)
     return parser
 
 

@@ -11,7 +11,8 @@ from search_spaces.space import Setting
 from tuning.objective import Objective
 from tuning.search.answering import recommend_from_study
 from tuning.search.delivery import open_again
-from tuning.search.options import SearchOptions, check_study_name
+from tuning.search.limits import check_study_name
+from tuning.search.options import SearchOptions
 from tuning.search.search import SCALING, SOURCE
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.fresh_seed import scores_after
@@ -19,18 +20,19 @@ from tuning.stats.recommendation import Recommendation
 from tuning.study.claim import claimed
 from tuning.study.storage import StudyError
 from tuning.study.study import Study
+from tuning.study.view import StudyView, storage_of
 from tuning.trial import Budget, Instructions, Trial
 
 
 class FinishedStudy:
-    """A study that nobody runs.
+    """A study as it was when it was read.
 
     Args:
-        study: Open.
+        study: Open, or read without a claim.
         settings: What it was started with, in words.
     """
 
-    def __init__(self, study: Study, settings: Mapping[str, str]) -> None:
+    def __init__(self, study: Study | StudyView, settings: Mapping[str, str]) -> None:
         self._study, self.settings = study, dict(settings)
 
     @property
@@ -93,6 +95,22 @@ class FinishedStudy:
         ended = [trial for trial in self.trials if trial.outcome is not None]
         arms = group_into_arms(ended, objective=self.objective, target=found.target)
         return next(arm for arm in arms if arm.batch_size == found.batch_size)
+
+
+def view_study(name: str, directory: str | Path = ".", *, storage: str | None = None) -> FinishedStudy:
+    """Read a study as it is, even while a search runs it, and write nothing.
+
+    Args:
+        name: As `load_study` takes it; likewise `directory` and `storage`.
+        directory: Where studies keep their records.
+        storage: An Optuna storage.
+
+    Raises:
+        StudyError: If there is no such study.
+    """
+    check_study_name(name)
+    view = StudyView(name, storage_of(Path(directory) / name, storage))
+    return FinishedStudy(view, view.settings)
 
 
 def load_study(name: str, directory: str | Path = ".", *, storage: str | None = None) -> FinishedStudy:

@@ -19,10 +19,10 @@ from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.answering import recommend_from_study
 from tuning.search.assistant import weights_file
+from tuning.search.limits import check_study_name
 from tuning.search.options import (
     SearchArguments,
     SearchOptions,
-    check_study_name,
     read_options,
     read_search_arguments,
 )

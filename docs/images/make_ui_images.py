@@ -38,7 +38,7 @@ def main() -> None:
         browser.evaluate("localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')")
         _take(browser, ui.url, "document.querySelectorAll('.parcoords canvas').length > 0", (1280, 1160), "ui_charts")
         table = ui.url.replace("CHART", "TABLE")
-        _take(browser, table, "document.querySelectorAll('.ag-cell a').length > 7", (1700, 900), "ui_table")
+        _take(browser, table, "document.querySelectorAll('.ag-cell a').length > 20", (1700, 900), "ui_table")
 
 
 def _take(browser: Chromium, url: str, drawn: str, size: tuple[int, int], name: str) -> None:

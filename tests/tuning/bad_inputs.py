@@ -10,8 +10,10 @@ LONG = "n" * 300
 MANY = "9" * 400
 
 OPTIONS = [
-    ("", "required: COMMAND"),
     ("frobnicate", "invalid choice: 'frobnicate'"),
+    ("gird digits", "did you mean grid?"),
+    ("grid digit", "Did you mean digits?"),
+    ("grid digits --batchsizes=8", "grid: unrecognized arguments: --batchsizes=8; did you mean --batch-sizes?"),
     ("grid", "required: WORKLOAD"),
     ("grid digits extra", "unrecognized arguments: extra"),
     ("grid digits --seed 7", "unrecognized arguments: --seed 7"),  # no option by its beginning

@@ -125,9 +125,17 @@ def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Pat
     assert resumed.returncode == 0
     assert len(trial_runs(workplace, "digits-grid")) == 12
 
-    other = batch_size(workplace, *GRID[:-3], "--seeds", "2")
+    grown = batch_size(workplace, *GRID, "--batch-sizes", "32", "--seeds", "4")
+    assert grown.returncode == 0
+    assert "The study grows: seeds 3 -> 4. Trainings that are missing: 1;" in grown.stderr
+    assert [row["seeds"] for row in json.loads(grown.stdout)["table"]] == [3, 4, 3, 3]
+    assert (
+        json.loads(batch_size(workplace, "pick", "--json").stdout)["proceeds"] == json.loads(grown.stdout)["proceeds"]
+    )
+
+    other = batch_size(workplace, *GRID, "--epochs", "9")
     assert other.returncode == 2
-    assert "seeds was 3, now 2" in other.stderr
+    assert "epochs was 5, now 9. Its trainings (13) cannot be gone on with so" in other.stderr
     assert other.stderr.count("\n") == 1
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from search_spaces import Data, Workload
 from search_spaces.image_folder import ImageReader
-from tuning.cli import _parser
-from tuning.commands.options import read_arguments, read_options, read_rule, read_workload
+from tuning.cli import make_parser
+from tuning.commands.search_options import read_options
+from tuning.commands.source import read_arguments, read_workload
+from tuning.commands.telling import read_rule
 from tuning.search.options import SearchArguments
 
 X, Y = np.arange(40, dtype="float32").reshape(10, 4), np.arange(10) % 2
@@ -28,7 +30,7 @@ def pairs() -> tuple[Any, Any]:
 
 
 def asked(*options: str) -> Any:
-    return _parser().parse_args(["grid", "digits", *options])
+    return make_parser().parse_args(["grid", "digits", *options])
 
 
 def test_a_workload_may_bring_what_search_takes() -> None:
@@ -56,7 +58,7 @@ def test_the_command_s_word_counts(tmp_path: Path) -> None:
         "mine = Workload('mine', print, lambda: Data([[1.0]], [0], [[1.0]], [0]), callbacks=[Stop()])\n"
     )
     options = ["--callbacks", f"{tmp_path / 'mine.py'}:stops", "--class-weight", "0:1,1:5"]
-    told = _parser().parse_args(["grid", f"{tmp_path / 'mine.py'}:mine", *options, "--validation-batch-size", "7"])
+    told = make_parser().parse_args(["grid", f"{tmp_path / 'mine.py'}:mine", *options, "--validation-batch-size", "7"])
     found = read_arguments(read_workload(told), told)
     assert [type(each).__name__ for each in found.callbacks] == ["Stop", "Stop"]
     assert found.fit_options == {"class_weight": {0: 1.0, 1: 5.0}}
@@ -72,7 +74,7 @@ def test_files_may_have_spaces_and_any_letters_and_be_links(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     for data in (str(folder / "данные.npz"), "link.npz"):
         words = ["grid", f"{folder}/модель 1.py:build", "--data", data, "--study", "Größe 1"]
-        assert read_workload(_parser().parse_args(words)).load_data().n_train == 10
+        assert read_workload(make_parser().parse_args(words)).load_data().n_train == 10
 
 
 def test_a_file_without_a_validation_part_is_split(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_a_file_without_a_validation_part_is_split(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def build(hp): pass\n")
     workload = f"{tmp_path / 'mine.py'}:build"
     options = ["--data", str(tmp_path / "data.npz"), "--validation-split", "0.3"]
-    data = read_workload(_parser().parse_args(["grid", workload, *options])).load_data()
+    data = read_workload(make_parser().parse_args(["grid", workload, *options])).load_data()
     assert (data.n_train, data.n_val) == (7, 3)
     assert np.array_equal(data.x_val, X[7:])
 
@@ -95,7 +97,7 @@ def test_options_tell_how_data_are_read(tmp_path: Path) -> None:
     def read(path: Path, *options: str) -> Data:
         workload = f"{tmp_path / 'mine.py'}:build"
         asked = ["grid", workload, "--data", str(path), "--validation-split", "0.4", *options]
-        return read_workload(_parser().parse_args(asked)).load_data()
+        return read_workload(make_parser().parse_args(asked)).load_data()
 
     for size, shape in (("12x8", (12, 8, 3)), ("12", (12, 12, 3))):
         reader = read(tmp_path, "--image-size", size).load_val
@@ -122,4 +124,4 @@ def test_a_tensorboard_callback_without_its_package_is_refused_before_anything_r
 def test_the_cost_that_decides_is_asked_of_searches_and_of_what_is_recorded() -> None:
     assert (read_options(asked()).cost, read_options(asked("--cost", "energy")).cost) == ("time", "energy")
     for command in ("pick", "report"):
-        assert read_rule(_parser().parse_args([command, "--cost", "energy"]))["cost"] == "energy"
+        assert read_rule(make_parser().parse_args([command, "--cost", "energy"]))["cost"] == "energy"

@@ -13,7 +13,7 @@ from scripted_searches import workers
 from tuning.cli import main
 from tuning.commands import probe
 from tuning.commands import search as command
-from tuning.commands.options import read_workload
+from tuning.commands.source import read_workload
 from tuning.search import answering
 from tuning.search.search import Search
 

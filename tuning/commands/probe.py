@@ -9,45 +9,53 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning.commands.options import (
-    add_memory_limit,
-    add_workload,
-    check_output,
-    console,
-    read_memory_limit,
-    read_workload,
-    silent_start,
-)
-from tuning.commands.values import count, word
+from tuning.commands.search_options import add_memory_limit, read_memory_limit
+from tuning.commands.silence import silent_start
+from tuning.commands.source import add_workload, read_workload
+from tuning.commands.stages import Stages
+from tuning.commands.telling import add_json, add_tracking_uri, console
+from tuning.commands.values import check_output, count
+from tuning.commands.workers import starting_workers
 from tuning.loops.loop import AUTO, LOOP_CHOICES
-from tuning.search.options import SearchOptions
-from tuning.search.preparation import starting_workers
 
 if TYPE_CHECKING:
     from search_spaces.workload import Workload
     from tuning.run.starter import Starter
+    from tuning.search.options import SearchOptions
     from tuning.show.inference_page import InferenceProbe
     from tuning.show.probe_page import Probe
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    parser = commands.add_parser("probe", help="what fits, how fast, how noisy the gradient; no search")
+    about = "measure what fits, how fast, how noisy the gradient; search nothing"
+    example = "batch-size probe digits --inference --latency 20ms"
+    parser = commands.add_parser("probe", help=about, description=about, example=example)
     add_workload(parser)
     parser.add_argument("--inference", action="store_true", help="measure inference by batch size, and nothing else")
-    parser.add_argument("--latency", metavar="TIME", help="with --inference: bound on a call's p95, such as 20ms")
-    parser.add_argument("--epochs", type=count, metavar="N", help="passes over the training set of a trial to come")
-    parser.add_argument("--loop", choices=LOOP_CHOICES, help="how trials would be trained (auto)")
+    about = "with --inference: the bound on a call's p95, such as 20ms (default: none)"
+    parser.add_argument("--latency", metavar="TIME", help=about)
+    about = "passes over the training set of a trial to come (default: the workload's, else 5)"
+    parser.add_argument("--epochs", type=count, metavar="N", help=about)
+    parser.add_argument("--loop", choices=LOOP_CHOICES, help="how trials would be trained (default: auto)")
     add_memory_limit(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
-    parser.add_argument("--tracking-uri", type=word, metavar="URI", help="MLflow's store (sqlite:///mlflow.db)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    add_tracking_uri(parser)
+    add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=probe)
 
 
 def probe(asked: argparse.Namespace) -> int:
     """`batch-size probe`: what fits, how fast, how noisy, or how fast inference is; no search."""
+    with Stages(quiet=asked.quiet or asked.json) as stage:
+        stage("Starting a worker, which loads TensorFlow")
+        return _probe(asked, stage)
+
+
+def _probe(asked: argparse.Namespace, stage: Stages) -> int:
+    from tuning.search.options import SearchOptions
+
     loop = AUTO if asked.loop is None else asked.loop
     options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=read_memory_limit(asked))
     latency_s = _read_latency(asked)
@@ -60,7 +68,7 @@ def probe(asked: argparse.Namespace) -> int:
         check_store(resolve_tracking_uri(asked.tracking_uri))
         with silent_start():
             workload = read_workload(asked)
-        found = _measure(workload, asked, options, latency_s, starter)
+        found = _measure(workload, asked, options, latency_s, starter, stage)
     picture, told = found.render(file_format), json.dumps(found.to_json())
     if asked.plot is not None:
         Path(asked.plot).write_bytes(picture)
@@ -74,6 +82,7 @@ def probe(asked: argparse.Namespace) -> int:
         )
     except TrackingError as error:  # what took a minute to measure is told all the same
         print(f"batch-size: {error}", file=sys.stderr)
+    stage("")
     if asked.json:
         print(told)
     else:
@@ -82,11 +91,17 @@ def probe(asked: argparse.Namespace) -> int:
 
 
 def _measure(
-    workload: Workload, asked: argparse.Namespace, options: SearchOptions, latency_s: float | None, starter: Starter
+    workload: Workload,
+    asked: argparse.Namespace,
+    options: SearchOptions,
+    latency_s: float | None,
+    starter: Starter,
+    stage: Stages,
 ) -> Probe | InferenceProbe:
     from tuning.search.probing import probe_inference_of, probe_workload
 
     def tell(line: str) -> None:
+        stage("")
         if not asked.quiet:
             print(f"probing {line}", file=sys.stderr)
 

@@ -8,44 +8,52 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning.commands.options import (
-    STUDIES,
-    read_arguments,
+from tuning.commands.parser import Parser
+from tuning.commands.search_options import (
     read_batch_size,
     read_learning_rate,
     read_options,
-    read_workload,
     search_options,
-    silent_start,
-    tell,
-    telling_options,
 )
-from tuning.commands.values import count, repeats, seed
+from tuning.commands.silence import silent_start
+from tuning.commands.source import read_arguments, read_workload
+from tuning.commands.stages import Stages
+from tuning.commands.study_file import to_toml
+from tuning.commands.telling import STUDIES, tell, telling_options
+from tuning.commands.values import check_output, count, repeats, seed
+from tuning.commands.workers import ask_for_model, running_executor, starting_workers
 from tuning.plans import SAMPLERS
-from tuning.search.options import SearchOptions, check_study_name
-from tuning.search.preparation import ask_for_model, check_sizes, running_executor, starting_workers
-from tuning.search.wishes import Wishes
+from tuning.search.limits import check_study_name
 
 if TYPE_CHECKING:
+    from tuning.search.options import SearchOptions
     from tuning.search.search import Method
+    from tuning.search.wishes import Wishes
+    from tuning.show.answer import Answer
 
 
 def add(commands: Any) -> None:
     """Declare the commands."""
-    parents = [search_options(), telling_options()]
     about = "find the batch size that trains soonest, in stages: the recommended way"
-    found = commands.add_parser("tune", parents=parents, help=about)
-    found.add_argument("--first-seed", type=seed, default=0, metavar="N", help="of the search; fresh seeds follow (0)")
+    found = _add(commands, "tune", about, "batch-size tune digits --seeds 3")
+    about = "the seed of the search; fresh seeds follow it (default: 0)"
+    found.add_argument("--first-seed", type=seed, default=0, metavar="N", help=about)
     found.set_defaults(run=tune)
-    found = commands.add_parser("grid", parents=parents, help="train every batch size with every seed")
-    found.set_defaults(run=grid)
-    found = commands.add_parser("bayes", parents=parents, help="propose settings from what has been seen")
-    found.add_argument("--trials", type=repeats, default=30, metavar="N", help="proposals (30)")
-    found.add_argument("--sampler", choices=SAMPLERS, default="gp", help="what proposes (gp)")
-    found.add_argument(
-        "--start-batch-size", type=count, metavar="N", help="one to try early, such as a probe's forecast"
-    )
+    about = "train every batch size with every seed"
+    _add(commands, "grid", about, "batch-size grid digits --batch-sizes 8,32,128").set_defaults(run=grid)
+    about = "propose settings from what has been seen, and confirm the leaders"
+    found = _add(commands, "bayes", about, "batch-size bayes digits --trials 20")
+    found.add_argument("--trials", type=repeats, default=30, metavar="N", help="proposals (default: 30)")
+    found.add_argument("--sampler", choices=SAMPLERS, default="gp", help="what proposes (default: gp)")
+    about = "a batch size to try early, such as a probe's forecast (default: none)"
+    found.add_argument("--start-batch-size", type=count, metavar="N", help=about)
     found.set_defaults(run=bayes)
+
+
+def _add(commands: Any, kind: str, about: str, example: str) -> Parser:
+    parents = [search_options(kind), telling_options()]
+    found: Parser = commands.add_parser(kind, parents=parents, help=about, description=about, example=example)
+    return found
 
 
 def tune(asked: argparse.Namespace) -> int:
@@ -89,11 +97,25 @@ def bayes(asked: argparse.Namespace) -> int:
 
 def _search(kind: str, asked: argparse.Namespace, make_method: Callable[[Wishes, SearchOptions], Method]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # this process computes nothing; workers log to files
+    with Stages(quiet=asked.quiet or asked.json) as stage:
+        stage("Starting a worker, which loads TensorFlow")
+        _run(kind, asked, make_method, stage)
+    return 0
+
+
+def _run(
+    kind: str, asked: argparse.Namespace, make_method: Callable[[Wishes, SearchOptions], Method], stage: Stages
+) -> None:
     options = read_options(asked)  # refused before anything is started or loaded
     batch_size, learning_rate = read_batch_size(asked), read_learning_rate(asked)
+    if asked.save_config:
+        check_output("--save-config", asked.save_config)
     with starting_workers(options) as starter:  # TensorFlow takes them seconds, and nothing else takes longer
         with silent_start():  # a file of the user's may import it, too
             workload = read_workload(asked)
+        from tuning.search.preparation import check_sizes
+        from tuning.search.wishes import Wishes
+
         wishes = Wishes.read(
             asked.objective or workload.objective,
             batch_size or workload.batch_size,
@@ -104,12 +126,17 @@ def _search(kind: str, asked: argparse.Namespace, make_method: Callable[[Wishes,
         check_study_name(name)
         arguments = read_arguments(workload, asked)
         check_sizes(wishes.batch_size, arguments.data)
+        if asked.save_config:
+            Path(asked.save_config).write_text(to_toml(kind, asked), encoding="utf-8")
         with running_executor(workload.build, arguments, options, starter=starter) as executor:
             question = ask_for_model(executor)  # before MLflow, Optuna and SciPy are loaded
             from tuning.search.search import Search
             from tuning.study.study import Study
 
+            def show(answer: Answer) -> None:
+                stage("")
+                tell(answer, asked)
+
             method, directory = make_method(wishes, options), Path(STUDIES, name)
-            search = Search(Study(name), method, wishes, options=options, directory=directory)
-            search.run(arguments, executor, fresh=asked.fresh, question=question, show=lambda found: tell(found, asked))
-    return 0
+            search = Search(Study(name), method, wishes, options=options, directory=directory, stage=stage)
+            search.run(arguments, executor, fresh=asked.fresh, question=question, show=show)

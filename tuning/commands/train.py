@@ -10,21 +10,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.data import Data
-from search_spaces.stream import Stream
-from tuning.commands.options import (
-    SOURCE_OPTIONS,
-    STUDIES,
-    add_data,
-    add_fit_options,
-    add_rule,
-    check_output,
-    read_arguments,
-    read_rule,
-    read_workload,
-    silent_start,
-)
-from tuning.commands.values import count, seed, study_name, word
+from tuning.commands.silence import silent_start
+from tuning.commands.source import SOURCE_OPTIONS, add_data, add_fit_options, read_arguments, read_workload
+from tuning.commands.stages import Stages
+from tuning.commands.telling import STUDIES, add_json, add_rule, read_rule
+from tuning.commands.values import check_output, count, seed, study_name, word
 from tuning.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -36,23 +26,24 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    parser = commands.add_parser("train", help="train the recommended setting by plain Keras, into a model file")
+    about = "train the recommended setting by plain Keras, into a model file"
+    example = "batch-size train digits-grid --epochs 20 -o model.keras"
+    parser = commands.add_parser("train", help=about, description=about, example=example)
     parser.add_argument("study", type=study_name, metavar="STUDY", help="the study that recommends")
-    parser.add_argument(
-        "-o", "--output", type=word, default="model.keras", metavar="FILE", help="where to (model.keras)"
-    )
-    parser.add_argument("--epochs", type=count, metavar="N", help="passes over the training set (the study's)")
-    parser.add_argument(
-        "--seed", type=seed, metavar="S", help="of weights and order (one that the study did not train)"
-    )
-    parser.add_argument(
-        "--workload", type=word, metavar="WORKLOAD", help="what the study searched, if it does not know"
-    )
+    about = "where to write the model (default: model.keras)"
+    parser.add_argument("-o", "--output", type=word, default="model.keras", metavar="FILE", help=about)
+    about = "passes over the training set (default: the study's)"
+    parser.add_argument("--epochs", type=count, metavar="N", help=about)
+    about = "of weights and order (default: the first that the study did not train)"
+    parser.add_argument("--seed", type=seed, metavar="S", help=about)
+    about = "what the study searched, if it does not know"
+    parser.add_argument("--workload", type=word, metavar="WORKLOAD", help=about)
     add_data(parser)
     add_fit_options(parser)
     add_rule(parser)
-    parser.add_argument("--storage", type=word, metavar="URL", help="the study's Optuna storage, if it has one")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    about = "the study's Optuna storage, if it has one (default: a file in batch_size_studies/)"
+    parser.add_argument("--storage", type=word, metavar="URL", help=about)
+    add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=train)
 
@@ -61,6 +52,12 @@ def train(asked: argparse.Namespace) -> int:
     """`batch-size train`: build the recommended setting, `fit` it, write it, and say whether its score was expected."""
     _check_file(asked.output)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with Stages(quiet=asked.quiet or asked.json) as stage:
+        stage("Reading the study, and loading TensorFlow")
+        return _train_recommended(asked, stage)
+
+
+def _train_recommended(asked: argparse.Namespace, stage: Stages) -> int:
     with silent_start():
         from tuning.finished import load_study
 
@@ -72,7 +69,7 @@ def train(asked: argparse.Namespace) -> int:
         arguments = read_arguments(workload, source)
         _check_data(study, arguments)
     trial = study.final_training(found, epochs=asked.epochs, seed=asked.seed)
-    return _train(study, trial, study.scores_after(found, trial.budget.epochs), workload, arguments, asked)
+    return _train(study, trial, study.scores_after(found, trial.budget.epochs), workload, arguments, asked, stage)
 
 
 def _train(
@@ -82,14 +79,17 @@ def _train(
     workload: Workload,
     arguments: SearchArguments,
     asked: argparse.Namespace,
+    stage: Stages,
 ) -> int:
     with silent_start():
+        from search_spaces.data import Data
         from tuning.built import ScaledHyperModel
         from tuning.loops.final_fit import FinalFit
         from tuning.loops.optimizers import as_expressions
         from tuning.stats.fresh_seed import FreshScore
     model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
     constants = as_expressions(model, trial.instructions.scaling)
+    stage("")
     print(_told_setting(trial), file=sys.stderr)
     training = FinalFit(trial, Path(asked.output))
     assert isinstance(arguments.data, Data)  # a stream was refused
@@ -129,6 +129,7 @@ def _source(study: FinishedStudy, asked: argparse.Namespace) -> argparse.Namespa
 
 
 def _check_data(study: FinishedStudy, arguments: SearchArguments) -> None:
+    from search_spaces.stream import Stream
     from tuning.search.preparation import tell_data
 
     data = arguments.data
@@ -187,7 +188,10 @@ def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments,
 
 def _tell(trial: Trial, fresh: Any, study: FinishedStudy, script: str, asked: argparse.Namespace) -> None:
     if asked.json:
+        from tuning.show.schema import SCHEMA_VERSION
+
         told = {
+            "schema_version": SCHEMA_VERSION,
             "study": study.name,
             "model": asked.output,
             "batch_size": trial.batch_size,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
-from tuning.search.options import MOST_REPEATS, check_study_name
+from tuning.search.limits import MOST_REPEATS, check_study_name
 
 
 def count(text: str, most: int = 10**9) -> int:
@@ -47,3 +49,10 @@ def word(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError(f"must not be empty; got {text!r}. Leave the option out for its default")
     return text
+
+
+def check_output(option: str, text: str) -> None:
+    """Raise ValueError unless a file could be written there, before minutes are spent on what goes into it."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"{option} must name a file in a folder that exists and can be written; got {text!r}.")

@@ -14,7 +14,7 @@ from tuning.objective import Objective
 from tuning.plans.plan import Decision, Judgement, MemoryWall, Pause
 from tuning.plans.samplers import Proposals
 from tuning.study.encoding import Encoding
-from tuning.study.study import ChangeReader, Records
+from tuning.study.study import ChangeReader, PlainEncoder, Records
 from tuning.trial import CONFIRM, SEARCH, Budget, Trial
 
 MakeSampler = Callable[[Encoding, Callable[[Setting], bool]], BaseSampler]
@@ -60,19 +60,21 @@ class BayesianPlan:
         make_sampler: MakeSampler,
         largest_fitting: int | None = None,
     ) -> None:
-        self.encoder = Encoding(space, search_rates=True)
+        self.encoder = PlainEncoder(space.entries)
+        self._encoding = Encoding(space, search_rates=True)
         self._budget, self._objective, self._largest_fitting = budget, objective, largest_fitting
         self._seeds = budget.seeds if budget.seeds > 1 else 0
         self._n_leaders = min(budget.leaders, len(space.batch_size.values()))
-        self._proposals = Proposals(make_sampler(self.encoder, self._is_acceptable), self.encoder, objective)
+        self._proposals = Proposals(make_sampler(self._encoding, self._is_acceptable), self._encoding, objective)
         self._reader = ChangeReader()
         self._searched: dict[str, Trial] = {}
         self._running: set[str] = set()
         self._tries: defaultdict[Setting, int] = defaultdict(int)
         self._wall = MemoryWall()
         self._begun: dict[Setting, None] = {}
+        self._found_since: set[Setting] = set()
         self._leading: list[Setting] = []
-        listed = self.encoder.settings()
+        listed = self._encoding.settings()
         self._untried = None if listed is None else dict.fromkeys(listed)
 
     def next(self, records: Records) -> Decision:
@@ -85,9 +87,9 @@ class BayesianPlan:
             return Pause.WAIT
         return self._confirm(records)
 
-    def total(self, records: Records) -> int:  # noqa: ARG002  (at most so many)
-        """Return the most trials that there will be."""
-        return self._budget.proposals + self._n_leaders * self._seeds
+    def total(self, records: Records) -> int:
+        """Return the most trials that there will be; more where an earlier search has confirmed others."""
+        return max(records.n_settled, self._budget.proposals + self._n_leaders * self._seeds)
 
     def judgement(self, records: Records) -> Judgement:  # noqa: ARG002  (the trials say it all)
         """Return that the options decide."""
@@ -109,6 +111,8 @@ class BayesianPlan:
         before = self._searched.pop(trial.trial_id, None)
         if before is None:
             self._tries[trial.setting] += 1
+            if self._begun:
+                self._found_since.add(trial.setting)
         if trial.is_settled:
             self._searched[trial.trial_id] = trial
         else:
@@ -125,7 +129,7 @@ class BayesianPlan:
             return False
         if self._largest_fitting is not None and setting.batch_size > self._largest_fitting:
             return False
-        return self.encoder.has_conditions or not self._tries[setting]
+        return self._encoding.has_conditions or not self._tries[setting]
 
     def _seed_for(self, setting: Setting) -> int:
         """Return seed 0; for a setting that is proposed again the next one that the confirmation does not use."""
@@ -149,10 +153,20 @@ class BayesianPlan:
         return Pause.DONE
 
     def _leaders(self) -> list[Setting]:
-        """Return the best setting of each leading batch size; those that an earlier driver began to confirm first."""
+        """Return the best setting of each leading batch size; those that an earlier driver began to confirm first.
+
+        Where more was proposed after that, a batch size keeps the setting that was confirmed unless a newer one is
+        better, and the leaders are chosen anew.
+        """
         gains = self._gains()
         best: dict[int, Setting] = {}
-        for setting in (*self._begun, *sorted(gains, key=lambda setting: -gains[setting])):
+        ranked = sorted(gains, key=lambda setting: -gains[setting])
+        if not self._found_since:
+            ranked = [*self._begun, *ranked]
+        else:
+            confirmed = {setting.batch_size for setting in self._begun}
+            ranked = [s for s in ranked if s in self._begun or s in self._found_since or s.batch_size not in confirmed]
+        for setting in ranked:
             best.setdefault(setting.batch_size, setting)
         return list(best.values())[: self._n_leaders]
 

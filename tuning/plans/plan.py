@@ -9,8 +9,7 @@ from enum import Enum
 from typing import Protocol
 
 from search_spaces.space import SearchSpace, Setting
-from tuning.study.encoding import Encoding
-from tuning.study.study import Encoder, Records
+from tuning.study.study import ChangeReader, Encoder, PlainEncoder, Records
 from tuning.trial import Budget, Hyperparameters, HyperparameterValue, Status, Trial
 
 
@@ -111,11 +110,13 @@ class GridPlan:
     def __init__(
         self, space: SearchSpace, seeds: int, *, budget: Budget, max_trials: int | None = None, first_seed: int = 0
     ) -> None:
-        self.encoder = Encoding(space, search_rates=False)
+        self.encoder = PlainEncoder(space.entries)
         numbers = range(first_seed, first_seed + seeds)
         trials = (Trial(setting, seed, budget=budget) for seed in numbers for setting in space.grid())
         self._left = deque(list(trials)[:max_trials])
-        self._n_planned = len(self._left)
+        self._planned = frozenset(trial.key for trial in self._left)
+        self._missing = set(self._planned)
+        self._reader = ChangeReader()
 
     def next(self, records: Records) -> Decision:
         """Return the first trial that has not been started."""
@@ -125,9 +126,14 @@ class GridPlan:
             self._left.popleft()
         return Pause.DONE
 
-    def total(self, records: Records) -> int:  # noqa: ARG002  (a grid is known from the start)
-        """Return the number of trials of the grid."""
-        return self._n_planned
+    def total(self, records: Records) -> int:
+        """Return the number of trials that there are, others than this grid's included, and that are missing."""
+        for trial in self._reader.new(records):
+            if records.has(trial):
+                self._missing.discard(trial.key)
+            elif trial.key in self._planned:  # it was interrupted, or lost
+                self._missing.add(trial.key)
+        return records.n_settled + len(self._missing)
 
     def judgement(self, records: Records) -> Judgement:  # noqa: ARG002  (the trials say it all)
         """Return that the options decide."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from mlflow import MlflowClient
 
 from tuning.messages import Measurement
-from tuning.record.runs import write_measurement, write_recommendation
-from tuning.record.tracker import Files
+from tuning.record.runs import mark_deciding, write_measurement, write_recommendation
+from tuning.record.tracker import Deciding, Files
 
 
 class Document(Protocol):
@@ -58,10 +58,12 @@ class RecommendationDocument:
     Args:
         markdown: For people.
         contents: The artifacts, by file name.
+        deciding: The trials that decided, with the numbers of the table.
     """
 
     markdown: str
     contents: Files
+    deciding: Deciding = field(default_factory=dict)
     name: str = "recommendation"
 
     def to_json(self) -> dict[str, Any]:
@@ -70,11 +72,12 @@ class RecommendationDocument:
             name: content if isinstance(content, str) else {"base64": base64.b64encode(content).decode()}
             for name, content in self.contents.items()
         }
-        return {"markdown": self.markdown, "contents": files}
+        return {"markdown": self.markdown, "contents": files, "deciding": self.deciding}
 
     def write(self, client: MlflowClient, experiment_id: str) -> None:
-        """Write the run named "recommendation", and the experiment's description."""
+        """Write the run named "recommendation", the experiment's description, and which runs decided."""
         write_recommendation(client, experiment_id, self.markdown, self.contents)
+        mark_deciding(client, experiment_id, self.deciding)
 
 
 def document_from(found: Mapping[str, Any]) -> Document:
@@ -91,6 +94,6 @@ def document_from(found: Mapping[str, Any]) -> Document:
             name: content if isinstance(content, str) else base64.b64decode(content["base64"])
             for name, content in found["contents"].items()
         }
-        return RecommendationDocument(str(found["markdown"]), files)
+        return RecommendationDocument(str(found["markdown"]), files, dict(found.get("deciding", {})))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"A document must hold a measurement or a recommendation; got {error}.") from None

@@ -14,6 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 from tuning.messages import Measurement
 from tuning.objective import Objective
 from tuning.record.mlflow_private import NOTE as NOTE
+from tuning.record.mlflow_private import RUN_COLOR as RUN_COLOR
 from tuning.stats.curves import course_of, curve_facts
 from tuning.stats.diagnoses import ENDS, diagnose
 from tuning.trial import EpochReport, Hyperparameters, HyperparameterValue, Status, Trial, TrialOutcome
@@ -38,6 +39,11 @@ LOG_TAIL = "log_tail.txt"
 ENERGY_NOTE = "batch_size.energy_note"
 """The tag that says why the energy of a trial is unknown."""
 
+DECIDES, YES = "batch_size.decides", "true"
+"""The tag of the runs whose scores are in the answer's table: those that the saved view shows."""
+ANSWER = "answer/"
+"""The beginning of the names of the metrics that repeat, in the runs that decided, what the answer's table says."""
+
 TREND = "batch_size.trend"
 """The tag that names how the training of a trial ended, such as "still improving"."""
 DIAGNOSIS = "batch_size.diagnosis"
@@ -50,6 +56,16 @@ _NOT_IN_NAMES = re.compile(r"[^\w\-./: ]", re.ASCII)
 _LONGEST_NAME = 250
 _LONGEST_TAG = 5000  # 8000 for a run's and 20000 for an experiment's in MLflow 3.17; 5000 in earlier servers
 _LONGEST_PARAM = 6000
+
+# Okabe and Ito's colours, which all people can tell apart; completed trials are told apart by their batch sizes.
+_GREY = "#999999"
+_COLORS = {
+    Status.OUT_OF_MEMORY: "#E69F00",
+    Status.DIVERGED: "#D55E00",
+    Status.FAILED: "#000000",
+}
+_LIGHTEST, _DARKEST = (190, 220, 240), (0, 50, 110)  # of completed trials: blue, darker as batch sizes grow
+_SHADES = 12
 
 _RUN_STATUS = {
     Status.COMPLETED: "FINISHED",
@@ -111,7 +127,16 @@ def as_metrics(values: Mapping[str, float | None], timestamp_ms: int, step: int)
 def start_tags(trial: Trial) -> dict[str, str]:
     """Return the tags with which a trial's run is created; its hyperparameters are JSON, so that types survive."""
     hyperparameters = json.dumps(dict(trial.hyperparameters), sort_keys=True)
-    return {TRIAL_ID: trial.trial_id, STAGE: trial.stage, HYPERPARAMETERS: hyperparameters}
+    shown = {TRIAL_ID: trial.trial_id, STAGE: trial.stage, HYPERPARAMETERS: hyperparameters}
+    return {**shown, RUN_COLOR: _blue(trial.batch_size)}
+
+
+def _blue(batch_size: int) -> str:
+    """Return the colour of a batch size: the darker, the larger it is, up to 2^12."""
+    share = min(1.0, math.log2(batch_size) / _SHADES)
+    return "#" + "".join(
+        f"{round(light + share * (dark - light)):02X}" for light, dark in zip(_LIGHTEST, _DARKEST, strict=True)
+    )
 
 
 def measurement_tags(measurement: Measurement) -> dict[str, str]:
@@ -165,6 +190,11 @@ def outcome_metrics(outcome: TrialOutcome, last: EpochReport | None, timestamp_m
     return as_metrics(once, timestamp_ms, 0) + as_metrics(again, timestamp_ms, step)
 
 
+def answer_metrics(numbers: Mapping[str, float], timestamp_ms: int) -> list[Metric]:
+    """Return what the answer's table says of the row of a run, as metrics of that run."""
+    return as_metrics({f"{ANSWER}{name}": value for name, value in numbers.items()}, timestamp_ms, 0)
+
+
 def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterValue]) -> dict[str, HyperparameterValue]:
     """Return the params known only at the end: the loop that trained and `outcome.settings`.
 
@@ -183,6 +213,8 @@ def outcome_params(outcome: TrialOutcome, logged: Mapping[str, HyperparameterVal
 def outcome_tags(outcome: TrialOutcome) -> dict[str, str]:
     """Return the tags of a trial that ended; one that did not complete says why in the description of its page."""
     tags = {STATUS: outcome.status.value, REASON: outcome.reason}
+    if outcome.status is not Status.COMPLETED:
+        tags[RUN_COLOR] = _COLORS.get(outcome.status, _GREY)
     if outcome.energy_note:
         tags[ENERGY_NOTE] = outcome.energy_note
     if outcome.status is not Status.COMPLETED:
@@ -211,8 +243,21 @@ def objective_of(settings: Mapping[str, str]) -> Objective | None:
     return Objective(settings["objective"], settings.get("mode", "max")) if "objective" in settings else None
 
 
-def note(markdown: str, link: str) -> str:
-    """Return an experiment's description with a link to the files, cut after a whole line if it is too long."""
+def note(markdown: str, link: str, views: Mapping[str, str] | None = None) -> str:
+    """Return an experiment's description with links, cut after a whole line if it is too long.
+
+    Its first line is all that MLflow shows of it at first, also on the page for traces, where MLflow's home leads: so
+    the views are linked there.
+
+    Args:
+        markdown: The recommendation in words; its first line says what to train with.
+        link: The address of the files.
+        views: The addresses of views, by name.
+    """
+    first, _, rest = markdown.partition("\n")
+    if views:
+        first += " " + ", ".join(f"[{name}]({address})" for name, address in views.items())
+    markdown = f"{first}\n{rest}"
     end = f"\n\n[Files of the recommendation]({link})\n"
     if len(markdown) + len(end) <= _LONGEST_TAG:
         return markdown.rstrip() + end

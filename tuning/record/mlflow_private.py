@@ -1,22 +1,17 @@
 """Everything that this package takes from MLflow beyond its documented interface: MLflow 3.17.
 
-Each name has a test in tests/tuning/record/test_mlflow_private.py that says what breaks when the name goes. Most of
-them make the saved view, which is the state of MLflow's page as that page itself stores it.
+Each name has a test in tests/tuning/record/test_mlflow_private.py that says what breaks when the name goes. The saved
+views, which are the state of MLflow's page as that page itself stores it, are made in `mlflow_views`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import threading
-import time
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 from mlflow import environment_variables as environment
 from mlflow.exceptions import MlflowException
@@ -39,14 +34,8 @@ migrated, however long that takes."""
 ERROR_LOGGERS = ("mlflow.store.db.utils", "urllib3.connectionpool")
 """The loggers that print errors which are raised, too. Without them a lost server prints tracebacks."""
 
-VIEW_ID = "batch-size"
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW_ID}"
-"""The experiment's tag that holds the saved view. Without it `batch-size ui` opens the experiment's plain page."""
-
-_NAME = "Batch sizes compared"
-_SECTION = "batch-size-charts"
-_OTHERS = "batch-size-other-metrics"
-_SYSTEM = "batch-size-system-metrics"
+RUN_COLOR = "mlflow.runColor"
+"""The tag by which a run has the same colour in every chart. Without it colours differ from page to page."""
 
 
 def server_environment(tracking_uri: str) -> dict[str, str]:
@@ -131,126 +120,3 @@ for _variable in LIMITED:
     _limit(_variable)
 for _name in ERROR_LOGGERS:
     logging.getLogger(_name).addFilter(_OutsideBlocks())
-
-
-def view_tag(metric: str, *, trial_tag: str, status_tag: str) -> dict[str, str]:
-    """Return the tag that makes the saved view, by its name.
-
-    Args:
-        metric: The metric that is compared, by its name in MLflow.
-        trial_tag: The tag that every trial's run has, and no other run.
-        status_tag: The tag that says how a trial ended.
-    """
-    state = page_state(metric, trial_tag=trial_tag, status_tag=status_tag)
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
-    now_ms = time.time_ns() // 1_000_000
-    envelope = {"name": _NAME, "createdAt": now_ms, "updatedAt": now_ms, "state": f"deflate;{packed}"}
-    return {VIEW_TAG: json.dumps(envelope)}
-
-
-def view_url(server: str, experiment_id: str) -> str:
-    """Return the address of the view on an MLflow server, for example `http://127.0.0.1:5000`."""
-    return (
-        f"{server.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs"
-        f"?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={VIEW_ID}"
-    )
-
-
-def page_state(metric: str, *, trial_tag: str, status_tag: str) -> dict[str, Any]:
-    """Return the page's state: which runs, in which order and groups, which columns, which charts."""
-    columns = _columns(metric, status_tag)
-    widths = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 145, "duration": 75} | columns
-    return {
-        "searchFilter": f"tags.`{trial_tag}` != ''",  # runs without the tag are left out
-        "orderByKey": "attributes.start_time",
-        "orderByAsc": True,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": list(columns),
-        "columnOrder": list(widths),
-        "columnWidths": widths,
-        "runsHiddenMode": "SHOW_ALL",  # by default only the first ten runs are drawn
-        "groupBy": {
-            "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "param", "groupByData": "batch_size"}],
-        },
-        "useGroupedValuesInCharts": True,
-        "runListHidden": True,
-        "hideEmptyCharts": True,
-        "isAccordionReordered": True,  # keeps the sections in this order, not the alphabet's
-        "compareRunSections": [
-            _section(_SECTION, "Batch sizes", shown=True),
-            _section(_OTHERS, "Model metrics", shown=False),  # MLflow adds a chart here for every other metric
-            _section(_SYSTEM, "System metrics", shown=False),
-        ],
-        "compareRunCharts": _charts(metric),
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
-    }
-
-
-def _columns(metric: str, status_tag: str) -> dict[str, int]:
-    """Return the width in pixels of each column chosen, in their order."""
-    return {
-        "params.`batch_size`": 85,
-        "params.`learning_rate`": 105,
-        "params.`seed`": 55,
-        f"tags.`{status_tag}`": 130,
-        f"metrics.`{metric}`": 115,
-        "metrics.`examples_per_second`": 145,
-        "metrics.`peak_memory_bytes`": 145,
-    }
-
-
-def _section(uuid: str, name: str, *, shown: bool) -> dict[str, Any]:
-    return {
-        "uuid": uuid,
-        "name": name,
-        "display": shown,
-        "isReordered": True,
-        "deleted": False,
-        "isGenerated": False,
-        "columns": 3,
-        "cardHeight": 360,
-    }
-
-
-def _charts(metric: str) -> list[dict[str, Any]]:
-    loss = "val_loss" if metric == "loss" else "loss"
-    charts = [
-        _line(metric),
-        {
-            "type": "SCATTER",
-            "xaxis": {"key": "batch_size", "type": "PARAM"},
-            "yaxis": {"key": metric, "type": "METRIC"},
-        },
-        _line(loss),
-        {"type": "BAR", "metricKey": "examples_per_second"},
-        {"type": "BAR", "metricKey": "peak_memory_bytes"},
-        {
-            "type": "PARALLEL",
-            "selectedParams": ["batch_size", "learning_rate"],
-            "selectedMetrics": [metric],
-            "showAllRuns": True,
-        },
-    ]
-    common = {"metricSectionId": _SECTION, "deleted": False, "isGenerated": False, "runsCountToCompare": 1000}
-    return [{"uuid": f"batch-size-{place}", **common, **chart} for place, chart in enumerate(charts)]
-
-
-def _line(metric: str) -> dict[str, Any]:
-    return {
-        "type": "LINE",
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-        "xAxisKey": "metric",
-        "selectedXAxisMetricKey": "examples_seen",
-        "xAxisScaleType": "linear",
-        "scaleType": "linear",
-        "useGlobalXaxisKey": False,
-        "useGlobalLineSmoothing": True,
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
-        "range": {},
-    }

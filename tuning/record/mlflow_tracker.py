@@ -16,14 +16,15 @@ from tuning.record import experiments, layout
 from tuning.record.dataset import dataset_of
 from tuning.record.delivery_warnings import DeliveryWarnings
 from tuning.record.documents import Document, MeasurementDocument, RecommendationDocument
-from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits, view_tag
+from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits
+from tuning.record.mlflow_views import View, view_tags
 from tuning.record.outbox import Outbox, RunWriter
 from tuning.record.owed import OwedFolder
 from tuning.record.run_writers import OneWriter, StudyRuns, TrialWriter, name_of
 from tuning.record.runs import RecordedRuns
 from tuning.record.sqlite_file import prepare_file
 from tuning.record.store import answers, check_store, connect, reaction_to, resolve_tracking_uri, sqlite_path
-from tuning.record.tracker import Files
+from tuning.record.tracker import Deciding, Files
 from tuning.record.tracking_thread import TrackingThread
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
@@ -143,8 +144,14 @@ class MlflowTracker:
         """Make a run of stage "measurement"; an earlier one of the same name goes to MLflow's trash."""
         self._owe_document(MeasurementDocument(measurement))
 
-    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
-        """Write the run named "recommendation", in place of an earlier one.
+    def recommended(
+        self,
+        recommendation: Mapping[str, Any],
+        markdown: str,
+        files: Files | None = None,
+        deciding: Deciding | None = None,
+    ) -> None:
+        """Write the run named "recommendation", in place of an earlier one, and mark the runs that decided.
 
         It holds `recommendation.json`, `report.md` and `files`; `markdown` also becomes the experiment's description.
         """
@@ -153,7 +160,7 @@ class MlflowTracker:
             "report.md": markdown,
             **(files or {}),
         }
-        self._owe_document(RecommendationDocument(markdown, contents))
+        self._owe_document(RecommendationDocument(markdown, contents, deciding or {}))
 
     def close(self, *, patience_s: float | None = None) -> None:
         """Wait a while until everything has been delivered; warn (`TrackingWarning`) of what has not, and how it will.
@@ -216,7 +223,13 @@ class MlflowTracker:
 
     def _writer_of(self, document: Document, kept: Path | None) -> OneWriter:
         runs = self._runs
+        if isinstance(document, RecommendationDocument):
+            runs.deciding = document.deciding  # for runs of trials that are still on their way
         return OneWriter(document.name, lambda: document.write(runs.client(), runs.experiment_id), kept)
+
+
+def _view(*, has_target: bool) -> View:
+    return View(layout.TRIAL_ID, layout.STATUS, layout.DECIDES, layout.ANSWER, has_target)
 
 
 def _tags_of(settings: Mapping[str, str]) -> dict[str, str]:
@@ -224,5 +237,5 @@ def _tags_of(settings: Mapping[str, str]) -> dict[str, str]:
     tags = {f"{layout.SETTINGS}{name}": value for name, value in settings.items()}
     if "objective" in settings:
         metric = layout.clean_name(settings["objective"])
-        tags |= view_tag(metric, trial_tag=layout.TRIAL_ID, status_tag=layout.STATUS)
+        tags |= view_tags(metric, _view(has_target=layout.TARGET in settings))
     return tags | EXPERIMENT_KIND

@@ -18,6 +18,7 @@ from tuning.objective import Objective
 from tuning.passwords import without_passwords
 from tuning.record import layout
 from tuning.record.runs import FULL, RecordedRuns
+from tuning.record.tracker import Deciding
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
 _MOST_PARAMS = 100  # in a batch
@@ -33,6 +34,7 @@ class StudyRuns:
         recorded: Its trials' runs.
         objective: The metric that it compares; None if its settings do not tell.
         data: What its trials train on; None if its settings do not tell.
+        deciding: The trials that decided, as far as a recommendation has been made.
     """
 
     client: Callable[[], MlflowClient]
@@ -40,6 +42,7 @@ class StudyRuns:
     recorded: RecordedRuns = field(default_factory=RecordedRuns)
     objective: Objective | None = None
     data: DatasetInput | None = None
+    deciding: Deciding = field(default_factory=dict)
 
 
 def now_ms() -> int:
@@ -159,7 +162,11 @@ class TrialWriter:
         last = self._reports[-1][0] if self._reports else None
         params = layout.as_params(layout.outcome_params(outcome, layout.trial_params(self._trial)))
         tags = layout.as_tags(layout.outcome_tags(outcome) | course_tags)
-        self._log(layout.outcome_metrics(outcome, last, at_ms), params, tags)
+        metrics = layout.outcome_metrics(outcome, last, at_ms)
+        if (numbers := self._runs.deciding.get(self._trial.trial_id)) is not None:  # the answer came before this run
+            metrics += layout.answer_metrics(numbers, at_ms)
+            tags += layout.as_tags({layout.DECIDES: layout.YES})
+        self._log(metrics, params, tags)
 
     def _with_course(self, outcome: TrialOutcome) -> tuple[TrialOutcome, dict[str, str]]:
         """Return the outcome with what its epochs show as numbers, and the same in words."""

@@ -18,9 +18,10 @@ from mlflow.entities import Run
 
 from tuning.messages import Measurement, NoiseScalePoint
 from tuning.record import experiments, layout
+from tuning.record.mlflow_views import EVERYTHING, view_url
 from tuning.record.reading import number_in
 from tuning.record.store import answers, connect, resolve_tracking_uri
-from tuning.record.tracker import Files
+from tuning.record.tracker import Deciding, Files
 from tuning.trial import Status, TrialOutcome
 
 FULL = 500
@@ -116,10 +117,32 @@ def write_recommendation(client: MlflowClient, experiment_id: str, markdown: str
     client.log_batch(made.info.run_id, tags=layout.as_tags({layout.NOTE: markdown}))
     client.set_terminated(made.info.run_id)
     link = f"#/experiments/{experiment_id}/runs/{made.info.run_id}/artifacts"
-    client.set_experiment_tag(experiment_id, layout.NOTE, layout.note(markdown, link))
+    views = {
+        "what decided": view_url("", experiment_id).lstrip("/"),
+        "all trials": view_url("", experiment_id, EVERYTHING).lstrip("/"),
+    }
+    client.set_experiment_tag(experiment_id, layout.NOTE, layout.note(markdown, link, views))
     for run in earlier:
         client.delete_run(run.info.run_id)
     experiments.touch(client, experiment_id)
+
+
+def mark_deciding(client: MlflowClient, experiment_id: str, deciding: Deciding) -> None:
+    """Mark the runs of the trials that decided, and give them the numbers of the answer's table; unmark all others.
+
+    Args:
+        client: The store's client.
+        experiment_id: The study's experiment.
+        deciding: The numbers by trial.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    for run in experiments.all_runs(client, experiment_id):
+        trial_id = run.data.tags.get(layout.TRIAL_ID, "")
+        if trial_id in deciding:
+            metrics = layout.answer_metrics(deciding[trial_id], now_ms)
+            client.log_batch(run.info.run_id, metrics=metrics, tags=layout.as_tags({layout.DECIDES: layout.YES}))
+        elif layout.DECIDES in run.data.tags:
+            client.delete_tag(run.info.run_id, layout.DECIDES)
 
 
 def write_measurement(

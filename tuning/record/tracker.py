@@ -9,6 +9,7 @@ from tuning.messages import Measurement
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
 Files = Mapping[str, bytes | str]
+Deciding = Mapping[str, Mapping[str, float]]
 
 
 class Tracker(Protocol):
@@ -81,13 +82,20 @@ class Tracker(Protocol):
         """Record what was measured apart from trials, in place of an earlier measurement of that name."""
         ...
 
-    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+    def recommended(
+        self,
+        recommendation: Mapping[str, Any],
+        markdown: str,
+        files: Files | None = None,
+        deciding: Deciding | None = None,
+    ) -> None:
         """Record the recommendation, in place of an earlier one.
 
         Args:
             recommendation: As JSON can hold it.
             markdown: The same for people.
             files: Contents of further files, by name: the report, its plots.
+            deciding: The trials that decided, by name, with the numbers of the recommendation's table.
         """
         ...
 
@@ -130,7 +138,13 @@ class NullTracker:
     def measured(self, measurement: Measurement) -> None:
         """Do nothing."""
 
-    def recommended(self, recommendation: Mapping[str, Any], markdown: str, files: Files | None = None) -> None:
+    def recommended(
+        self,
+        recommendation: Mapping[str, Any],
+        markdown: str,
+        files: Files | None = None,
+        deciding: Deciding | None = None,
+    ) -> None:
         """Do nothing."""
 
     def close(self) -> None:

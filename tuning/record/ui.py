@@ -20,7 +20,9 @@ from mlflow.entities import Experiment
 from tuning.interrupts import held_back
 from tuning.passwords import without_passwords
 from tuning.record import experiments
-from tuning.record.mlflow_private import VIEW_TAG, server_environment, view_url
+from tuning.record.layout import NOTE
+from tuning.record.mlflow_private import server_environment
+from tuning.record.mlflow_views import ALL_VIEW_TAG, EVERYTHING, VIEW_TAG, view_url
 from tuning.record.reading import latest_study
 from tuning.record.store import TrackingError, answers, connect, is_server, resolve_tracking_uri, sqlite_path
 
@@ -62,18 +64,30 @@ def _serve(tracking_uri: str | None, study: str | None, host: str, port: int | N
         experiment = experiments.find_experiment(connect(uri), name)
     if is_server(uri):
         print(without_passwords(_address(uri, experiment)), flush=True)
+        print(_all_trials(uri, experiment), file=sys.stderr, flush=True)
         return 0
     with _server(uri, host, _open_port(host, port)) as (process, address):
         print(_address(address, experiment), flush=True)
+        print(_all_trials(address, experiment), file=sys.stderr, flush=True)
         print("MLflow's UI is open there until Ctrl-C.", file=sys.stderr, flush=True)
         process.wait()
     raise TrackingError(f"MLflow's server has ended by itself (exit status {process.returncode}). Start it again.")
 
 
 def _address(server: str, experiment: Experiment) -> str:
-    if VIEW_TAG in experiment.tags:
+    """Return the address of the view of what decided; before there is an answer, that of all trials."""
+    if VIEW_TAG in experiment.tags and NOTE in experiment.tags:
         return view_url(server, experiment.experiment_id)
+    if ALL_VIEW_TAG in experiment.tags:
+        return view_url(server, experiment.experiment_id, EVERYTHING)
     return f"{server}/#/experiments/{experiment.experiment_id}/runs"
+
+
+def _all_trials(server: str, experiment: Experiment) -> str:
+    """Return a line with the address of the view of all trials, or of the one that there is."""
+    has_view = ALL_VIEW_TAG in experiment.tags
+    address = view_url(server, experiment.experiment_id, EVERYTHING) if has_view else _address(server, experiment)
+    return f"All trials, whatever became of them: {without_passwords(address)}"
 
 
 @contextlib.contextmanager

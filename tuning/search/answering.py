@@ -21,18 +21,21 @@ from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
+from tuning.show.next_command import proceed
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
 from tuning.study.study import Records, Study
+from tuning.study.view import StudyView
 from tuning.trial import Trial
 
 _JUDGED_BY = "judged_by"
 
 
-def recommend_from_study(study: Study, options: SearchOptions, seeds: int, **rule: Any) -> Recommendation:
+def recommend_from_study(study: Study | StudyView, options: SearchOptions, seeds: int, **rule: Any) -> Recommendation:
     """Recommend a batch size from the trials of a study so far.
 
     Args:
@@ -119,6 +122,7 @@ def answer_search(
         pareto,
         following=followed(settings),
         machine=machine_of(settings),
+        proceeds=proceed(settings, found.next_step),
     )
     try:
         show(answer)
@@ -130,7 +134,9 @@ def answer_search(
 def _record(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], tracker: Tracker) -> None:
     """Draw the report of an answer, and record both."""
     report = _report(answer, study, target, settings) if answer.tracking_uri else {}
-    tracker.recommended(answer.to_json(), answer.to_markdown(), report)
+    table = answer.recommendation.table
+    deciding = deciding_trials(_ended(study.records), table, objective=study.objective, target=target)
+    tracker.recommended(answer.to_json(), answer.to_markdown(), report, deciding)
 
 
 def _time_sizes(

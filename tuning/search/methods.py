@@ -14,7 +14,8 @@ from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.samplers import check_sampler, make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
-from tuning.search.options import SearchOptions, check_repeats
+from tuning.search.limits import check_repeats
+from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
 from tuning.search.search import Method
 from tuning.search.wishes import Wishes
@@ -45,7 +46,7 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
         return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
     settings = {"first_seed": str(first_seed)} if first_seed else {}
-    return Method("grid", make_plan, ignores_order=True, settings=settings)
+    return Method("grid", make_plan, ignores_order=True, widens=False, settings=settings)
 
 
 def bayes_method(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
 from tuning.search.following import scaling_of, told
+from tuning.search.growth import grown, may_grow, tell_growth, to_be_measured_again, widened
 from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import (
@@ -42,7 +43,7 @@ from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
 from tuning.study.claim import Claim, claimed
-from tuning.study.storage import check_settings, create_study, set_aside
+from tuning.study.storage import SETTINGS, check_settings, create_study, set_aside, with_format
 from tuning.study.study import Study
 from tuning.trial import Instructions
 
@@ -65,6 +66,8 @@ class Method:
         chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
         default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
         varies_model: Whether the model's own hyperparameters are searched, too, or held.
+        widens: Whether its plan has to know every batch size and rate that the study has tried; a grid's does not, so
+            that it trains those alone that are asked for now.
         settings: What else makes two searches of this kind the same.
     """
 
@@ -75,6 +78,7 @@ class Method:
     chooses_threads: bool = True
     default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
     varies_model: bool = True
+    widens: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -111,6 +115,7 @@ class Search:
         tracker: Where it is shown; None for MLflow at the options' `tracking_uri`.
         directory: The study's own directory.
         hyperparameters: Those of the build function; None for all that it declares, none overridden.
+        stage: Told the name of each stage before it begins, and nothing before trials show their own progress.
 
     Raises:
         TrackingError: If MLflow's store cannot be used.
@@ -126,7 +131,9 @@ class Search:
         directory: Path,
         tracker: Tracker | None = None,
         hyperparameters: Hyperparameters | None = None,
+        stage: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._stage = stage
         self._study, self._method, self._wishes = study, method, wishes
         self._options, self._directory = options, directory
         self._tracker = tracker or MlflowTracker(options.tracking_uri, outbox=directory / FOLDER)
@@ -159,20 +166,25 @@ class Search:
         setup = self._describe(arguments, question or ask_for_model(executor, self._hyperparameters.known()))
         scaling_of(setup, self._options)  # what cannot be followed is refused before anything is written
         with claimed(self._directory, self._options.storage) as claim:
-            shown = self._open_study(claim, setup, executor, fresh=fresh)
+            self._stage("Opening the study")
+            shown, before = self._open_study(claim, setup, executor, fresh=fresh)
             try:
+                if self._method.widens:
+                    setup = replace(setup, space=widened(setup.space, self._study.records))
                 within = self._measure_memory(setup, executor)
                 plan = self._method.make_plan(setup, self._study.records.machine)
                 self._choose_threads(plan, setup, within)
                 divide(within, self._study.records.machine)
-                self._train(plan, setup, within, deadline)
+                self._train(plan, setup, within, deadline, growth=self._tell_growth(plan, before, shown))
                 return self._answer(plan, setup, executor, shown, show)
             finally:
+                self._stage("Writing the last of it to MLflow")
                 self._tracker.close()
 
     def _describe(self, arguments: SearchArguments, question: Question) -> Setup:
         """Learn what the build function builds, and settle objective and space by it."""
         check_sizes(self._wishes.batch_size, arguments.data)
+        self._stage("Building the model in a worker, which loads TensorFlow")
         model = described(question, meanwhile=self._tracker.prepare)
         objective = resolve_objective(self._wishes.objective, model)
         space = resolve_space(
@@ -185,8 +197,14 @@ class Search:
         )
         return Setup(arguments, model, objective, space)
 
-    def _open_study(self, claim: Claim, setup: Setup, executor: Executor, *, fresh: bool) -> dict[str, str]:
-        """Open the study, or refuse one of other settings, and return the settings that people are shown."""
+    def _open_study(
+        self, claim: Claim, setup: Setup, executor: Executor, *, fresh: bool
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Open the study, or refuse one of other settings.
+
+        Returns:
+            The settings that people are shown, and those that the study had before; empty for a new one.
+        """
         name, storage = self._study.name, claim.storage
         settings = settings_of(self._method.kind, setup, seeds=self._wishes.seeds, loop=self._options.loop)
         settings = {**settings, **told(setup, scaling_of(setup, self._options)), **self._method.settings}
@@ -195,18 +213,26 @@ class Search:
             deliver_owed(name, self._directory, self._options.tracking_uri, claim)
             set_aside(storage, name)
             self._tracker.fresh(name)
-        check_settings(storage, name, settings)
+        before = check_settings(storage, name, settings, lambda stored: may_grow(stored, settings))
+        settings = grown(before, settings)
         notes = base_notes(setup.model, self._options, self._study.records, n_devices=len(executor.devices()))
         shown = {**settings, "notes": "\n".join(notes), **provenance(executor.devices())}
         self._tracker.start_study(name, shown)
         create_study(storage, name, objective=setup.objective, settings=settings)
         claim.take(name)  # if the study is new
         self._study.open(storage, setup.objective, first_device(executor).kind, claim.check)
+        if before != settings:
+            self._study.measured(to_be_measured_again(self._study.records.machine, before, settings))
+            self._study.remember(SETTINGS, with_format(settings))
         self._study.remember("input_shape", setup.model.input_shape)
         self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
         self._study.remember(SOURCE, dict(setup.arguments.source))
         relog(self._study, self._tracker)
-        return shown
+        return shown, before
+
+    def _tell_growth(self, plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+        records = self._study.records
+        return tell_growth(before, now, lacking=plan.total(records) - records.n_settled)
 
     def _measure_memory(self, setup: Setup, executor: Executor) -> Executor:
         """Return the executor, capped at the largest batch size that fits where that is worth asking.
@@ -218,10 +244,11 @@ class Search:
             return executor
         machine = self._study.records.machine
         if not machine.memory_is_known:
+            self._stage("Learning which batch sizes fit into memory")
             machine = with_memory(
                 machine,
                 executor,
-                sizes=setup.space.batch_size.values(),
+                sizes=widened(setup.space, self._study.records).batch_size.values(),
                 data=setup.arguments.data,
                 model=setup.model,
                 evaluation_batch_size=setup.arguments.evaluation_batch_size,
@@ -244,6 +271,7 @@ class Search:
         may_choose = may_choose and not setup.model.has_own_loop
         if records.machine.threads is not None or not may_choose or len(records):
             return
+        self._stage("Choosing the CPU threads of each batch size")
         examples = self._trainings_per_size(plan, setup) * setup.arguments.epochs * setup.n_train
         places = places_for(setup, self._options, executor, plan.total(records)) if self._may_run_beside else 1
         machine = with_threads(
@@ -268,8 +296,9 @@ class Search:
     def _prunes(self) -> bool:
         return self._method.prunes if self._options.prune is None else self._options.prune
 
-    def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline) -> None:
-        """Run the trials of the plan."""
+    def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline, *, growth: str) -> None:
+        """Run the trials of the plan, once people have been told by what the study grows, if it does."""
+        self._stage("")
         study, options = self._study, self._options
         quiet = options.quiet or not setup.arguments.verbose
         with SearchProgress(
@@ -279,6 +308,8 @@ class Search:
             varied=setup.space.varied if self._method.varies_model else (),
             quiet=quiet,
         ) as display:
+            if growth:
+                display.tell(growth)
             assistant = SearchAssistant(
                 study,
                 plan,
@@ -314,6 +345,7 @@ class Search:
         show: Callable[[Answer], object],
     ) -> Answer:
         """Recommend a batch size and show it where the trials are shown."""
+        self._stage("Timing how to train with the recommended batch size, and drawing the report")
         return answer_search(
             self._study,
             plan,

@@ -7,7 +7,7 @@ from tuning.machine.memory import could_run_out
 from tuning.run.executor import Divisible, Executor, first_device
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
-from tuning.stats.costs import ENERGY
+from tuning.stats.rules import ENERGY
 
 
 def places_for(setup: Setup, options: SearchOptions, executor: Executor, n_trials: int) -> int:

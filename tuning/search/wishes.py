@@ -7,7 +7,7 @@ from typing import Any
 
 from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
-from tuning.search.options import check_repeats
+from tuning.search.limits import check_repeats
 from tuning.stats.trade_offs import split_objectives
 
 

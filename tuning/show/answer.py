@@ -17,8 +17,11 @@ from tuning.passwords import without_passwords
 from tuning.record.layout import TARGET, THROUGHPUT
 from tuning.record.reading import StudyRecord
 from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, warnings
+from tuning.show.next_command import proceed
+from tuning.show.schema import SCHEMA_VERSION
 from tuning.show.score_figures import draw_quality, draw_trade_off
-from tuning.stats.recommendation import Recommendation, cells, columns_of, recommend
+from tuning.stats.recommendation import Recommendation, recommend
+from tuning.stats.table import cells, columns_of
 from tuning.stats.trade_offs import TradeOffs
 
 _MOST_OBSERVATIONS = 3  # in a terminal; the report and `--json` have all
@@ -37,6 +40,7 @@ class Answer:
         trade_offs: The Pareto set, where several objectives were asked for.
         following: What followed the batch size and how, by what it is, from `followed`.
         machine: The devices that trained and the versions there, a line each, from `machine_of`.
+        proceeds: A line with the command that would settle what is open, from `proceed`; empty for none.
     """
 
     recommendation: Recommendation
@@ -47,12 +51,14 @@ class Answer:
     trade_offs: TradeOffs | None = None
     following: Mapping[str, str] = field(default_factory=dict)
     machine: tuple[str, ...] = ()
+    proceeds: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of plain JSON values; null where something is unknown."""
         found = self.recommendation.to_json()
         del found["comparison"]  # means and errors are in the table
         first = {
+            "schema_version": SCHEMA_VERSION,
             "study": self.study,
             "tracking_uri": without_passwords(self.tracking_uri),
             "experiment_id": self.experiment_id,
@@ -62,22 +68,25 @@ class Answer:
         training = None if self.advice is None else self.advice.to_json()
         pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
         named = {"follows_batch_size": dict(self.following), "machine": list(self.machine)}
-        return {**first, **found, "training": training, **named, **pareto}
+        proceeds = {"proceeds": self.proceeds or None}
+        return {**first, **found, **proceeds, "training": training, **named, **pareto}
 
     def to_markdown(self) -> str:
         """Return reasons, caveats and table, for MLflow's experiment page."""
         found = self.recommendation
-        first, *rest = found.reasons
-        lines = [f"## {first}", "", " ".join([*rest, *self._advice()]), ""]
+        first, why, *rest = found.reasons
+        lines = [f"## {first}", "", why, "", " ".join([*rest, *self._advice()]), ""]
         lines += [f"- {seen}" for seen in found.behaviour.observations]
-        lines += [f"- ⚠ {caveat}" for caveat in found.caveats] + [""]
+        lines += [f"- ⚠ {caveat}" for caveat in found.caveats]
+        lines += [f"- {self.proceeds.replace(': ', ': `', 1)}`"] if self.proceeds else []
+        lines += [""]
         columns = columns_of(found.table)
         lines += ["| " + " | ".join(columns) + " |", "|" + " ---: |" * (len(columns) - 1) + " :--- |"]
         lines += ["| " + " | ".join(cells(row, columns)) + " |" for row in found.table]
         return "\n".join(lines) + "\n"
 
     def show(self, console: Console) -> None:
-        """Print the table, the reasons and the caveats, within 80 columns."""
+        """Print the table, the pick with its plain reason, then how sure it is, and the caveats, within 80 columns."""
         found = self.recommendation
         table = Table(
             box=SIMPLE_HEAD,
@@ -94,13 +103,17 @@ class Answer:
         console.print(table)
         if self.trade_offs is not None:
             console.print(pareto_table(self.trade_offs))
-        first, *rest = found.reasons
+        first, why, *rest = found.reasons
         console.print(first, style="bold green", highlight=False)
-        console.print(" ".join([*rest, *self._advice()]), highlight=False)
+        console.print(f"{why}\n", highlight=False)
+        console.print(" ".join(rest), highlight=False)
+        console.print(" ".join(self._advice()), highlight=False)
         for observation in found.behaviour.observations[:_MOST_OBSERVATIONS]:
             console.print(observation, highlight=False)
         for caveat in found.caveats:
             console.print(f"! {caveat}", style="yellow", highlight=False)
+        if self.proceeds:
+            console.print(self.proceeds, markup=False, highlight=False, soft_wrap=True)  # whole, to be copied
 
     def _repr_html_(self) -> str:
         """Return the answer with its figures, for notebooks."""
@@ -153,6 +166,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
         record.experiment_id,
         following=followed(record.settings),
         machine=machine_of(record.settings),
+        proceeds=proceed(record.settings, recommendation.next_step),
     )
 
 
@@ -197,12 +211,12 @@ def to_html(found: Recommendation, more: Sequence[str] = ()) -> str:
         found: The recommendation to show.
         more: Further sentences, after the reasons.
     """
-    first, *rest = found.reasons
+    first, why, *rest = found.reasons
     verdicts = [row.verdict for row in found.table]
     columns = columns_of(found.table)
     parts = [
         heading(first),
-        paragraphs([" ".join([*rest, *more]), *found.behaviour.observations]),
+        paragraphs([why, " ".join([*rest, *more]), *found.behaviour.observations]),
         warnings(found.caveats),
         table(columns, [cells(row, columns) for row in found.table], strong=verdicts.index("recommended")),
         _quality(found),

@@ -13,6 +13,7 @@ from rich.table import Table
 from tuning.machine.inference import LEAST_RISE, InferenceFindings, InferencePoint
 from tuning.messages import LEAST_CALLS_FOR_P95, Inference, Measurement
 from tuning.show.canvas import BLUE, GREEN, GREY, VERMILION, as_file, batch_axis, legend, log_axis
+from tuning.show.schema import SCHEMA_VERSION
 from tuning.trial import Status
 
 _COLUMNS = ("batch", "examples/s", "p50 ms", "p95 ms", "calls", "MiB", "")
@@ -64,6 +65,7 @@ class InferenceProbe:
     def to_json(self) -> dict[str, Any]:
         """Return one object of plain JSON values; null where something is unknown."""
         return {
+            "schema_version": SCHEMA_VERSION,
             "workload": self.workload,
             "device": self.device,
             "inference": self.findings.to_json(),

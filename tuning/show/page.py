@@ -25,7 +25,7 @@ from tuning.show.sections import (
     trade_off_section,
 )
 from tuning.show.snippet import snippet
-from tuning.stats.recommendation import TableRow
+from tuning.stats.table import TableRow
 from tuning.trial import Status
 
 FILE_NAME = "report.html"

@@ -18,6 +18,7 @@ from tuning.messages import Measurement
 from tuning.show.canvas import as_file, heading, paragraphs, warnings
 from tuning.show.canvas import table as html_table
 from tuning.show.cost_figures import draw_memory, draw_noise, draw_throughput
+from tuning.show.schema import SCHEMA_VERSION
 from tuning.stats.forecast import LARGEST_TIME_RESIDUAL, best_forecast, candidate_sizes, sizes_to_search
 
 _COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
@@ -79,6 +80,7 @@ class Probe:
     def to_json(self) -> dict[str, Any]:
         """One object of plain JSON values; null where something is unknown."""
         return {
+            "schema_version": SCHEMA_VERSION,
             "workload": self.workload,
             "device": self.device,
             "memory": self.memory.to_json(),

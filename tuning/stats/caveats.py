@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from tuning.stats.arms import Arm
 from tuning.stats.comparison import Comparison
-from tuning.stats.costs import ENERGY, TIME
 from tuning.stats.decision import unconfirmed
 from tuning.stats.findings import Findings
 from tuning.stats.reasons import listing, number, plural
+from tuning.stats.rules import ENERGY, TIME
 from tuning.trial import Status, Trial
 
 ENOUGH_SEEDS = 3
@@ -89,7 +89,7 @@ def _missing_seeds(findings: Findings) -> str:
     if not short:
         return ""
     adjusted = "; means are adjusted by the seeds in common, and errors are wider"
-    return f"Seeds are missing for {listing(short)}{adjusted if len(compared) > 1 else ''}."
+    return f"There are fewer seeds of {listing(short)}{adjusted if len(compared) > 1 else ''}."
 
 
 def _unpaired(quality: Comparison) -> str:
@@ -115,14 +115,24 @@ def _edge(findings: Findings) -> str:
     return f"The best learning rate is at an end of those tried for {listing(edges)}; try further out."
 
 
-def _outermost(findings: Findings) -> str:
-    """Return a warning if the pick has neighbours on one side only; one that ran and failed is a neighbour, too."""
+def outermost_side(findings: Findings) -> str:
+    """Return "smaller" or "larger" if the pick has no neighbour there; empty if it has, or nothing lies beyond it.
+
+    A batch size that ran and failed is a neighbour, too.
+    """
     sizes, size = [arm.batch_size for arm in findings.arms], findings.decision.chosen
     one_update = any(trial.reports and trial.reports[0].examples_seen <= size for trial in findings.chosen.trials)
     if len(sizes) == 1 or min(sizes) < size < max(sizes) or size == 1 or (size == max(sizes) and one_update):
         return ""  # nothing lies beyond a single example, or an epoch of one update
-    end, beyond = ("smallest", "smaller") if size == min(sizes) else ("largest", "larger")
-    return f"{size} is the {end} batch size tried; {beyond} ones may be better still."
+    return "smaller" if size == min(sizes) else "larger"
+
+
+def _outermost(findings: Findings) -> str:
+    side = outermost_side(findings)
+    if not side:
+        return ""
+    end = "smallest" if side == "smaller" else "largest"
+    return f"{findings.decision.chosen} is the {end} batch size tried; {side} ones may be better still."
 
 
 def _optimism(findings: Findings) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm
+from tuning.stats.rules import ENERGY, TIME
 from tuning.stats.target import Crossing, crossing, geometric_mean
 from tuning.trial import Trial
 
@@ -20,21 +21,6 @@ SECONDS_PER_EXAMPLE = "seconds per example"
 JOULES_TO_TARGET = "joules to the target"
 JOULES_OF_TRAINING = "joules of training"
 JOULES_PER_EXAMPLE = "joules per example"
-
-TIME = "time"
-ENERGY = "energy"
-COSTS = (TIME, ENERGY)
-
-
-def check_cost(cost: str) -> str:
-    """Return the cost if there is one of this name.
-
-    Raises:
-        ValueError: If there is no such cost.
-    """
-    if cost not in COSTS:
-        raise ValueError(f"cost must be one of {', '.join(COSTS)}; got {cost!r}.")
-    return cost
 
 
 @dataclass(frozen=True)

@@ -13,28 +13,13 @@ import numpy as np
 from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.comparison import Comparison, compare
-from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, TIME, Costs, arm_costs
+from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
 from tuning.stats.pooling import Expectation, Noise, Pooled, pool
+from tuning.stats.rules import BALANCED, FASTEST, QUALITY, TIME, check_rule
 from tuning.trial import Status, Trial
-
-FASTEST = "fastest"
-BALANCED = "balanced"
-QUALITY = "quality"
-RULES = (FASTEST, BALANCED, QUALITY)
 
 STANDARD_ERRORS = {FASTEST: 1.5, BALANCED: 1.0, QUALITY: 0.0}
 COST_TIE = 1.1  # a machine's timings repeat to within about 10 %
-
-
-def check_rule(rule: str) -> str:
-    """Return the rule if there is one of this name.
-
-    Raises:
-        ValueError: If there is no such rule.
-    """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}; got {rule!r}.")
-    return rule
 
 
 def eligible_sizes(comparison: Comparison, rule: str, tolerance: float | None) -> tuple[int, ...]:
@@ -279,47 +264,6 @@ def sizes_worth_another_seed(
         return ()
     seeds = dict(zip(judged.batch_sizes, judged.seeds, strict=True))
     return tuple(size for size in going_on if seeds[size] < most_seeds)
-
-
-RECOMMENDED = "recommended"
-TIED = "tied"
-WORSE = "worse"
-EDGE = "learning rate at edge"
-NOT_REACHED = "not reached"
-NOT_CONFIRMED = "not confirmed"
-
-_WITHOUT_SCORE = (Status.OUT_OF_MEMORY, Status.DIVERGED, Status.PRUNED)
-
-
-def verdict_of(arm: Arm, arms: Sequence[Arm], decision: Decision) -> str:
-    """Return the verdict on one batch size.
-
-    - `recommended`: the pick.
-    - `out_of_memory`, `diverged`, `pruned`, `failed`: how its trials ended, if any of those that judge it broke, or
-      none of them gave a score.
-    - `not confirmed`: searched, while others also ran on fresh seeds.
-    - `not reached`: a target was asked for and some seed did not reach it.
-    - `learning rate at edge`: its best learning rate lies at an end of those tried, so it may do better than shown.
-    - `tied` / `worse`: the gap to the best is within the noise, or beyond it with 90 % confidence for all at once.
-      With the noise unknown nothing is called worse.
-    """
-    size = arm.batch_size
-    if size == decision.chosen:
-        return RECOMMENDED
-    if not arm.scores:
-        statuses = {trial.judged_status for trial in arm.all_trials}
-        return next((str(s) for s in _WITHOUT_SCORE if s in statuses), str(Status.FAILED))
-    if arm.broken:
-        return str(arm.broken)
-    if size in unconfirmed(arms):
-        return NOT_CONFIRMED
-    if Status.PRUNED in arm.lost.values():
-        return str(Status.PRUNED)
-    if size not in decision.quality.batch_sizes:
-        return NOT_REACHED
-    if arm.edge:
-        return EDGE
-    return WORSE if is_worse(size, decision) else TIED
 
 
 def is_worse(batch_size: int, decision: Decision) -> bool:

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm
-from tuning.stats.costs import TIME, Costs
+from tuning.stats.costs import Costs
 from tuning.stats.decision import Decision, is_worse
 from tuning.stats.forecast import ThroughputLine, fit_throughput
+from tuning.stats.rules import TIME
 from tuning.stats.scaling_law import ScalingLaw, TimeOptimum, fit_scaling_law, time_optimum
 
 
@@ -57,6 +58,13 @@ class Findings:
     def tied(self) -> list[int]:
         """The others that cannot be told from the best."""
         return [size for size in self.others if not is_worse(size, self.decision)]
+
+    @property
+    def seeds_to_separate(self) -> list[int]:
+        """The seeds, ascending, that would tell the pick or one tied with it from the best, if their gaps are real."""
+        judged = self.decision.judged
+        found = (judged.seeds_to_separate(size) for size in (self.decision.chosen, *self.tied))
+        return sorted(seeds for seeds in found if seeds is not None)
 
     def arm(self, batch_size: int) -> Arm:
         """Return the arm of a batch size."""

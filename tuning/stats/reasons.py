@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from tuning.stats import costs as cost_kinds
 from tuning.stats.arms import Arm
 from tuning.stats.costs import Costs
-from tuning.stats.decision import QUALITY
 from tuning.stats.findings import Findings
+from tuning.stats.rules import QUALITY
 from tuning.trial import Status
 
-_MOST_SEEDS = 100
+MOST_SEEDS = 100
+"""No more seeds are proposed to separate batch sizes: those are alike for every purpose."""
 
 
 def reasons_of(findings: Findings) -> tuple[str, ...]:
@@ -67,8 +68,8 @@ def _why(findings: Findings) -> str:
         return f"{told}, and no other comes close enough for cost to count ({spent})."
     best = judged.best
     against = f", against {cost_in_words(costs, best)} with {best}, the best mean" if best != size else ""
-    told = f"It is the cheapest of {listing(decision.eligible)}, which come close enough to the best mean"
-    return f"{told} {findings.objective.name}: {spent}{against}."
+    told = f"It costs least of {listing(decision.eligible)}, whose mean {findings.objective.name} is close enough to"
+    return f"{told} the best: {spent}{against}."
 
 
 def _why_soonest(findings: Findings, spent: str) -> str:
@@ -126,19 +127,26 @@ def _how_sure(findings: Findings) -> str:
         return "How sure this is cannot be said: without repeated seeds the noise is unknown."
     tied = findings.tied
     if not tied:
-        return "Every other batch size compared is worse by more than the noise (90 % confidence for all at once)."
+        return f"Every other batch size compared {_is_behind(findings)} by more than the noise, with 90 % confidence."
     compared = {findings.decision.chosen, *tied}
     repeats = zip(judged.batch_sizes, judged.seeds, strict=True)
     seeds = plural(min(count for size, count in repeats if size in compared), "seed")
-    needed = sorted(n for s in tied if (n := judged.seeds_to_separate(s)) is not None)
-    return f"It cannot be told apart from {listing(tied)} with {seeds}{_what_would_separate(needed)}."
+    return (
+        f"It cannot be told apart from {listing(tied)} with {seeds}{_what_would_separate(findings.seeds_to_separate)}."
+    )
+
+
+def _is_behind(findings: Findings) -> str:
+    if not findings.decision.times:
+        return f"has a {'lower' if findings.objective.sign > 0 else 'higher'} mean"
+    return "takes more energy" if findings.costs.is_energy else "is slower"
 
 
 def _what_would_separate(seeds_needed: Sequence[int]) -> str:
     if not seeds_needed:
         return ""
-    if seeds_needed[0] > _MOST_SEEDS:
-        return f"; more than {_MOST_SEEDS} would be needed to separate them"
+    if seeds_needed[0] > MOST_SEEDS:
+        return f"; more than {MOST_SEEDS} would be needed to separate them"
     return f"; about {seeds_needed[0]} would begin to separate them, if the gaps are real"
 
 

@@ -14,11 +14,15 @@ from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.behaviour import Behaviour
 from tuning.stats.caveats import caveats_of, energy_note
 from tuning.stats.comparison import Comparison
-from tuning.stats.costs import TIME, arm_costs, check_cost, median_of
-from tuning.stats.decision import FASTEST, check_rule, decide, verdict_of
+from tuning.stats.costs import arm_costs, median_of
+from tuning.stats.decision import decide
 from tuning.stats.findings import Explanation, Findings, explain
+from tuning.stats.next_step import NextStep, next_step_of
 from tuning.stats.observations import behaviour_of
-from tuning.stats.reasons import number, reasons_of
+from tuning.stats.reasons import reasons_of
+from tuning.stats.rules import FASTEST, TIME, check_cost, check_rule
+from tuning.stats.table import TableRow
+from tuning.stats.verdicts import verdict_of
 from tuning.trial import Hyperparameters, Status, Trial
 
 
@@ -51,6 +55,7 @@ class Recommendation:
         target: The score by the time to which it was judged, or None.
         energy_note: For which batch sizes no energy is known, and why; empty if it is known for all.
         behaviour: How the trainings went: stability, generalisation, their ends.
+        next_step: The trainings that would settle what is open; None where nothing is, or nothing would.
     """
 
     rule: str
@@ -72,6 +77,7 @@ class Recommendation:
     target: float | None = None
     energy_note: str = ""
     behaviour: Behaviour = field(default_factory=Behaviour)
+    next_step: NextStep | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return every field as plain JSON values; numbers that are not finite become null."""
@@ -144,6 +150,7 @@ def recommend(
         target=target,
         energy_note=f"Energy is not known{note}." if note else "",
         behaviour=behaviour_of(findings),
+        next_step=next_step_of(findings),
     )
 
 
@@ -166,7 +173,7 @@ def _row(arm: Arm, findings: Findings) -> TableRow:
         seeds=len(arm.scores),
         objective_mean=findings.mean(size) if compared else plain,
         objective_se=quality.mean_error(size) if compared else None,
-        verdict=verdict_of(arm, findings.arms, findings.decision),
+        verdict=verdict_of(arm, findings),
         examples_per_second=findings.costs.examples_per_second.get(size),
         peak_memory_bytes=arm.peak_memory_bytes,
         seconds_to_target=findings.costs.seconds_to_target(size),
@@ -193,71 +200,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-COLUMNS = ("batch", "rate", "seeds", "mean", "± se", "examples/s", "MiB", "verdict")
-ENERGY_COLUMN = "mJ/ex"
-"""Millijoules per example; a column of its own only where energy is known."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One batch size at its best setting; None where unknown.
-
-    Args:
-        batch_size: The batch size.
-        learning_rate: Its best learning rate.
-        seeds: Completed trials at that setting, by different seeds.
-        objective_mean: The mean final score over the seeds; adjusted for missing seeds.
-        objective_se: The standard error of that mean, after the seeds' common effect is taken out.
-        verdict: recommended, tied, worse, learning rate at edge, not reached, not confirmed, pruned, diverged,
-            out_of_memory or failed.
-        examples_per_second: Training throughput.
-        peak_memory_bytes: The largest peak of its trials.
-        seconds_to_target: The geometric mean over the seeds.
-        energy_joules: The median over its trials of the energy of a training.
-        mean_watts: The median over its trials of the mean power.
-        joules_per_example: The median over all trials of this batch size.
-    """
-
-    batch_size: int
-    learning_rate: float | None
-    seeds: int
-    objective_mean: float | None
-    objective_se: float | None
-    verdict: str
-    examples_per_second: float | None
-    peak_memory_bytes: float | None
-    seconds_to_target: float | None
-    energy_joules: float | None = None
-    mean_watts: float | None = None
-    joules_per_example: float | None = None
-
-
-def columns_of(table: Sequence[TableRow]) -> tuple[str, ...]:
-    """Return the names of the columns of a table; that of energy is among them where any row tells it."""
-    if all(row.joules_per_example is None for row in table):
-        return COLUMNS
-    return *COLUMNS[:-1], ENERGY_COLUMN, COLUMNS[-1]
-
-
-def cells(row: TableRow, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
-    """Return the cells of one batch size, one for each of the columns, from `columns_of`; empty where unknown."""
-    memory = row.peak_memory_bytes
-    found = (
-        str(row.batch_size),
-        _number(row.learning_rate, ".3g"),
-        str(row.seeds),
-        _number(row.objective_mean, ".4f"),
-        _number(row.objective_se, ".4f"),
-        _number(row.examples_per_second, ",.0f"),
-        "" if memory is None else f"{memory / 2**20:,.0f}",
-        row.verdict,
-        "" if row.joules_per_example is None else number(1000 * row.joules_per_example, 2),
-    )
-    by_name = dict(zip((*COLUMNS, ENERGY_COLUMN), found, strict=True))
-    return tuple(by_name[name] for name in columns)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

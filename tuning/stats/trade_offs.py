@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.objective import Objective
-from tuning.stats.decision import NOT_CONFIRMED
 from tuning.stats.findings import pareto_front
 from tuning.stats.reasons import listing
-from tuning.stats.recommendation import TableRow
+from tuning.stats.table import TableRow
+from tuning.stats.verdicts import NOT_CONFIRMED
 from tuning.trial import Status
 
 MEASURES: Mapping[str, int] = {"seconds_to_target": 1, "peak_memory_bytes": 1, "examples_per_second": -1}

@@ -107,3 +107,15 @@ class StudyLock:
                 return Holder(**json.loads(self._file.read()))
             except (ValueError, TypeError):
                 return None
+
+
+def is_claimed(directory: Path) -> bool:
+    """Return whether a driver of this machine runs the study of a directory now."""
+    try:
+        with (directory / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import optuna
@@ -19,9 +19,15 @@ from tuning.study.journal import mend, unlock
 STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 """The environment's variable for a storage whose URL, and password, no command line is to show."""
 
+METRIC_NAMES = "study:metric_names"
+"""Where Optuna keeps the name of the objective, which its dashboard shows in place of "Objective 0"; its
+`set_metric_names` does the same, but is experimental and warns (optuna 5.0.0)."""
+
 FORMAT = "2"
 """The format of the record; a study of another one cannot be continued."""
-_SETTINGS, _FORMAT = "settings", "format"
+SETTINGS = "settings"
+"""The fact of a study that tells its settings, those of `check_settings` and its format."""
+_FORMAT = "format"
 
 
 class StudyError(ValueError):
@@ -72,31 +78,47 @@ def _storage_at(url: str) -> BaseStorage:
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
-def check_settings(storage: BaseStorage, name: str, settings: Mapping[str, str]) -> None:
-    """Make sure that a study of this name, if there is one, is the same search.
+def check_settings(
+    storage: BaseStorage,
+    name: str,
+    settings: Mapping[str, str],
+    may_grow: Callable[[Mapping[str, str]], Collection[str]] = lambda _: (),
+) -> dict[str, str]:
+    """Make sure that a study of this name, if there is one, is the same search, and return its settings.
 
     Args:
         storage: From `journal_of`.
         name: The study's name.
         settings: What makes two searches the same.
+        may_grow: Returns, of the study's settings, the names of those that may differ, since it can take in more.
+
+    Returns:
+        Those of the study; empty if there is none.
 
     Raises:
         StudyError: If it has other settings; the message says which.
     """
     if name not in optuna.get_all_study_names(storage):
-        return
+        return {}
     study_id = storage.get_study_id_from_name(name)
-    stored = dict(storage.get_study_user_attrs(study_id).get(_SETTINGS, {**settings, _FORMAT: FORMAT}))
+    stored = dict(storage.get_study_user_attrs(study_id).get(SETTINGS, {**settings, _FORMAT: FORMAT}))
     if (found := stored.pop(_FORMAT, "1")) != FORMAT:
         raise StudyError(
             f"The study {name!r} must have a record of format {FORMAT}; got {found}, of another version of this "
             "program. Give --fresh to set it aside, or another --study name."
         )
-    if differences := _differences(stored, settings):
-        raise StudyError(
-            f"The study {name!r} exists with other settings: {differences}. "
-            "Give the same settings to continue it, another --study name, or --fresh to start over."
-        )
+    differences = [key for key in _differences(stored, settings) if key not in may_grow(stored)]
+    if differences:
+        told = "; ".join(f"{key} was {stored.get(key)}, now {settings.get(key)}" for key in differences)
+        raise StudyError(f"The study {name!r} exists with other settings: {told}. {_way_out(storage, study_id)}")
+    return stored
+
+
+def _way_out(storage: BaseStorage, study_id: int) -> str:
+    return (
+        f"Its trainings ({storage.get_n_trials(study_id)}) cannot be gone on with so: give the same settings to "
+        "continue it, another --study name, or --fresh to set it aside and train them all again."
+    )
 
 
 def stored_settings(storage: BaseStorage, name: str) -> dict[str, str]:
@@ -113,9 +135,8 @@ def stored_settings(storage: BaseStorage, name: str) -> dict[str, str]:
     if name not in names:
         known = f"it has {', '.join(sorted(names))}" if names else "it has none"
         raise StudyError(f"The storage must hold the study {name!r}; {known}. Check the name and the directory.")
-    stored = dict(storage.get_study_user_attrs(storage.get_study_id_from_name(name)).get(_SETTINGS, {}))
-    check_settings(storage, name, {key: value for key, value in stored.items() if key != _FORMAT})
-    return stored
+    stored = dict(storage.get_study_user_attrs(storage.get_study_id_from_name(name)).get(SETTINGS, {}))
+    return check_settings(storage, name, {key: value for key, value in stored.items() if key != _FORMAT})
 
 
 def create_study(storage: BaseStorage, name: str, *, objective: Objective, settings: Mapping[str, str]) -> None:
@@ -135,8 +156,15 @@ def create_study(storage: BaseStorage, name: str, *, objective: Objective, setti
         sampler=optuna.samplers.RandomSampler(),  # a plan decides; Optuna only keeps the record
         load_if_exists=True,
     )
-    if _SETTINGS not in study.user_attrs:
-        study.set_user_attr(_SETTINGS, {**settings, _FORMAT: FORMAT})
+    if SETTINGS not in study.user_attrs:
+        study.set_user_attr(SETTINGS, with_format(settings))
+        study_id = storage.get_study_id_from_name(name)
+        storage.set_study_system_attr(study_id, METRIC_NAMES, [objective.name])
+
+
+def with_format(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings as a study keeps them, with the format of its record."""
+    return {**settings, _FORMAT: FORMAT}
 
 
 def set_aside(storage: BaseStorage, name: str) -> None:
@@ -150,6 +178,5 @@ def set_aside(storage: BaseStorage, name: str) -> None:
     optuna.delete_study(study_name=name, storage=storage)
 
 
-def _differences(stored: Mapping[str, str], asked: Mapping[str, str]) -> str:
-    names = [name for name in {**stored, **asked} if stored.get(name) != asked.get(name)]
-    return "; ".join(f"{name} was {stored.get(name)}, now {asked.get(name)}" for name in names)
+def _differences(stored: Mapping[str, str], asked: Mapping[str, str]) -> list[str]:
+    return [name for name in {**stored, **asked} if stored.get(name) != asked.get(name)]

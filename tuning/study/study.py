@@ -11,10 +11,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
 
-from search_spaces.space import Setting
+from search_spaces.entry import Entry
+from search_spaces.space import RESERVED_NAMES, Setting
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
-from tuning.study.encoding import CLOSING, OPENING, closing_of, opening_of, read_trial
+from tuning.study.encoding import CLOSING, OPENING, closing_of, distribution_of, opening_of, read_trial
 from tuning.trial import MOST_LOSSES, EpochReport, Status, Trial, TrialOutcome
 
 Key = tuple[Setting, int, str]
@@ -159,16 +160,41 @@ class Encoder(Protocol):
 
 
 class PlainEncoder:
-    """Shows Optuna batch size and learning rate as they are, where nothing is sampled."""
+    """Shows Optuna every value as it is, so that its dashboard can be read; no sampler looks at this.
+
+    The distributions are the same in every study, whatever sizes and rates are tried, so that a study may grow and
+    Optuna still tells how important its parameters are.
+
+    Args:
+        entries: The hyperparameters of the build function.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._entries = tuple(entries)
 
     def encode(self, setting: Setting) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-        """Return the two values, with distributions that hold every one."""
+        """Return the values, with distributions that hold every one."""
         params: dict[str, Any] = {"batch_size": setting.batch_size}
-        distributions: dict[str, BaseDistribution] = {"batch_size": IntDistribution(1, 2**31, log=True)}
+        distributions: dict[str, BaseDistribution] = {"batch_size": _batch_sizes(setting.batch_size)}
         if setting.learning_rate is not None:
             params["learning_rate"] = setting.learning_rate
-            distributions["learning_rate"] = FloatDistribution(1e-30, 1e30, log=True)
+            distributions["learning_rate"] = _learning_rates(setting.learning_rate)
+        chosen = dict(setting.hyperparameters)
+        for entry in self._entries:
+            if entry.name in chosen and entry.name not in RESERVED_NAMES and entry.is_active(chosen):
+                distribution = distribution_of(entry)
+                if distribution is not None:
+                    params[entry.name], distributions[entry.name] = chosen[entry.name], distribution
         return params, distributions
+
+
+def _batch_sizes(size: int) -> IntDistribution:
+    return IntDistribution(1, 2**20 if size <= 2**20 else 2**40, log=True)
+
+
+def _learning_rates(rate: float) -> FloatDistribution:
+    low, high = (1e-8, 1e2) if 1e-8 <= rate <= 1e2 else (1e-30, 1e30)
+    return FloatDistribution(low, high, log=True)
 
 
 class Study:
@@ -248,7 +274,11 @@ class Study:
             state=TrialState.RUNNING,
             params=params,
             distributions=distributions,
-            user_attrs={OPENING: opening_of(trial)},
+            user_attrs={
+                OPENING: opening_of(trial),
+                "seed": trial.seed,
+                "stage": trial.stage,
+            },  # the last two for people
         )
         optuna_id = opened.storage.create_new_trial(opened.study_id, template)
         opened.n_trials += 1

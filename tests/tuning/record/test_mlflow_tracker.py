@@ -255,5 +255,5 @@ def test_a_new_recommendation_replaces_the_earlier_one(tracking_uri: str) -> Non
     assert (folder / "report.md").read_text() == "Use **64**"
     assert (folder / "plots" / "quality.png").read_bytes() == b"\x89PNG"
     description = client.get_experiment(tracker.experiment_id).tags[layout.NOTE]
-    assert description.startswith("Use **64**\n")
+    assert description.startswith("Use **64** [what decided](#/experiments/")
     assert run.info.run_id in description

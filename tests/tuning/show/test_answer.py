@@ -51,7 +51,32 @@ def test_an_answer_fits_80_columns_and_survives_json_and_markdown() -> None:
     assert "…" not in told
     assert "recommended" in told
     assert "| 4096 |" in answer.to_markdown()
-    assert list(answer.to_json())[:5] == ["study", "tracking_uri", "experiment_id", "rule", "recommended_batch_size"]
+    assert list(answer.to_json())[:3] == ["schema_version", "study", "tracking_uri"]
+
+
+def test_where_time_decided_the_table_tells_it_and_the_reason_comes_before_the_risk() -> None:
+    def curve(size: int, seed: int) -> tuple[tuple[int, float], ...]:
+        hit = {8: 1000, 4096: 20000}[size] + 10 * seed
+        return (hit - 1, 0.0), (hit, 0.95), (40_000, 0.98)
+
+    told = [
+        finished_trial(size, seed, 0.98, curve=curve(size, seed), examples_per_second=123456.0, peak_memory_bytes=2**40)
+        for size in (8, 4096)
+        for seed in range(3)
+    ]
+    answer = Answer(
+        recommend(told, objective=ACCURACY, target=0.95), "study", "", "1", proceeds="Settle: x " + "y" * 90
+    )
+    console = Console(file=io.StringIO(), width=80)
+    answer.show(console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "to target" in shown
+    assert "0.00818 s" in shown
+    assert answer.recommendation.table[1].verdict == "slower"
+    places = [shown.index(text) for text in ("Train with a batch size of 8", "soonest", "chance that", "Not tested")]
+    assert places == sorted(places)
+    assert f"\nSettle: x {'y' * 90}\n" in shown, "a command is not broken into lines"
 
 
 def test_a_terminal_has_three_observations_and_everything_else_has_all() -> None:

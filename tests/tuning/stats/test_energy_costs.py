@@ -10,7 +10,8 @@ from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
 from tuning.stats.decision import sizes_worth_another_seed
 from tuning.stats.reasons import energy
-from tuning.stats.recommendation import columns_of, recommend
+from tuning.stats.recommendation import recommend
+from tuning.stats.table import columns_of
 
 JOULES = {8: 0.4, 32: 0.1, 128: 0.2, 512: 0.5}
 
@@ -92,7 +93,7 @@ def test_energy_decides_between_scores_that_are_near_enough():
     assert told(results)[0].batch_size == 512
     found, words = told(results, cost="energy")
     assert found.batch_size == 32
-    assert "It is the cheapest of 8, 32, 128 and 512" in words
+    assert "It costs least of 8, 32, 128 and 512" in words
     assert "0.10 J per example, against" in words
 
 

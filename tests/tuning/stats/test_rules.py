@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tuning.stats.comparison import compare
-from tuning.stats.decision import check_rule, eligible_sizes, pick, stated_margin
+from tuning.stats.decision import eligible_sizes, pick, stated_margin
+from tuning.stats.rules import check_rule
 
 SIZES = (8, 16, 32, 64)
 

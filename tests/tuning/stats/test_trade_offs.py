@@ -6,7 +6,7 @@ import pytest
 from selection_helpers import MAX
 
 from tuning.objective import Objective
-from tuning.stats.recommendation import TableRow
+from tuning.stats.table import TableRow
 from tuning.stats.trade_offs import split_objectives, trade_offs
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
+from search_spaces.entry import Entry
 from search_spaces.space import Setting
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
@@ -75,6 +76,32 @@ def test_the_score_is_that_of_the_weights_that_the_training_ended_with(tmp_path:
 def test_optuna_is_told_what_samplers_should_learn(status: Status, state: str, tmp_path: Path) -> None:
     run(opened(tmp_path), status, 0.5)
     assert optuna_states(tmp_path) == [state]
+
+
+def test_optuna_s_dashboard_shows_real_values_and_the_name_of_the_objective(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    entries = (Entry("units", "Choice", (4, 8)), Entry("width", "Choice", (1,)))
+    setting = Setting(48, 3e-4, (("units", 4), ("width", 1)))
+    study.start(Trial(setting, 3, "confirm"), PlainEncoder(entries))
+    storage = journal_of(tmp_path)
+    found = optuna.load_study(study_name="study", storage=storage)
+    (trial,) = found.trials
+    assert trial.params == {"batch_size": 48, "learning_rate": 3e-4, "units": 4}
+    assert (trial.user_attrs["seed"], trial.user_attrs["stage"]) == (3, "confirm")
+    attributes = storage.get_study_system_attrs(found._study_id)
+    assert attributes[optuna.study.study._SYSTEM_ATTR_METRIC_NAMES] == ["val_accuracy"]
+
+
+def test_optuna_says_how_important_the_parameters_of_a_study_that_has_grown_are(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    for size in (8, 64, 2048):
+        for rate in (1e-4, 1e-3):
+            trial = study.start(Trial(Setting(size, rate), 0), PlainEncoder())
+            study.report(EpochReport(trial.trial_id, 1, 100, 1, {"val_accuracy": 1 / size}, 0.1))
+            study.finish(TrialOutcome(trial.trial_id, Status.COMPLETED))
+    found = optuna.load_study(study_name="study", storage=journal_of(tmp_path))
+    importance = optuna.importance.get_param_importances(found)
+    assert importance["batch_size"] > 0.9
 
 
 def test_optuna_learns_how_far_a_pruned_trial_came(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ class StagedPlan:
     def __init__(
         self, space: SearchSpace, goal: StudyGoal, *, all_sizes: bool = False, timed_loop: str = "plain model.fit"
     ) -> None:
-        self.encoder = PlainEncoder()
+        self.encoder = PlainEncoder(space.entries)
         self._space, self._goal = space, goal
         self._all_sizes, self._timed_loop = all_sizes, timed_loop
         self._defaults = defaults_of(space)

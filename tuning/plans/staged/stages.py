@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,16 @@ def reference_of(state: StagedState) -> Reference | None:
     most = max(len(trials) for trials in by_rate.values())
     sign = state.goal.objective.sign
     complete = [trials for trials in by_rate.values() if len(trials) == most]
-    return read_reference(max(complete, key=lambda trials: sign * _mean(trials)), state.goal)
+    goal = dataclasses.replace(state.goal, target=_target_in_use(state))
+    return read_reference(max(complete, key=lambda trials: sign * _mean(trials)), goal)
+
+
+def _target_in_use(state: StagedState) -> float | None:
+    """Return the target at which trainings have ended already: later learning rates do not move it; None before any."""
+    if state.goal.target is not None:
+        return state.goal.target
+    goals = (trial.budget.goal for trial in state.ended(SEARCH))
+    return next((goal.value for goal in goals if goal is not None), None)
 
 
 def repeats_ahead(state: StagedState) -> int:
@@ -77,6 +87,9 @@ def repeats_ahead(state: StagedState) -> int:
 
 def reference_size_of(state: StagedState) -> int | None:
     """Return the reference batch size: a smaller one where memory ran out; None if it did at all of them."""
+    trained = [trial.batch_size for trial in state.ended(REFERENCE) if trial.scored]
+    if trained:
+        return trained[-1]  # a study that has grown keeps its reference
     fitting = [size for size in fitting_sizes(state) if not state.has_no_memory_for(size)]
     return reference_size(fitting, state.user.knee) if fitting else None
 
@@ -240,12 +253,14 @@ def confirm_trials(state: StagedState, reference: Reference) -> list[Trial]:
 def settings_to_confirm(state: StagedState, reference: Reference) -> dict[int, Setting]:
     """Return each batch size to confirm at its best setting in the search: those that reached the target, or else all.
 
-    The confirming trials themselves do not enter, so that the settings stay what they were.
+    The confirming trials themselves do not enter, so that the settings stay what they were. They also stay when other
+    batch sizes or more seeds are added to a study: only further learning rates of its own give a batch size another.
     """
     best = state.best(reference.target, REFERENCE, SEARCH)
     objective = state.goal.objective
     reached = {size: arm for size, arm in best.items() if has_reached(arm.trials, reference.target, objective)}
-    return {size: Setting(size, arm.learning_rate, arm.hyperparameters) for size, arm in (reached or best).items()}
+    found = {size: Setting(size, arm.learning_rate, arm.hyperparameters) for size, arm in (reached or best).items()}
+    return {size: state.confirmed.get(size, setting) for size, setting in found.items()}
 
 
 def _lacking(state: StagedState, reference: Reference, chosen: Mapping[int, Setting], seed: int) -> list[Trial]:

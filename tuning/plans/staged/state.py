@@ -14,10 +14,9 @@ from tuning.machine.noise import GUESSED_NOISE_SCALE
 from tuning.objective import Objective
 from tuning.plans.plan import MemoryWall
 from tuning.stats.arms import Arm, group_into_arms
-from tuning.stats.costs import TIME
-from tuning.stats.decision import FASTEST
+from tuning.stats.rules import FASTEST, TIME
 from tuning.stats.target import Timings, crossing
-from tuning.trial import HyperparameterValue, Status, Trial
+from tuning.trial import CONFIRM, HyperparameterValue, Status, Trial
 
 STEP = 3.0
 LADDER = (1.0, 3.0, 1 / 3, 9.0, 1 / 9)
@@ -165,6 +164,17 @@ class StagedState:
     def has_started(self, planned: Trial) -> bool:
         """Return whether a trial runs or has ended."""
         return planned.key in self._started
+
+    @functools.cached_property
+    def confirmed(self) -> dict[int, Setting]:
+        """The setting that each batch size was confirmed at, unless learning rates of it were tried after that."""
+        found: dict[int, Setting] = {}
+        for trial in self._settled:
+            if trial.stage == CONFIRM:
+                found[trial.batch_size] = trial.setting
+            else:
+                found.pop(trial.batch_size, None)
+        return found
 
     def has_no_memory_for(self, batch_size: int) -> bool:
         """Return whether a trial of this size or a smaller one ran out of memory."""

@@ -27,13 +27,15 @@ from simulation import (
 )
 from study_helpers import add, ended, records_of
 
-from search_spaces import BatchSize, LearningRate
+from search_spaces import BatchSize, LearningRate, Setting
 from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
 from tuning.machine.memory_ladder import Tried
 from tuning.objective import Objective
 from tuning.plans.plan import MeasureNoise, Pause, TimeUpdates
 from tuning.plans.staged.plan import StagedPlan
+from tuning.plans.staged.reference import Reference
+from tuning.plans.staged.stages import settings_to_confirm
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.recommendation import recommend
 from tuning.trial import Status, Trial, finished_trial
@@ -316,3 +318,32 @@ def test_a_size_that_never_reached_the_target_is_judged_by_its_final_scores(best
         for score in [0.8 if rate == best else 0.3]
     ]
     assert state_of(records_of(trials, MACHINE)).best(0.95, "search")[256].learning_rate == best
+
+
+def test_a_batch_size_that_is_added_leaves_the_reference_and_what_was_confirmed_as_they_were() -> None:
+    before = BatchSize.of(256, 512)
+    records = run_out(plan(before, all_sizes=True), Trainer())
+    n_before = len(records)
+    run_out(plan(BatchSize.of(64, 256, 512), all_sizes=True), Trainer(), records)
+    further = list(records)[n_before:]
+    assert {trial.batch_size for trial in further} == {64}  # nearer to the knee, and yet no reference
+    assert {trial.stage for trial in further} == {"search", "confirm"}
+
+
+def test_a_batch_size_keeps_the_rate_that_it_was_confirmed_at_until_further_ones_were_tried() -> None:
+    records = records_of(machine=MACHINE)
+
+    def tried(stage: str, size: int, rate: float, score: float, seed: int = 0) -> None:
+        add(records, ended(Trial(Setting(size, rate), seed, stage), score=score))
+
+    for rate, score in ((0.1, 0.8), (0.01, 0.9)):
+        tried("search", 64, rate, score)
+        tried("search", 128, rate, score)
+    tried("confirm", 64, 0.1, 0.8, seed=3)
+    tried("confirm", 128, 0.1, 0.8, seed=3)
+    assert state_of(records).confirmed == {64: Setting(64, 0.1), 128: Setting(128, 0.1)}
+    reference = Reference(64, 0.01, 0.95, 1000.0)
+    assert settings_to_confirm(state_of(records), reference)[64] == Setting(64, 0.1)
+    tried("search", 64, 0.001, 0.85)
+    assert state_of(records).confirmed == {128: Setting(128, 0.1)}
+    assert settings_to_confirm(state_of(records), reference)[64] == Setting(64, 0.01)
