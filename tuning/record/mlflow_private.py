@@ -1,4 +1,4 @@
-"""Everything that this package takes from MLflow beyond its documented interface: MLflow 3.17.
+"""Everything that this package takes from MLflow beyond its documented interface: MLflow 2.22 to 3.17.
 
 Each name has a test in tests/tuning/record/test_mlflow_private.py that says what breaks when the name goes. The saved
 views, which are the state of MLflow's page as that page itself stores it, are made in `mlflow_views`.
@@ -15,6 +15,7 @@ from typing import Any
 
 from mlflow import environment_variables as environment
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from requests.exceptions import ConnectionError, RetryError, Timeout
 from sqlalchemy.exc import SADeprecationWarning
 
@@ -36,6 +37,9 @@ ERROR_LOGGERS = ("mlflow.store.db.utils", "urllib3.connectionpool")
 
 RUN_COLOR = "mlflow.runColor"
 """The tag by which a run has the same colour in every chart. Without it colours differ from page to page."""
+
+MIGRATION_LOGGER = "alembic.runtime.migration"
+"""The logger by which MLflow 2.22 and 3.4 tell thirty migrations of a new store. Without it they are printed."""
 
 
 def server_environment(tracking_uri: str) -> dict[str, str]:
@@ -62,12 +66,16 @@ def status_of(error: MlflowException) -> int:
     return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 
-LIMITED = (
-    environment.MLFLOW_HTTP_REQUEST_TIMEOUT,
-    environment.MLFLOW_HTTP_REQUEST_MAX_RETRIES,
-    environment.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR,
-    environment.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
-    environment.MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+_NO_LINKS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+_IN_A_BLOCK: dict[str, Any] = {
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": 1,
+    _NO_LINKS: True,  # not in MLflow 2.22, see `_without_links`
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": False,
+}
+LIMITED = tuple(
+    getattr(environment, name)
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES", *_IN_A_BLOCK)
+    if hasattr(environment, name)
 )
 """The variables whose defaults `client_limits` changes for a thread. Without, a lost server is asked for minutes."""
 
@@ -87,8 +95,8 @@ def client_limits(*, timeout_s: int, retries: int) -> Iterator[None]:
     2.1 has deprecated (`noload`).
     """
     before = getattr(_block, "defaults", {})
-    values = (timeout_s, retries, 1, True, False)
-    _block.defaults = {variable.name: value for variable, value in zip(LIMITED, values, strict=True)}
+    waits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": timeout_s, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": retries}
+    _block.defaults = waits | _IN_A_BLOCK
     if not any(category is SADeprecationWarning for _, _, category, *_ in warnings.filters):
         # For good, because filters cannot be changed for one thread.
         warnings.filterwarnings("ignore", "The ``noload`` loader", SADeprecationWarning)
@@ -109,6 +117,16 @@ def _limit(variable: Any) -> None:
     variable.get = get
 
 
+def _without_links(show: Any) -> Any:
+    """Return MLflow's method that prints the link of a run which ended, silent inside `client_limits`."""
+
+    def show_outside(self: Any, *arguments: Any) -> None:
+        if not getattr(_block, "defaults", {}):
+            show(self, *arguments)
+
+    return show_outside
+
+
 class _OutsideBlocks(logging.Filter):
     """Lets pass what is logged outside `client_limits`."""
 
@@ -118,5 +136,7 @@ class _OutsideBlocks(logging.Filter):
 
 for _variable in LIMITED:
     _limit(_variable)
-for _name in ERROR_LOGGERS:
+for _name in (*ERROR_LOGGERS, MIGRATION_LOGGER):
     logging.getLogger(_name).addFilter(_OutsideBlocks())
+if not hasattr(environment, _NO_LINKS) and hasattr(TrackingServiceClient, "_log_url"):
+    TrackingServiceClient._log_url = _without_links(TrackingServiceClient._log_url)  # type: ignore[method-assign]

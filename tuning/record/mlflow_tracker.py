@@ -23,7 +23,7 @@ from tuning.record.owed import OwedFolder
 from tuning.record.run_writers import OneWriter, StudyRuns, TrialWriter, name_of
 from tuning.record.runs import RecordedRuns
 from tuning.record.sqlite_file import prepare_file
-from tuning.record.store import answers, check_store, connect, reaction_to, resolve_tracking_uri, sqlite_path
+from tuning.record.store import answers, check_store, connect, misfit, reaction_to, resolve_tracking_uri, sqlite_path
 from tuning.record.tracker import Deciding, Files
 from tuning.record.tracking_thread import TrackingThread
 from tuning.trial import EpochReport, Trial, TrialOutcome
@@ -75,7 +75,10 @@ class MlflowTracker:
     def prepare(self) -> None:
         path = sqlite_path(self.tracking_uri)
         if path is not None and not path.exists():
-            prepare_file()
+            try:
+                prepare_file()
+            except ImportError as error:
+                raise misfit(error) from None
 
     def fresh(self, study: str) -> None:
         """Rename the study's experiment to "STUDY (until DATE TIME)", so that the name is free and nothing is lost."""

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -115,6 +116,8 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
         with client_limits(timeout_s=4, retries=1):
             client = MlflowClient(tracking_uri)
             client.search_experiments(max_results=1)
+    except ImportError as error:
+        raise misfit(error) from None
     except Exception as error:
         raise TrackingError(
             f"The MLflow store at {tracking_uri} does not answer: {_why(error).rstrip('.')}. "
@@ -162,6 +165,14 @@ def _reaction_to_status(status: int, *, found: bool = True) -> Reaction:
     return Reaction.WAIT if may_pass and status != _NOT_IMPLEMENTED else Reaction.REFUSED
 
 
+def misfit(error: ImportError) -> TrackingError:
+    """Return what to say where MLflow cannot import its own database's library: 2.22 and 3.4 miss names of 2.1."""
+    return TrackingError(
+        f"MLflow {version('mlflow')} must fit SQLAlchemy; got {version('sqlalchemy')} ({one_line(error)}). "
+        "Install a newer mlflow, or 'sqlalchemy<2.1'."
+    )
+
+
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Return the error's message without line breaks, cut to `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
@@ -200,5 +211,7 @@ def _check_writable(folder: Path) -> None:
 def _create_sqlite(path: Path) -> None:
     try:
         create_file(path)
+    except ImportError as error:
+        raise misfit(error) from None
     except OSError as error:
         raise TrackingError(f"The MLflow store {path} cannot be made: {one_line(error)}.") from None

@@ -10,7 +10,7 @@ import pytest
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT as TIMEOUT
 
-from tuning.record.mlflow_private import ERROR_LOGGERS, client_limits
+from tuning.record.mlflow_private import ERROR_LOGGERS, MIGRATION_LOGGER, _without_links, client_limits
 
 
 def test_the_client_is_bounded_only_inside_and_yields_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,9 +36,18 @@ def test_other_threads_are_not_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [usual] != [4]
 
 
-@pytest.mark.parametrize("name", ERROR_LOGGERS)
+@pytest.mark.parametrize("name", [*ERROR_LOGGERS, MIGRATION_LOGGER])
 def test_errors_that_are_raised_are_not_logged_inside(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with client_limits(timeout_s=4, retries=1):
         logging.getLogger(name).error("raised, too")
     logging.getLogger(name).error("outside")
     assert [record.message for record in caplog.records] == ["outside"]
+
+
+def test_links_of_ended_runs_are_not_printed_inside_by_an_mlflow_without_a_variable_for_it() -> None:
+    shown: list[str] = []
+    show = _without_links(lambda _, run_id: shown.append(run_id))
+    with client_limits(timeout_s=4, retries=1):
+        show(None, "inside")
+    show(None, "outside")
+    assert shown == ["outside"]

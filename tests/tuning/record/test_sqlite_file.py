@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic.util import CommandError
 
 from tuning.record import sqlite_file
 from tuning.record.mlflow_tracker import MlflowTracker
@@ -103,3 +104,18 @@ def test_a_script_of_another_version_makes_way_for_the_migrations(
     create_file(tmp_path / "mlflow.db")
     sqlite_file._empty_store.cache_clear()
     assert lines_of(script_of(tmp_path / "mlflow.db")) == lines_of(script_of(migrated))
+
+
+def test_an_older_mlflow_that_does_not_know_the_revision_of_the_script_makes_its_own_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(draft: Path) -> None:
+        if draft.exists():
+            raise CommandError("Can't locate revision identified by '0123456789ab'")
+        migrate(draft)
+
+    sqlite_file._empty_store.cache_clear()
+    monkeypatch.setattr(sqlite_file, "migrate", older)
+    create_file(tmp_path / "mlflow.db")
+    sqlite_file._empty_store.cache_clear()
+    assert connect(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("first") == "1"

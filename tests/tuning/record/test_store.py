@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from mlflow.protos.databricks_pb2 import (
 )
 from requests import HTTPError, Response
 
+from tuning.record import sqlite_file, store
+from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.outbox import Reaction
 from tuning.record.store import (
     TrackingError,
@@ -167,3 +170,21 @@ def test_an_error_is_told_in_one_line() -> None:
     assert one_line(ValueError("a\n  b")) == "a b"
     assert one_line(ValueError()) == "ValueError"
     assert one_line(ValueError("x" * 400), limit=10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_mlflow_that_does_not_fit_sqlalchemy_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: Callable[[Path], str], is_new: bool
+) -> None:
+    def missing(_: str) -> None:
+        raise ImportError("cannot import name 'FallbackAsyncAdaptedQueuePool' from 'sqlalchemy.pool'")
+
+    monkeypatch.chdir(tmp_path)  # for which no empty store is kept
+    uri = f"sqlite:///{tmp_path}/mlflow.db" if is_new else mlflow_store(tmp_path)
+    monkeypatch.setattr(store, "MlflowClient", missing)
+    monkeypatch.setattr(sqlite_file, "MlflowClient", missing)
+    with pytest.raises(TrackingError, match=r"must fit SQLAlchemy; got .*FallbackAsync.*'sqlalchemy<2.1'"):
+        connect(uri, create=True)
+    if is_new:
+        with pytest.raises(TrackingError, match=r"must fit SQLAlchemy"):
+            MlflowTracker(uri).prepare()
