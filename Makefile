@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint gpu-check clean
+.PHONY: demo test lint gpu-check docs clean
 
 demo: $(VENV)/.installed
 	@mkdir -p .demo
@@ -15,6 +15,11 @@ test: $(VENV)/.installed-test
 
 gpu-check: $(VENV)/.installed-gpu
 	$(BIN)/python -m tuning.gpu_check --json gpu-check.json
+
+# Warnings are errors there: pages that no menu has, links and headings that do not exist, names without a docstring.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "(the first page is site/index.html)"
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -33,8 +38,12 @@ $(VENV)/.installed-gpu: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo site

@@ -28,10 +28,11 @@ class BatchSize:
     Raises:
         ValueError: If a bound is not a whole number of at least 1, or the bounds are in the wrong order.
 
-    >>> BatchSize(4, 64).values()
-    (4, 8, 16, 32, 64)
-    >>> BatchSize.of(1, 32, FULL).within(1000).values()
-    (1, 32, 1000)
+    Examples:
+        >>> BatchSize(4, 64).values()
+        (4, 8, 16, 32, 64)
+        >>> BatchSize.of(1, 32, FULL).within(1000).values()
+        (1, 32, 1000)
     """
 
     low: int | None = None
@@ -88,8 +89,9 @@ class BatchSize:
     def suiting(self, n_train: int) -> BatchSize:
         """The same bounds, lowered where fewer than 8 updates per epoch would be left; a list stays as it is.
 
-        >>> BatchSize(16, 1024, factor=4).suiting(1000).values()
-        (16, 64)
+        Examples:
+            >>> BatchSize(16, 1024, factor=4).suiting(1000).values()
+            (16, 64)
         """
         if not isinstance(self.high, int):
             return self

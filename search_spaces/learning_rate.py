@@ -36,8 +36,9 @@ class LearningRate:
     Raises:
         ValueError: If a rate or a multiple is not positive and finite, or the rule is unknown.
 
-    >>> LearningRate(1e-3, at_batch_size=32).centre(128, optimizer="Adam")
-    0.002
+    Examples:
+        >>> LearningRate(1e-3, at_batch_size=32).centre(128, optimizer="Adam")
+        0.002
     """
 
     base: float | None = None

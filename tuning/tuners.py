@@ -18,9 +18,10 @@ class GridSearch(BatchSizeTuner):
         seed: The first of the seeds that every batch size is trained with. All other arguments are those of
             `BatchSizeTuner`.
 
-    >>> tuner = GridSearch(build_model, batch_size=BatchSize(8, 512), objective="val_accuracy")  # doctest: +SKIP
-    >>> tuner.search(x, y, validation_data=(x_val, y_val), epochs=5)  # doctest: +SKIP
-    >>> tuner.recommend().batch_size  # doctest: +SKIP
+    Examples:
+        >>> tuner = GridSearch(build_model, batch_size=BatchSize(8, 512), objective="val_accuracy")  # doctest: +SKIP
+        >>> tuner.search(x, y, validation_data=(x_val, y_val), epochs=5)  # doctest: +SKIP
+        >>> tuner.recommend().batch_size  # doctest: +SKIP
     """
 
     def __init__(

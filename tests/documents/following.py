@@ -1,7 +1,8 @@
 """Following a document: what a reader would do with its blocks, one after the other, in an empty directory.
 
-A command is run as it stands, with the exceptions below: those that install something, run this very test, take many
-minutes, or are run by another test. Of them it is checked that what they name exists.
+A command is run as it stands, with the exceptions below. Of those that install something, run this very test, take many
+minutes, or are run by another test it is checked that what they name exists. In place of a search in stages, which
+takes a minute, a small grid makes a study of the same name, on which the reader's next commands run.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from documents import ROOT, Block
 
 WARM_PYTHON = Path(__file__).with_name("warm_python.py")
 _SCRIPT = "script.py"
+_SMALL_GRID = "--batch-sizes 32,128 --epochs 2 --seeds 2 --objective val_loss"
 # Commands that another test runs, as the words that it hands to a process: a search takes many seconds.
 _RUN_ELSEWHERE = {
     "batch-size tune digits": ("tests/tuning/test_command_line.py", '"tune", "digits"'),
-    "batch-size train digits-grid": ("tests/tuning/test_train_command.py", '"train", "mine-grid"'),
+    "batch-size train digits-tune": ("tests/tuning/test_train_command.py", '"train", "mine-grid"'),
+    "batch-size pick": ("tests/tuning/test_command_line.py", 'batch_size(workplace, "pick", "--json")'),
+    "batch-size report": ("tests/tuning/test_command_line.py", 'batch_size(workplace, "report"'),
+    "batch-size ui": ("tests/tuning/test_canary.py", '(0, "ui")'),
     "batch-size probe digits": ("tests/tuning/machine/test_probe_command.py", '"probe", "digits"'),
     "batch-size grid digits --batch-sizes 8,32,128,512": (
         "tests/tuning/test_command_line.py",
@@ -83,7 +88,7 @@ class Workplace:
         elif command.startswith("batch-size ui"):
             self._serve(command)
         else:
-            self._run(command)
+            self._run(in_place_of(words))
 
     def _run(self, command: str) -> None:
         done = subprocess.run(
@@ -111,6 +116,15 @@ class Workplace:
             server.send_signal(signal.SIGINT)
         assert address.startswith("http://127.0.0.1"), address
         assert server.returncode == 0, command
+
+
+def in_place_of(command: str) -> str:
+    """What is run in a command's place: for a search in stages a small grid, which makes a study of the same name."""
+    found = re.fullmatch(r"batch-size tune (\S+)(.*)", command)
+    if found is None:
+        return command
+    name = found[1].rpartition(":")[2]
+    return f"batch-size grid {found[1]} {_SMALL_GRID}{found[2]} --study {name}-tune"
 
 
 def assert_makes(target: str) -> None:

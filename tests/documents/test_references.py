@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from dataclasses import fields
@@ -68,6 +69,17 @@ def test_the_python_reference_has_every_argument_of_the_tuners() -> None:
     arguments = set(inspect.signature(tuning.BayesianOptimization).parameters)
     arguments |= set(inspect.signature(tuning.GridSearch).parameters)
     assert arguments - {"rest", "more_options"} <= names_in("python_api.md")
+
+
+@pytest.mark.parametrize("package", ["tuning", "search_spaces"])
+def test_the_pages_from_docstrings_have_every_public_name(package: str) -> None:
+    page = (DOCS / "reference" / f"{package}.md").read_text()
+    told = [name.rpartition(".") for name in re.findall(r"^::: (\S+)$", page, re.MULTILINE)]
+    public = importlib.import_module(package)
+    assert set(public.__all__) <= {name for _, _, name in told}
+    for module, _, name in told:
+        found = getattr(importlib.import_module(module), name)
+        assert isinstance(found, str) or (found.__module__ == module and found.__doc__), name
 
 
 def test_the_mlflow_reference_has_every_tag_param_and_status() -> None:
