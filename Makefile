@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint gpu-check docs clean
+.PHONY: demo test lint gpu-check docs release clean
 
 demo: $(VENV)/.installed
 	@mkdir -p .demo
@@ -20,6 +20,10 @@ gpu-check: $(VENV)/.installed-gpu
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "(the first page is site/index.html)"
+
+# Builds dist/ and tries the wheel in a new environment; uploads nothing.
+release: $(VENV)/.installed-release
+	$(BIN)/python tools/release.py $(REPOSITORY)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -38,6 +42,10 @@ $(VENV)/.installed-gpu: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-release: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.installed
@@ -46,4 +54,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .demo site
+	rm -rf $(VENV) .demo site dist
