@@ -81,10 +81,10 @@ class StagedSearch(BatchSizeTuner):
     rate; and each is confirmed on fresh seeds, a close race on more of them. See `StagedPlan`.
     Hyperparameters of the model's own are held at their defaults.
 
+    `batch_size` names the sizes to choose from: a list is tried whole, None means powers of two up to 4096 that leave
+    at least 8 updates in an epoch. `seeds` counts the fresh seeds of each batch size.
+
     Args:
-        batch_size: Sizes to choose from; a list is tried whole. None for powers of two up to 4096 that leave at least 8
-            updates in an epoch.
-        seeds: Fresh seeds of each batch size.
         first_seed: The seed of the search; the fresh seeds are those after it. All other arguments are those of
             `BatchSizeTuner`.
 

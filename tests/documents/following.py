@@ -124,7 +124,7 @@ def in_place_of(command: str) -> str:
     if found is None:
         return command
     name = found[1].rpartition(":")[2]
-    return f"batch-size grid {found[1]} {_SMALL_GRID}{found[2]} --study {name}-tune"
+    return f"batch-size grid {found[1]} --study {name}-tune {_SMALL_GRID}{found[2]}"  # of two, the last one counts
 
 
 def assert_makes(target: str) -> None:
