@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint gpu-check docs release clean
+.PHONY: demo test lint gpu-check docs matrix release clean
 
 demo: $(VENV)/.installed
 	@mkdir -p .demo
@@ -20,6 +20,10 @@ gpu-check: $(VENV)/.installed-gpu
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "(the first page is site/index.html)"
+
+# Environments of other versions are made in .matrix; minutes for each set of versions.
+matrix:
+	$(PYTHON) versions/matrix.py
 
 # Builds dist/ and tries the wheel in a new environment; uploads nothing.
 release: $(VENV)/.installed-release
@@ -54,4 +58,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .demo site dist
+	rm -rf $(VENV) .demo .matrix site dist

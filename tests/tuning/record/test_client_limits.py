@@ -9,8 +9,9 @@ import threading
 import pytest
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES as RETRIES
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT as TIMEOUT
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 
-from tuning.record.mlflow_private import ERROR_LOGGERS, MIGRATION_LOGGER, _without_links, client_limits
+from tuning.record.mlflow_private import ERROR_LOGGERS, LIMITED, MIGRATION_LOGGER, _without_links, client_limits
 
 
 def test_the_client_is_bounded_only_inside_and_yields_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +43,11 @@ def test_errors_that_are_raised_are_not_logged_inside(name: str, caplog: pytest.
         logging.getLogger(name).error("raised, too")
     logging.getLogger(name).error("outside")
     assert [record.message for record in caplog.records] == ["outside"]
+
+
+def test_mlflow_can_be_kept_from_printing_links_or_they_stand_amid_the_output_of_json() -> None:
+    has_variable = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT" in {variable.name for variable in LIMITED}
+    assert has_variable or hasattr(TrackingServiceClient, "_log_url")
 
 
 def test_links_of_ended_runs_are_not_printed_inside_by_an_mlflow_without_a_variable_for_it() -> None:
