@@ -20,7 +20,7 @@ OTHER_MACHINE = device(
 )
 
 
-def in_this_process(setup: WorkerSetup, _: object) -> InlineExecutor:
+def in_this_process(setup: WorkerSetup, *_: object) -> InlineExecutor:
     """What stands for `LocalExecutor`, whose workers take seconds to start; the setup travels as it would to one."""
     hypermodel, callbacks, fit_options, _, _ = pickle.loads(pickle_setup(setup))
     session = TrainingSession(

@@ -85,6 +85,7 @@ def test_keys_are_the_same_wherever_the_folder_lies(folder: Path, tmp_path: Path
     elsewhere = fill(tmp_path / "elsewhere")
     np.testing.assert_array_equal(list_images(folder)[0], list_images(elsewhere)[0])
     assert list_images(folder)[0][0] == b"a/x.png"
+    assert Data.from_image_folder(folder, folder, identity="photos").identity == "photos"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ def test_items_are_examples() -> None:
     assert example(data, 3, validating=True)[1] == 0
 
 
+def test_a_source_may_be_named() -> None:
+    assert Data.from_source(PAIRS, PAIRS, identity="pairs, 2nd edition").identity == "pairs, 2nd edition"
+
+
 def test_the_end_of_a_source_may_validate() -> None:
     data = Data.from_source(PAIRS, validation_split=0.3)
     assert (data.x_train.tolist(), data.x_val.tolist()) == (list(range(7)), [7, 8, 9])

@@ -19,7 +19,7 @@ from tuning.finished import load_study
 WORKLOAD = """
 import keras
 import numpy as np
-from search_spaces import BatchSize, Data, Workload
+from search_spaces import BatchSize, Data, Stream, Workload
 
 def build(hp):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
@@ -146,6 +146,7 @@ def loaded():
     return Data(keys, keys, keys, keys, load=lambda x, y: (np.zeros(4, "float32"), np.zeros(1, "float32")))
 
 lazy = Workload("lazy", build, loaded)
+streamed = Workload("streamed", build, lambda: Stream(print, print, n_train=64, n_val=64, identity="made up"))
 """
 
 
@@ -153,3 +154,5 @@ def test_examples_that_are_made_of_keys_are_refused(workplace: Path, capsys: pyt
     (workplace / "lazy.py").write_text(WORKLOAD + LOADED)
     assert main(["train", "mine-grid", "--workload", "lazy.py:lazy"]) == 2
     assert "needs examples as arrays; got a load" in capsys.readouterr().err
+    assert main(["train", "mine-grid", "--workload", "lazy.py:streamed"]) == 2
+    assert "needs examples as arrays; got a Stream" in capsys.readouterr().err

@@ -24,6 +24,8 @@ GROUPS = 16
 LEAST_GROUPS = 8
 LEVEL = 0.95  # one-sided, so that the interval holds 90 %
 
+_MOST_PERMUTED = 2**24
+
 BatchOf = Callable[[npt.NDArray[np.int64]], tuple[Arrays, ...]]
 """Returns the training examples of some rows, `(x, y)` or `(x, y, sample_weight)` in Keras's float type."""
 
@@ -189,7 +191,7 @@ class FrozenGradients:
     def statistics(self) -> GradientStatistics:
         """Gradients of fresh micro-batches, boiled down to what the estimate needs."""
         size, groups, per_group = self._sizes
-        rows = self._random.permutation(self._n_train)[: groups * per_group * size]
+        rows = self._drawn(groups * per_group * size)
         batches = rows.reshape(groups, per_group, size)
         with _unchanged(self._model):
             measured = [self._group(group) for group in batches]
@@ -201,6 +203,12 @@ class FrozenGradients:
             squared_norms=np.array([norms for _, norms in measured]),
             products=_products(sums),
         )
+
+    def _drawn(self, count: int) -> npt.NDArray[np.int64]:
+        """Return rows without repetition, of a huge set without a permutation of them all in memory."""
+        if self._n_train <= _MOST_PERMUTED:
+            return self._random.permutation(self._n_train)[:count]
+        return self._random.choice(self._n_train, count, replace=False)
 
     def _group(self, batches: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], float]:
         """Return the sum of a group's gradients, and the sum of their squared norms."""

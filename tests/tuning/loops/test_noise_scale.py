@@ -181,3 +181,16 @@ def test_a_train_step_of_one_s_own_is_refused():
     model.compile("sgd", "mse")
     with pytest.raises(ModelError, match=r"Keras's own train_step.*got Own\.train_step"):
         FrozenGradients(model, make_data().train)
+
+
+def test_of_a_huge_set_no_order_of_all_examples_is_held():
+    drawn, data = [], make_data()
+
+    def batch_of(rows):
+        drawn.extend(rows)
+        return data.x_train[: len(rows)], data.y_train[: len(rows)]
+
+    found = FrozenGradients(dense_model(), (), examples=64, micro_batch_size=4, batch_of=batch_of, n_train=2**40)
+    assert found.statistics().n_train == 2**40
+    assert len(set(drawn)) == len(drawn) == 64
+    assert max(drawn) > 2**32

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import Data, load_workload
+from search_spaces import Data, Stream, load_workload
 from tuning.run.executor import WorkerSetup
 from tuning.run.wire import pickle_setup
 
@@ -48,6 +48,16 @@ def test_so_does_what_another_function_refers_to(tmp_path: Path) -> None:
     (tmp_path / "file.py").write_text("def build(n):\n    return 5 * n\n")
     build = load_workload(f"{tmp_path / 'file.py'}:build").build
     assert opened(WorkerSetup(lambda n: build(n) + 1, DATA), tmp_path) == "11  {}\n"
+
+
+def test_so_do_the_factories_of_a_stream(tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text("def make(seed):\n    return 7 * seed\n")
+    make = load_workload(f"{tmp_path / 'file.py'}:make").build
+    payload = pickle_setup(WorkerSetup(print, Stream(make, make, n_train=3, n_val=1, identity="made up")))
+    (tmp_path / "file.py").unlink()
+    script = "import pickle, sys; *_, source, _ = pickle.loads(sys.stdin.buffer.read()); print(source.train(2))"
+    done = subprocess.run([sys.executable, "-P", "-c", script], input=payload, capture_output=True, check=True)
+    assert done.stdout == b"14\n"
 
 
 @pytest.fixture
