@@ -51,7 +51,11 @@ def measured(name):
     """What becomes of a form, the seconds of reading it, and the most MiB meanwhile."""
     processor = Cpu()
     with tempfile.TemporaryDirectory() as folder:
-        given = FORMS[name].make(Path(folder))
+        processor.reset_peak()
+        try:
+            given = FORMS[name].make(Path(folder))
+        except DataError as error:  # a Stream is refused where it is made
+            return str(error), 0.0, processor.peak_bytes() / 2**20
         processor.reset_peak()
         told, seconds = what_becomes_of(FORMS[name], given, Path(folder))
     return told, seconds, processor.peak_bytes() / 2**20
