@@ -40,7 +40,9 @@ def record_example(tracker: Tracker, study: str = "digits-grid", seeds: Sequence
     for seed in seeds:
         for batch_size in BATCH_SIZES:
             if _record_trial(tracker, str(trial_id), batch_size, seed, noise):
-                deciding[str(trial_id)] = {"log2_batch_size": math.log2(batch_size), "score": 0.9, "mean": 0.91}
+                place, rate = math.log2(batch_size), round(0.001 * math.sqrt(batch_size / 32), 6)
+                numbers = {"log2_batch_size": place, "learning_rate": rate, "score": 0.9, "mean": 0.91}
+                deciding[str(trial_id)] = numbers
             trial_id += 1
     files = {"report.html": f"<h1>{HEADLINE}</h1>"}
     tracker.recommended({"recommended_batch_size": 64}, _MARKDOWN, files, deciding)
