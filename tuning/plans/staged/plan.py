@@ -240,7 +240,7 @@ class StagedPlan:
         timings = records.machine.user_least or state.user
         sizes = sorted({trial.batch_size for trial in records})
         notes = notes_of_stages(state, reference, target, timed_loop=self._timed_loop)
-        return Judgement(target, timings.examples_per_second(sizes), notes)
+        return Judgement(target, timings.examples_per_second(sizes), records.machine.user_errors or None, notes)
 
     def outline(self, records: Records) -> str:
         """Return a line on what is ahead: before the first trial, and after the reference."""
