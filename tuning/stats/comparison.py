@@ -34,6 +34,9 @@ class Comparison:
         inflation: The variance of one score of each batch size over sigma^2: 1, or more where its scores
             spread wildly more than those of the others. Such a batch size does not enter sigma.
         trend: How much ln of the noise rises from the smallest batch size to the largest, and its error (`trend_of`).
+        shared: The variance of what all scores of a batch size share, as an error of its clock; empty for none. It
+        enters
+            what is called worse, not the standard errors, which are those of the scores.
     """
 
     batch_sizes: tuple[int, ...]
@@ -45,6 +48,7 @@ class Comparison:
     seeds: tuple[int, ...]
     inflation: tuple[float, ...]
     trend: tuple[float, float] = (0.0, 0.0)
+    shared: tuple[float, ...] = ()
 
     @property
     def best(self) -> int:
@@ -164,7 +168,10 @@ class Comparison:
     def _own_error(self, batch_size: int) -> float | None:
         """Return the standard error from the best, each of the two means with the noise of its own batch size."""
         pairs = zip(self._relative_variances, self.inflation, strict=True)
-        return self._error(batch_size, self.best, tuple(wild if wild > 1 else own for own, wild in pairs))
+        error = self._error(batch_size, self.best, tuple(wild if wild > 1 else own for own, wild in pairs))
+        if error is None or not self.shared or batch_size == self.best:
+            return error
+        return math.sqrt(error**2 + sum(self.shared[self._index(size)] for size in (batch_size, self.best)))
 
     @cached_property
     def _places(self) -> tuple[float, ...]:

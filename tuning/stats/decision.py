@@ -13,7 +13,7 @@ from tuning.objective import Objective
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.comparison import Comparison, compare
 from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
-from tuning.stats.efficiency import losses_of_rates, pool_times
+from tuning.stats.efficiency import losses_of_rates, pool_times, shared_variances
 from tuning.stats.pooling import Pooled, pool
 from tuning.stats.rate_profile import RateLoss
 from tuning.stats.rules import BALANCED, FASTEST, QUALITY, TIME, check_rule
@@ -159,8 +159,9 @@ def _decide_by_time(
     scores = {size: costs.log_efficiency(size) for size in sizes}
     efforts = compare(scores)
     means = tuple(mean + costs.log_rate(size) for mean, size in zip(efforts.means, sizes, strict=True))
-    times = dataclasses.replace(efforts, means=means)
     owed = losses(efforts.sigma)
+    variances = shared_variances(sizes, costs, owed)
+    times = dataclasses.replace(efforts, means=means, shared=tuple(variances[size] for size in sizes))
     pooled = pool_times(scores, efforts, costs, owed)
     if pooled is None:
         return Decision(times.best, sizes, quality, times, None, TIME_MARGIN, "")

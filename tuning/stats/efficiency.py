@@ -60,9 +60,7 @@ def pool_times(
     owed = losses or {}
     runs = runs_of(efficiencies, blocked=comparison.blocked, inflation=comparison.inflation)
     runs = runs.shifted({size: costs.log_rate(size) + (owed[size].mean if size in owed else 0.0) for size in sizes})
-    variances = {
-        size: costs.log_rate_error(size) ** 2 + (owed[size].variance if size in owed else 0.0) for size in sizes
-    }
+    variances = shared_variances(sizes, costs, owed)
     rates = _expected_log_rates(sizes, costs)
     logs = runs.logs
     expectations = [Expectation((rates - SLOPE * logs)[None, :], SLOPE_ERROR, 1 - LAW_WEIGHT)]
@@ -71,6 +69,13 @@ def pool_times(
         curves = rates - np.log1p(np.exp(logs)[None, :] / critical[:, None])
         expectations.append(Expectation(curves, weight=LAW_WEIGHT))
     return pool(runs, expectations, NOISE, variances)
+
+
+def shared_variances(sizes: Sequence[int], costs: Costs, losses: Mapping[int, RateLoss]) -> dict[int, float]:
+    """Return the variance of what all runs of a batch size share: the errors of its clock and of its learning rate."""
+    return {
+        size: costs.log_rate_error(size) ** 2 + (losses[size].variance if size in losses else 0.0) for size in sizes
+    }
 
 
 def _expected_log_rates(sizes: Sequence[int], costs: Costs) -> Array:

@@ -82,6 +82,17 @@ def test_the_trend_of_the_noise_makes_errors_of_both_sizes_own_variances():
     assert told <= degrees < told + 1
 
 
+def test_what_all_scores_of_a_size_share_keeps_it_from_being_called_worse():
+    table = np.array([[1.0, 1.1, 0.9], [0.0, -0.1, 0.1], [-2.0, -1.9, -2.1]])
+    found = compare(scores(table))
+    assert found.worse == {16, 32}
+    shared = dataclasses.replace(found, shared=(0.0, 0.25, 0.0))
+    assert shared.worse == {32}
+    assert shared.standard_error(16) == found.standard_error(16)
+    assert shared._own_error(16) == pytest.approx(math.sqrt(found._own_error(16) ** 2 + 0.25))
+    assert dataclasses.replace(found, shared=(0.25, 0.0, 0.0)).worse == {32}  # that of the best counts, too
+
+
 def test_seeds_to_separate_would_separate_a_gap_that_is_real():
     table = noisy([1.0, 0.0, 0.5, 0.2])
     found = compare(scores(table))
