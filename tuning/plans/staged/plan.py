@@ -179,7 +179,8 @@ class StagedPlan:
     1. reference: five learning rates spaced by 3 at one batch size, moved outward while the best is at an edge; the
        two best on two more seeds, if the target is to be what the better of them reaches.
     2. search: six batch sizes around the forecast, three learning rates each around the rule's centre, moved outward
-       likewise, at the reference's seed. These trainings end at the target.
+       likewise, then half a step to both sides of the best where the size is in the race, at the reference's seed.
+       These trainings end at the target.
     3. confirm: each batch size that reached the target at its best rate, on fresh seeds shared by all; then one seed
        more, twice at most, for those that may still be the best.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs
@@ -23,8 +23,11 @@ LADDER = (1.0, 3.0, 1 / 3, 9.0, 1 / 9)
 """The multiples tried at the reference batch size, about which nothing is known; the centre first."""
 WINDOW = (1.0, 3.0, 1 / 3)
 """The multiples tried at every other batch size, around the centre that the rule gives it."""
+HALF_STEPS = (math.sqrt(STEP), 1 / math.sqrt(STEP))
+"""The multiples of its best rate that a batch size in the race tries at last."""
 MOST_EXTENSIONS = 4
 _SAME = 0.1
+_HALF = 0.25  # of a step of 3; what is further from a whole one was tried in between
 
 Rate = float | None
 
@@ -92,6 +95,14 @@ def _is_same(rate: Rate, other: Rate) -> bool:
     if rate is None or other is None:
         return rate is other
     return abs(math.log(rate / other)) < _SAME
+
+
+def _is_between(rate: Rate, centre: Rate) -> bool:
+    """Return whether a rate lies about half a step of 3 from a whole number of steps from the centre of its size."""
+    if rate is None or centre is None:
+        return False
+    steps = math.log(rate / centre) / math.log(STEP)
+    return abs(steps - round(steps)) > _HALF
 
 
 def _tidy(rate: float) -> float:
@@ -220,6 +231,15 @@ class StagedState:
     def without(self, stage: str, *, from_seed: int) -> StagedState:
         """Return the same with the trials of a stage that use later seeds not yet run."""
         kept = tuple(trial for trial in self.trials if trial.stage != stage or trial.seed < from_seed)
+        return dataclasses.replace(self, trials=kept)
+
+    def on_steps(self, centres: Mapping[int, Rate], *stages: str) -> StagedState:
+        """Return the same without the trials of some stages whose rates lie between whole steps from their centre."""
+        kept = tuple(
+            t
+            for t in self.trials
+            if t.stage not in stages or not _is_between(t.learning_rate, centres.get(t.batch_size))
+        )
         return dataclasses.replace(self, trials=kept)
 
     def _tried(self, batch_size: int, *stages: str) -> list[Rate]:

@@ -48,7 +48,9 @@ def test_a_study_goes_through_the_stages_in_order() -> None:
     assert {s.batch_size for s in settings_of(records, "reference")} == {64}
     assert len(settings_of(records, "reference")) == 5 + 4
     assert {s.batch_size for s in settings_of(records, "confirm")} == {16, 32, 64, 128, 256, 512}
-    assert len(settings_of(records, "search")) == 5 * 3
+    searched = settings_of(records, "search")
+    rates = {size: sorted(s.learning_rate for s in searched if s.batch_size == size) for size in sizes_in(records)}
+    assert {len(some) for size, some in rates.items() if size != 64} == {3, 5}  # those in the race try two in between
 
 
 def test_every_batch_size_is_confirmed_on_the_same_fresh_seeds_at_one_setting() -> None:
@@ -106,7 +108,28 @@ def test_moving_outward_ends_after_four_rates() -> None:
     records = run_out(staged, Trainer(best_rate=1e6))
     assert len(settings_of(records, "reference")) == 5 + 4 + 4
     searched = settings_of(records, "search")
-    assert all(len([s for s in searched if s.batch_size == size]) <= 3 + 4 for size in (16, 512))
+    assert all(len([s for s in searched if s.batch_size == size]) <= 3 + 4 + 2 for size in (16, 512))
+
+
+def test_sizes_in_the_race_try_the_rates_half_a_step_from_their_best() -> None:
+    trainer = Trainer(best_rate=1.41e-3 * 1.6, noise=0.0)
+    records = run_out(plan(), trainer)
+    tried = [trial for trial in records if trial.stage in ("reference", "search")]
+    seconds = {}
+    for size in sizes_in(records):
+        window = [t.learning_rate for t in tried if t.batch_size == size][:3]
+        seconds[size] = min(
+            trainer.examples(size, rate / trainer.best_rate_at(size), 0) / size * TIMINGS.seconds(size)
+            for rate in window
+        )
+    for size in sizes_in(records):
+        rates = [t.learning_rate for t in tried if t.batch_size == size and t.seed == 0]
+        halves = [r for r in rates if abs(math.log(r / rates[0]) / math.log(3) % 1 - 0.5) < 0.2]
+        ratio = seconds[size] / min(seconds.values())
+        assert len(halves) == 2 if ratio < 1.4 else not halves or ratio < 1.6
+    taken = {s.batch_size: s.learning_rate for s in settings_of(records, "confirm")}
+    soonest = min(seconds, key=lambda size: seconds[size])
+    assert abs(math.log(taken[soonest] / trainer.best_rate_at(soonest))) < 0.3  # a step of 3 alone leaves up to 0.55
 
 
 def test_a_diverged_neighbour_counts_as_worse() -> None:
