@@ -77,7 +77,8 @@ def _too_few_seeds(findings: Findings) -> str:
             "The noise is unknown, because no setting was repeated with another seed: "
             f"{size} merely has the best mean. Run it with {ENOUGH_SEEDS} seeds or more."
         )
-    least = min(judged.seeds)
+    told = {size, *findings.tied}  # a batch size that is worse beyond doubt needs no more
+    least = min(count for each, count in zip(judged.batch_sizes, judged.seeds, strict=True) if each in told)
     if least >= ENOUGH_SEEDS:
         return ""
     return f"{plural(least, 'seed')} per batch size say little about the noise; {ENOUGH_SEEDS} or more are advised."

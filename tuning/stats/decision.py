@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuning.objective import Objective
-from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.arms import Arm
 from tuning.stats.comparison import Comparison, compare
-from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
+from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs
 from tuning.stats.efficiency import losses_of_rates, pool_times, shared_variances
 from tuning.stats.pooling import Pooled, pool
 from tuning.stats.rate_profile import RateLoss
-from tuning.stats.rules import BALANCED, FASTEST, QUALITY, TIME, check_rule
+from tuning.stats.rules import BALANCED, FASTEST, QUALITY
 from tuning.stats.runs import runs_of
-from tuning.trial import Status, Trial
+from tuning.trial import Status
 
 STANDARD_ERRORS = {FASTEST: 1.5, BALANCED: 1.0, QUALITY: 0.0}
 COST_TIE = 1.1  # a machine's timings repeat to within about 10 %
@@ -193,62 +193,6 @@ def unconfirmed(arms: Iterable[Arm]) -> list[int]:
     if not any(arm.confirmed for arm in scored):
         return []
     return [arm.batch_size for arm in scored if not arm.confirmed]
-
-
-MOST_SEEDS = 5
-ENOUGH = 0.10
-
-
-def sizes_worth_another_seed(
-    trials: Sequence[Trial],
-    *,
-    objective: Objective,
-    rule: str = FASTEST,
-    tolerance: float | None = None,
-    target: float | None = None,
-    throughput: Mapping[int, float] | None = None,
-    cost: str = TIME,
-    most_seeds: int = MOST_SEEDS,
-    enough: float = ENOUGH,
-) -> tuple[int, ...]:
-    """Return the batch sizes, ascending, to train once more with one fresh seed, the same for all; empty if enough.
-
-    Those that are clearly worse are dropped; the pick and all that it cannot be told from go on, until the chance that
-    the pick loses more than the margin (`Decision.chance_of_loss`) falls below `enough`, or each has `most_seeds`. With
-    the noise still unknown every batch size goes on.
-
-    Because the chance is that of pooled means, an evident tie ends at three seeds: a flat prior would put it above 12 %
-    for any pick but the best mean, however equal they are, and always ask for a fourth seed.
-
-    Args:
-        trials: The trials so far; those of stage "confirm" decide where there are any.
-        objective: The metric that decides.
-        rule: The rule, as in `recommend`.
-        tolerance: The accepted loss of score, as in `recommend`.
-        target: The score to reach, as in `recommend`.
-        throughput: Examples per second by batch size, as in `recommend`.
-        cost: "time" or "energy", as in `recommend`.
-        most_seeds: The seeds that no batch size gets more of.
-        enough: The chance of loss below which no further seed is asked for.
-
-    Raises:
-        ValueError: If the rule is unknown.
-
-    Source: Branke, Chick and Schmidt, Selecting a Selection Procedure (2007), for stopping by the chance of a bad pick.
-    """
-    check_rule(rule)
-    if not any(trial.scored for trial in trials):
-        return ()
-    arms = group_into_arms(trials, objective=objective, target=target)
-    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput, cost=cost)
-    decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
-    judged = decision.judged
-    going_on = [size for size in judged.batch_sizes if size == decision.chosen or not is_worse(size, decision)]
-    chance = decision.chance_of_loss
-    if len(going_on) < 2 or (judged.sigma is not None and chance is not None and chance < enough):
-        return ()
-    seeds = dict(zip(judged.batch_sizes, judged.seeds, strict=True))
-    return tuple(size for size in going_on if seeds[size] < most_seeds)
 
 
 def is_worse(batch_size: int, decision: Decision) -> bool:

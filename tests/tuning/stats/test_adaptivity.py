@@ -1,6 +1,6 @@
 from selection_helpers import MAX, RATES, study, trial
 
-from tuning.stats.decision import sizes_worth_another_seed
+from tuning.stats.next_seed import sizes_worth_another_seed
 
 NOISY = (0.02, -0.01, -0.01)
 

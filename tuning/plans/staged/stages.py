@@ -17,11 +17,21 @@ from tuning.plans.staged.reference import (
     reference_budget,
     search_budget,
 )
-from tuning.plans.staged.state import HALF_STEPS, LADDER, WINDOW, Rate, StagedState, around, followed, has_reached
+from tuning.plans.staged.state import (
+    HALF_STEPS,
+    LADDER,
+    WINDOW,
+    Rate,
+    StagedState,
+    StudyGoal,
+    around,
+    followed,
+    has_reached,
+)
 from tuning.stats.arms import Arm
 from tuning.stats.costs import arm_costs
-from tuning.stats.decision import sizes_worth_another_seed
 from tuning.stats.forecast import best_forecast, reference_size, sizes_to_search
+from tuning.stats.next_seed import sizes_worth_another_seed
 from tuning.trial import CONFIRM, REFERENCE, SEARCH, Trial
 
 RACE = 1.5
@@ -256,6 +266,8 @@ def _window(state: StagedState, reference: Reference, size: int) -> tuple[Rate, 
     return around(centre, WINDOW)
 
 
+FIRST_SEEDS = 2
+"""Fresh seeds that every batch size gets: the fewest that show the noise."""
 MORE_SEEDS = 2
 """Fresh seeds that batch sizes in a close race may get beyond those planned."""
 
@@ -263,20 +275,27 @@ MORE_SEEDS = 2
 def confirm_trials(state: StagedState, reference: Reference) -> list[Trial]:
     """Return what the confirmation still needs.
 
-    A further seed is asked for only when all trials of the seeds before have ended.
+    All batch sizes share the first two fresh seeds, or one if no more are planned. A further seed goes to those that
+    save most expected loss per second of training, and is asked for only when all trials of the seeds before have
+    ended.
     """
     chosen = settings_to_confirm(state, reference)
     first = state.goal.first_seed + SEEDS
-    further = first + state.goal.seeds
+    further = first + first_seeds(state.goal)
     lacking = [trial for seed in range(first, further) for trial in _lacking(state, reference, chosen, seed)]
-    going_on = chosen
-    for seed in range(further, further + MORE_SEEDS):
+    for seed in range(further, first + state.goal.seeds + MORE_SEEDS):
         if lacking or state.is_running(CONFIRM, before_seed=seed):
             break
         worth = _worth_another(state.without(CONFIRM, from_seed=seed), reference)
-        going_on = {size: setting for size, setting in going_on.items() if size in worth}
-        lacking = _lacking(state, reference, going_on, seed)
+        lacking = _lacking(state, reference, {size: each for size, each in chosen.items() if size in worth}, seed)
+        if not worth:
+            break
     return lacking
+
+
+def first_seeds(goal: StudyGoal) -> int:
+    """Return the fresh seeds that every batch size gets."""
+    return min(goal.seeds, FIRST_SEEDS)
 
 
 def settings_to_confirm(state: StagedState, reference: Reference) -> dict[int, Setting]:
@@ -314,4 +333,5 @@ def _worth_another(state: StagedState, reference: Reference) -> tuple[int, ...]:
         target=judged_target(reference, state.ended(CONFIRM), goal),
         throughput=state.user.examples_per_second(state.space.batch_size.values()),
         most_seeds=goal.seeds + MORE_SEEDS,
+        tolerance_loss=goal.tolerance_loss,
     )

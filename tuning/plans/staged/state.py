@@ -14,7 +14,7 @@ from tuning.machine.noise import GUESSED_NOISE_SCALE
 from tuning.objective import Objective
 from tuning.plans.plan import MemoryWall
 from tuning.stats.arms import Arm, group_into_arms
-from tuning.stats.rules import FASTEST, TIME
+from tuning.stats.rules import FASTEST, TIME, TOLERANCE_LOSS
 from tuning.stats.target import Timings, crossing
 from tuning.trial import CONFIRM, HyperparameterValue, Status, Trial
 
@@ -117,12 +117,16 @@ class StudyGoal:
         objective: The metric that decides.
         epochs: Passes over the training set that the reference may take; every confirmed training takes as many.
         n_train: Training examples.
-        seeds: Fresh seeds of each confirmed batch size, at least 1; a close race gets up to two more.
+        seeds: Fresh seeds, at least 1: every batch size gets two of them, those that may be the best up to two more
+        than
+            these.
         first_seed: The seed of the search; those after it are the reference's further two, then the fresh ones.
         target: The score to reach; None for what the reference reaches on three seeds at 90 % of its budget.
         rule: How the recommendation picks.
         tolerance: A loss of objective accepted for a cheaper batch size.
         cost: "time" or "energy"; the search itself looks for the shortest time, and the fresh seeds decide by this.
+        tolerance_loss: The share of its time that the pick may be expected to lose to the best; no further seeds are
+            trained for less.
     """
 
     objective: Objective
@@ -134,6 +138,12 @@ class StudyGoal:
     rule: str = FASTEST
     tolerance: float | None = None
     cost: str = TIME
+    tolerance_loss: float = TOLERANCE_LOSS
+
+    @property
+    def stops_at_target(self) -> bool:
+        """Whether a training may end at the target because final scores of one budget decide nothing."""
+        return self.rule == FASTEST and self.tolerance is None
 
 
 @dataclass(frozen=True)
