@@ -27,6 +27,8 @@ Array = npt.NDArray[np.float64]
 SLOPE, SLOPE_ERROR = 0.5, 3.0
 LAW_WEIGHT = 0.25
 CRITICAL_SIZES = 5
+# In units of one training's noise: about 5 % of time, by which batch sizes deviate from any smooth course.
+OWN = 0.5
 # One training's ln(examples) deviates by about a tenth, which counts as four repeats: the median of Zeus's workloads.
 NOISE = Noise(sigma=0.1, degrees_of_freedom=4.0)
 LEAST_SIGMA = 0.02
@@ -63,11 +65,12 @@ def pool_times(
     variances = shared_variances(sizes, costs, owed)
     rates = _expected_log_rates(sizes, costs)
     logs = runs.logs
-    expectations = [Expectation((rates - SLOPE * logs)[None, :], SLOPE_ERROR, 1 - LAW_WEIGHT)]
+    own = 0.0 if comparison.sigma is None else OWN
+    expectations = [Expectation((rates - SLOPE * logs)[None, :], SLOPE_ERROR, 1 - LAW_WEIGHT, own)]
     if comparison.sigma is not None:
         critical = np.exp(np.linspace(logs[0] - 1, logs[-1] + 1.5, CRITICAL_SIZES))
         curves = rates - np.log1p(np.exp(logs)[None, :] / critical[:, None])
-        expectations.append(Expectation(curves, weight=LAW_WEIGHT))
+        expectations.append(Expectation(curves, weight=LAW_WEIGHT, own=own))
     return pool(runs, expectations, NOISE, variances)
 
 

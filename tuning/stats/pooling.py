@@ -33,11 +33,13 @@ class Expectation:
         slope_error: How far a straight line in ln B may be added, per unit of ln B and in units of the noise of one
             run.
         weight: The prior chance of this expectation beside others, up to a factor.
+        own: How far each batch size deviates by itself, whatever the shape, in units of the noise of one run.
     """
 
     curves: Array
     slope_error: float = 0.0
     weight: float = 1.0
+    own: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -191,8 +193,8 @@ class _Model:
         for trend, chance in TRENDS.items() if repeated else ((0.0, 1.0),):
             information = self.runs.information(trend)
             for expected in expectations:
-                line = expected.slope_error**2 * np.outer(centred, centred)
-                widened = Shapes(shapes.curves, shapes.covariances + line, shapes.chances)
+                more = expected.slope_error**2 * np.outer(centred, centred) + expected.own**2 * np.eye(len(logs))
+                widened = Shapes(shapes.curves, shapes.covariances + more, shapes.chances)
                 weight = math.log(chance * expected.weight / len(expected.curves))
                 groups += self._around(information, expected.curves, widened, weight)
         return groups

@@ -61,11 +61,15 @@ def test_one_prior_is_conditioned_exactly(one_prior):
     covariance, sigma = one_prior
     table = study([0.0, 1.0, 2.0, 2.0, 1.0, -1.0], 3, np.random.default_rng(0))
     shared = np.array([0.1, 0.2, 0.3, 0.0, 0.5, 0.1])
-    found = pooled(table, [Expectation(0.4 * LOGS[None, :], 0.7)], variances=dict(zip(SIZES, shared, strict=True)))
+    found = pooled(
+        table, [Expectation(0.4 * LOGS[None, :], 0.7, own=0.3)], variances=dict(zip(SIZES, shared, strict=True))
+    )
     x = LOGS - LOGS.mean()
     curve = 0.4 * LOGS + sigma * 0.3 * np.eye(6)[0]
     spread = np.exp(0.8 * x / (x[-1] - x[0]))
-    means, posterior = brute_force(table, covariance + 0.7**2 * np.outer(x, x), curve, sigma, spread, shared)
+    means, posterior = brute_force(
+        table, covariance + 0.7**2 * np.outer(x, x) + 0.3**2 * np.eye(6), curve, sigma, spread, shared
+    )
     assert centred(found.means) == pytest.approx(centred(means), abs=1e-4)
     for i, j in ((0, 5), (1, 2), (3, 4)):
         variance = posterior[i, i] + posterior[j, j] - 2 * posterior[i, j]
