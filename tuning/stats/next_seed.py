@@ -21,8 +21,9 @@ Array = npt.NDArray[np.float64]
 
 MOST_SEEDS = 5
 ENOUGH = 0.10
-LEAST_GAIN = 0.1
-"""A seed that is expected to save less than this share of the tolerance is not worth its training."""
+LEAST_GAIN = 0.02
+"""A seed that is expected to save less than this share of the tolerance is not worth its training; the first of
+several may save little."""
 _DRAWS = 512
 
 
@@ -43,8 +44,8 @@ def sizes_worth_another_seed(
 
     Where times to a target decide: enough is where the pick is expected to lose less than `tolerance_loss` of its time
     to the best. Else the pick and the leading j of the others share the seed, for the j whose knowledge gradient is
-    largest per second of training; none if that gains less than a tenth of the tolerance, because errors of clocks and
-    learning rates do not fall with seeds.
+    largest per second of training; none if that gains less than a fiftieth of the tolerance, because errors of clocks
+    and learning rates do not fall with seeds.
 
     Where scores decide: the pick and all that it cannot be told from go on, until the chance that the pick loses more
     than the margin (`Decision.chance_of_loss`) falls below 10 %.
