@@ -8,6 +8,7 @@ import optuna
 
 from tuning.search.methods import PROPOSALS, bayes_method, grid_method, tune_method
 from tuning.search.search import Method
+from tuning.stats.rules import TOLERANCE_LOSS
 from tuning.tuner import BatchSizeTuner
 
 
@@ -82,22 +83,33 @@ class StagedSearch(BatchSizeTuner):
     Hyperparameters of the model's own are held at their defaults.
 
     `batch_size` names the sizes to choose from: a list is tried whole, None means powers of two up to 4096 that leave
-    at least 8 updates in an epoch. `seeds` counts the fresh seeds of each batch size.
+    at least 8 updates in an epoch. Every batch size gets two fresh seeds, those that may be the best up to two
+    more than `seeds`.
 
     Args:
-        first_seed: The seed of the search; the fresh seeds are those after it. All other arguments are those of
-            `BatchSizeTuner`.
+        first_seed: The seed of the search; the fresh seeds are those after it.
+        tolerance_loss: The share of its time that the recommended batch size may be expected to lose to the best; no
+            further seeds are trained for less. All other arguments are those of `BatchSizeTuner`.
 
     Raises:
         TypeError: If an option is unknown, or `max_trials` is given: the stages decide how many there are.
         ValueError: If a number is out of its range.
     """
 
-    def __init__(self, hypermodel: Any, objective: Any = None, *, first_seed: int = 0, **rest: Any) -> None:
+    def __init__(
+        self,
+        hypermodel: Any,
+        objective: Any = None,
+        *,
+        first_seed: int = 0,
+        tolerance_loss: float = TOLERANCE_LOSS,
+        **rest: Any,
+    ) -> None:
         if "max_trials" in rest:
             raise TypeError("StagedSearch takes no max_trials: its stages decide. Limit it with timeout_s.")
         self.first_seed = first_seed
+        self.tolerance_loss = tolerance_loss
         super().__init__(hypermodel, objective, **rest)
 
     def method(self) -> Method:
-        return tune_method(self._wishes, self.options, first_seed=self.first_seed)
+        return tune_method(self._wishes, self.options, first_seed=self.first_seed, tolerance_loss=self.tolerance_loss)

@@ -24,6 +24,7 @@ from tuning.commands.values import check_output, count, repeats, seed
 from tuning.commands.workers import ask_for_model, running_executor, starting_workers
 from tuning.plans import SAMPLERS
 from tuning.search.limits import check_study_name
+from tuning.stats.rules import TOLERANCE_LOSS
 
 if TYPE_CHECKING:
     from tuning.search.options import SearchOptions
@@ -38,6 +39,8 @@ def add(commands: Any) -> None:
     found = _add(commands, "tune", about, "batch-size tune digits --seeds 3")
     about = "the seed of the search; fresh seeds follow it (default: 0)"
     found.add_argument("--first-seed", type=seed, default=0, metavar="N", help=about)
+    about = "the share of its time that the pick may be expected to lose; no seeds are trained for less (default: 0.01)"
+    found.add_argument("--tolerance-loss", type=float, default=TOLERANCE_LOSS, metavar="X", help=about)
     found.set_defaults(run=tune)
     about = "train every batch size with every seed"
     _add(commands, "grid", about, "batch-size grid digits --batch-sizes 8,32,128").set_defaults(run=grid)
@@ -62,7 +65,7 @@ def tune(asked: argparse.Namespace) -> int:
     def method(wishes: Wishes, options: SearchOptions) -> Method:
         from tuning.search.methods import tune_method
 
-        return tune_method(wishes, options, first_seed=asked.first_seed)
+        return tune_method(wishes, options, first_seed=asked.first_seed, tolerance_loss=asked.tolerance_loss)
 
     return _search("tune", asked, method)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,12 @@ class GradientStatistics:
     squared_norms: npt.NDArray[np.float64]
     products: npt.NDArray[np.float64]
 
+    @property
+    def sampled_variance(self) -> float:
+        """(N-n)/(N-1): the variance of a mean of n of N examples over that of n independent ones; 0 if n = N."""
+        examples = self.micro_batch_size * self.group_size * len(self.squared_norms)
+        return max(0.0, (self.n_train - examples) / (self.n_train - 1))
+
     def estimate(self, left_out: int | None = None) -> tuple[float, float]:
         """Unbiased estimates of tr(Sigma) and |G|^2, of all groups or of all but one.
 
@@ -90,26 +97,35 @@ def noise_scale(statistics: GradientStatistics) -> NoiseScale:
 
     The interval comes from leaving out one group at a time: with l_q = log(S_q/G2_q) and J groups,
 
-        se = sqrt((J-1)/J * sum (l_q - mean l)^2),     B_simple * exp(+- t(J-1; 0.95) * se).
+        V(l) = (J-1)/J * sum (l_q - mean l)^2
+        se^2 = (1 - f)*V(log S) + f*V(log S - log G2),   f = (N-n)/(N-1)
+        interval = B_simple * exp(+- t(J-1; 0.95) * se).
+
+    f is the finite-population factor. With n = N the gradient of the training set is exact, and only how the examples
+    fell into micro-batches is left to chance, which S alone knows. Without f the intervals of 90 % hold 99 to 100 %
+    where n is near N.
 
     Where the jackknife interval of |G|^2 reaches 0 the ratio has no upper end, and only
     `B_simple >= S / (upper end of |G|^2)` is told.
 
     Source: McCandlish et al., An Empirical Model of Large-Batch Training (2018), appendix A.1; Efron and Tibshirani,
-        An Introduction to the Bootstrap (1993), chapter 11, for the jackknife.
+        An Introduction to the Bootstrap (1993), chapter 11, for the jackknife; Cochran, Sampling Techniques (1977),
+        section 2.6, for the factor.
     """
     groups = len(statistics.squared_norms)
     trace, squared_norm = statistics.estimate()
     parts = np.array([statistics.estimate(left_out) for left_out in range(groups)])
     quantile = float(stats.t.ppf(LEVEL, groups - 1))
-    spread = quantile * _jackknife_error(parts[:, 1])
+    share = statistics.sampled_variance
+    spread = quantile * math.sqrt(share) * _jackknife_error(parts[:, 1])
     if trace <= 0:
         return NoiseScale(None, None, None, trace, squared_norm)
     if squared_norm - spread <= 0 or (parts <= 0).any():
         upper = squared_norm + spread
         return NoiseScale(None, trace / upper if upper > 0 else None, None, trace, squared_norm)
     value = trace / squared_norm
-    factor = float(np.exp(quantile * _jackknife_error(np.log(parts[:, 0] / parts[:, 1]))))
+    of_trace, of_ratio = (_jackknife_error(each) for each in (np.log(parts[:, 0]), np.log(parts[:, 0] / parts[:, 1])))
+    factor = math.exp(quantile * math.sqrt((1 - share) * of_trace**2 + share * of_ratio**2))
     return NoiseScale(value, value / factor, value * factor, trace, squared_norm)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,8 @@ from tuning.machine.noise import GradientNoise
 from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import CHOSEN, ThroughputFindings
 from tuning.stats.target import Timings
+
+_LEAST_TIMED = 3
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,21 @@ class Machine:
         rows = (row for found in (self.throughput, self.throughput_again) if found is not None for row in found.rows)
         timed = (row.throughput for row in rows if row.batch_size == batch_size)
         return min((each.seconds_per_update for each in timed if each.loop == loop), default=None)
+
+    @property
+    def user_errors(self) -> dict[int, float]:
+        """The standard error of ln(seconds per update) that two measurements minutes apart show; empty without them.
+
+            s = sqrt(sum (d - mean d)^2/(2 (m - 1))),   d = ln(first/second) at each of m sizes
+
+        It is that of either measurement; of the lesser, which counts, it is a little less. What slowed all sizes alike
+        does not count, since it favours none.
+        """
+        again = {} if self.throughput_again is None else self.throughput_again.seconds(self.user_series)
+        if self.user is None or len(again) < _LEAST_TIMED:
+            return {}
+        changes = [math.log(self.user.seconds(size) / seconds) for size, seconds in again.items()]
+        return dict.fromkeys(sorted(again), statistics.stdev(changes) / math.sqrt(2))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; `from_json` reads them."""

@@ -65,11 +65,13 @@ class Judgement:
     Args:
         target: The score by the time to which batch sizes are judged; None for what the options say.
         throughput: Examples per second by batch size, measured with nothing else running; None for the trials' own.
+        throughput_errors: The standard error of ln of it, where that is known.
         notes: What the plan took for granted, a sentence each.
     """
 
     target: float | None = None
     throughput: Mapping[int, float] | None = None
+    throughput_errors: Mapping[int, float] | None = None
     notes: tuple[str, ...] = ()
 
 

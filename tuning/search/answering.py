@@ -13,7 +13,7 @@ from tuning.machine.throughput import KERAS
 from tuning.machine.user_seconds import Tried, note_on_disturbance, rates_of_user, user_threads, with_user_seconds
 from tuning.messages import ModelDescription
 from tuning.plans.plan import Plan
-from tuning.record.layout import TARGET, THROUGHPUT
+from tuning.record.layout import TARGET, THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor, first_device
 from tuning.search.following import notes_of_following, scaling_of
@@ -50,13 +50,17 @@ def recommend_from_study(study: Study | StudyView, options: SearchOptions, seeds
     """
     kept = study.recall(_JUDGED_BY) or {}
     target = kept.get("target") if options.target is None else options.target
-    rates = kept.get("throughput")
+    rates, errors = (
+        None if found is None else {int(size): value for size, value in found.items()}
+        for found in (kept.get("throughput"), kept.get("throughput_errors"))
+    )
     chosen = {
         "rule": options.rule,
         "tolerance": options.tolerance,
         "target": target,
         "cost": options.cost,
-        "throughput": None if rates is None else {int(size): rate for size, rate in rates.items()},
+        "throughput": rates,
+        "throughput_errors": errors,
         **rule,
     }
     return recommend(
@@ -101,12 +105,15 @@ def answer_search(
     notes += notes_of_following(setup, scaling_of(setup, options))
     notes += judgement.notes
     notes += _notes_on_seconds(study, throughput, is_plans=judgement.throughput is not None)
-    study.remember(_JUDGED_BY, {"target": judgement.target, "throughput": throughput, "notes": notes})
+    by_size = {"throughput": throughput, "throughput_errors": judgement.throughput_errors}
+    study.remember(_JUDGED_BY, {"target": judgement.target, **by_size, "notes": notes})
     settings = {**shown, "notes": "\n".join(notes)}
     if judgement.target is not None:
         settings[TARGET] = str(judgement.target)
     if throughput is not None:
         settings[THROUGHPUT] = json.dumps(throughput)
+    if judgement.throughput_errors is not None:
+        settings[THROUGHPUT_ERRORS] = json.dumps(judgement.throughput_errors)
     if settings != shown:
         tracker.start_study(study.name, settings)
     found = recommend_from_study(study, options, seeds)

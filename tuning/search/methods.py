@@ -20,6 +20,7 @@ from tuning.search.preparation import Setup
 from tuning.search.search import Method
 from tuning.search.wishes import Wishes
 from tuning.stats.forecast import candidate_sizes
+from tuning.stats.rules import TOLERANCE_LOSS
 from tuning.trial import Budget
 
 PROPOSALS = 30
@@ -98,17 +99,24 @@ def bayes_method(
     return Method("bayes", make_plan)
 
 
-def tune_method(wishes: Wishes, options: SearchOptions, *, first_seed: int = 0) -> Method:
+def tune_method(
+    wishes: Wishes, options: SearchOptions, *, first_seed: int = 0, tolerance_loss: float = TOLERANCE_LOSS
+) -> Method:
     """Return the method that finds the batch size that reaches a target soonest, in stages: see `StagedPlan`.
 
     Args:
         wishes: What is to be tried.
         options: How the search runs.
         first_seed: The seed of the search; the fresh seeds are those after it.
+        tolerance_loss: The share of its time that the pick may be expected to lose; no seeds are trained for less.
 
     Raises:
-        ValueError: If the seed is out of its range, or batches beyond memory are asked for.
+        ValueError: If the seed or the share is out of its range, or batches beyond memory are asked for.
     """
+    if not 0 < tolerance_loss < 1:
+        raise ValueError(
+            f"tolerance_loss is a share of time, more than 0 and less than 1; got {tolerance_loss}. Try 0.01."
+        )
     if first_seed < 0:
         raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
     if options.accumulate:
@@ -126,6 +134,7 @@ def tune_method(wishes: Wishes, options: SearchOptions, *, first_seed: int = 0) 
             rule=options.rule,
             tolerance=options.tolerance,
             cost=options.cost,
+            tolerance_loss=tolerance_loss,
         )
         all_sizes = bool(wishes.batch_size and wishes.batch_size.sizes)
         return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)

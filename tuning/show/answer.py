@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tuning.machine.advice import TrainingAdvice
 from tuning.passwords import without_passwords
-from tuning.record.layout import TARGET, THROUGHPUT
+from tuning.record.layout import TARGET, THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.record.reading import StudyRecord
 from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, warnings
 from tuning.show.next_command import proceed
@@ -199,8 +199,9 @@ def judged_by(settings: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if TARGET in settings:
         found["target"] = float(settings[TARGET])
-    if THROUGHPUT in settings:
-        found["throughput"] = {int(size): rate for size, rate in json.loads(settings[THROUGHPUT]).items()}
+    for name, setting in (("throughput", THROUGHPUT), ("throughput_errors", THROUGHPUT_ERRORS)):
+        if setting in settings:
+            found[name] = {int(size): value for size, value in json.loads(settings[setting]).items()}
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tuning.record.layout import THROUGHPUT
+from tuning.record.layout import THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.show.behaviour_section import behaviour_section
 from tuning.show.canvas import Section, inline_svg, sketch
 from tuning.show.cost_sections import cost_section, energy_section, updates_section
@@ -32,7 +32,7 @@ FILE_NAME = "report.html"
 _TEMPLATE = "report.html.jinja"
 _MOST_REASONS = 8
 _NOT_IN_SCRIPT = ("schedule", "weight_decay", "decay_constants")  # of the built model, which a report does not have
-_TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT)
+_TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT, THROUGHPUT_ERRORS)
 
 
 class ReportWarning(UserWarning):

@@ -28,6 +28,7 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
         _missing_seeds(findings),
         _unpaired(findings.decision.quality),
         _unstable(findings),
+        _outlier(findings),
         _edge(findings),
         _outermost(findings),
         _optimism(findings),
@@ -76,7 +77,8 @@ def _too_few_seeds(findings: Findings) -> str:
             "The noise is unknown, because no setting was repeated with another seed: "
             f"{size} merely has the best mean. Run it with {ENOUGH_SEEDS} seeds or more."
         )
-    least = min(judged.seeds)
+    told = {size, *findings.tied}  # a batch size that is worse beyond doubt needs no more
+    least = min(count for each, count in zip(judged.batch_sizes, judged.seeds, strict=True) if each in told)
     if least >= ENOUGH_SEEDS:
         return ""
     return f"{plural(least, 'seed')} per batch size say little about the noise; {ENOUGH_SEEDS} or more are advised."
@@ -105,6 +107,16 @@ def _unstable(findings: Findings) -> str:
     return (
         f"The {findings.objective.name} of {listing(wild)} spreads over four times as wide between seeds as the "
         "others': one training may come out far from the mean. The errors of the others are estimated without it."
+    )
+
+
+def _outlier(findings: Findings) -> str:
+    pooled = findings.decision.pooled
+    if pooled is None or pooled.outlier is None:
+        return ""
+    return (
+        f"{pooled.outlier} lies over three standard deviations from what the other batch sizes would say of it, so the "
+        "chances stated are those of the plain comparison, each batch size by itself."
     )
 
 

@@ -22,6 +22,11 @@ JOULES_TO_TARGET = "joules to the target"
 JOULES_OF_TRAINING = "joules of training"
 JOULES_PER_EXAMPLE = "joules per example"
 
+RATE_ERROR = 0.05
+"""The standard error of ln(examples per second) where nothing is known of it: timings repeat to within about 10 %."""
+LEAST_REPEATS = 2
+"""Degrees of freedom from which the repeats of trials say how well their clocks agree."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -34,6 +39,7 @@ class Costs:
         crossings: When each seed of each batch size reached the target; empty without a target.
         joules_per_example: The energy of one training example with each batch size that tells it.
         ties: What decides between batch sizes that cost the same; the cost in time, where energy is the cost.
+        rate_errors: The standard error of ln(examples per second), by batch size.
     """
 
     kind: str | None
@@ -42,6 +48,7 @@ class Costs:
     crossings: Mapping[int, Mapping[int, Crossing]] = field(default_factory=dict)
     joules_per_example: Mapping[int, float] = field(default_factory=dict)
     ties: Mapping[int, float] = field(default_factory=dict)
+    rate_errors: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def is_energy(self) -> bool:
@@ -75,6 +82,12 @@ class Costs:
             return -math.log(self.joules_per_example[batch_size])
         return math.log(self.examples_per_second[batch_size]) if self.kind == SECONDS_TO_TARGET else 0.0
 
+    def log_rate_error(self, batch_size: int) -> float:
+        """Return the standard error of `log_rate`; 0 where examples are what counts."""
+        if self.kind == EXAMPLES_TO_TARGET:
+            return 0.0
+        return self.rate_errors.get(batch_size, RATE_ERROR)
+
 
 def arm_costs(
     arms: Sequence[Arm],
@@ -83,6 +96,7 @@ def arm_costs(
     target: float | None,
     throughput: Mapping[int, float] | None,
     cost: str = TIME,
+    throughput_errors: Mapping[int, float] | None = None,
 ) -> Costs:
     """Return the costs of every arm, in the most telling kind that the trials allow for all of them.
 
@@ -92,11 +106,15 @@ def arm_costs(
 
     Where `cost` is "energy": the same in joules if every batch size with a score tells its energy, else in time. Joules
     to the target are examples to it times the median of joules per example over an arm's own trials.
+
+    The errors of the throughput are the caller's, or what the repeats of an arm's own trials show; 5 % where neither
+    says anything.
     """
     rates = {arm.batch_size: rate for arm in arms if (rate := _throughput(arm, throughput))}
     crossings = {} if target is None else {a.batch_size: _crossings(a, target, objective) for a in arms}
     joules = {arm.batch_size: each for arm in arms if (each := median_of(arm.all_trials, "joules_per_example"))}
-    costs = Costs(None, {}, rates, crossings, joules)
+    errors = (throughput_errors or {}) if throughput else _repeatability(arms)
+    costs = Costs(None, {}, rates, crossings, joules, rate_errors=errors)
     timed = _most_telling(costs, _candidates(arms, costs))
     if cost != ENERGY:
         return timed
@@ -161,6 +179,19 @@ def _throughput(arm: Arm, throughput: Mapping[int, float] | None) -> float | Non
     if throughput:
         return throughput.get(arm.batch_size)
     return median_of(arm.all_trials, "examples_per_second")
+
+
+def _repeatability(arms: Sequence[Arm]) -> dict[int, float]:
+    """Return s/sqrt(n) by batch size, s the spread of ln(examples per second) between an arm's trials, pooled."""
+    logs = {
+        arm.batch_size: [math.log(t.examples_per_second) for t in arm.trials if t.scored and t.examples_per_second]
+        for arm in arms
+    }
+    squares = sum(statistics.variance(each) * (len(each) - 1) for each in logs.values() if len(each) > 1)
+    degrees = sum(len(each) - 1 for each in logs.values() if each)
+    if degrees < LEAST_REPEATS:
+        return {}
+    return {size: math.sqrt(squares / degrees / len(each)) for size, each in logs.items() if each}
 
 
 def _crossings(arm: Arm, target: float, objective: Objective) -> dict[int, Crossing]:

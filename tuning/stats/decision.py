@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tuning.objective import Objective
-from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats.arms import Arm
 from tuning.stats.comparison import Comparison, compare
-from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
-from tuning.stats.pooling import Expectation, Noise, Pooled, pool
-from tuning.stats.rules import BALANCED, FASTEST, QUALITY, TIME, check_rule
-from tuning.trial import Status, Trial
+from tuning.stats.costs import EXAMPLES_TO_TARGET, JOULES_TO_TARGET, SECONDS_TO_TARGET, Costs
+from tuning.stats.efficiency import losses_of_rates, pool_times, shared_variances
+from tuning.stats.pooling import Pooled, pool
+from tuning.stats.rate_profile import RateLoss
+from tuning.stats.rules import BALANCED, FASTEST, QUALITY
+from tuning.stats.runs import runs_of
+from tuning.trial import Status
 
 STANDARD_ERRORS = {FASTEST: 1.5, BALANCED: 1.0, QUALITY: 0.0}
 COST_TIE = 1.1  # a machine's timings repeat to within about 10 %
@@ -90,6 +92,8 @@ class Decision:
         pooled: The posterior of the true values of what decided; None if nothing is known of the noise.
         margin: The loss whose chance is stated: of score, or of log time; None if unknown.
         obstacle: Why batch sizes had to be admitted that normally are not; empty if they were not.
+        rate_loss: What the pick is expected to lose because learning rates between those tried were not, in log time;
+            None where that is not known.
     """
 
     chosen: int
@@ -99,6 +103,7 @@ class Decision:
     pooled: Pooled | None
     margin: float | None
     obstacle: str
+    rate_loss: float | None = None
 
     @property
     def judged(self) -> Comparison:
@@ -127,35 +132,43 @@ def decide(
     batch sizes that reached it on every seed may be picked. The rule "fastest" then takes the shortest time, or the
     least energy where that is the cost, because
     whoever names a target has said which score is good enough; a tolerance given beside it further asks for a final
-    score within it of the best. Times are pooled first (`pooling`): on Zeus's traces the measured minimum costs a third
-    to a half more excess time at 2 and 3 seeds than the pooled one.
+    score within it of the best. Times are pooled first (`efficiency`): on Zeus's traces the measured minimum costs a
+    third to a half more excess time at 2 and 3 seeds than the pooled one.
 
     Energy to a target is not traded for time: taking the soonest of those within 10 % of the least expected energy cost
     twice the excess energy on Zeus's traces at 2 seeds and three times at 3, and saved no time.
     """
     candidates, obstacle = _candidates(arms, costs, target)
     sign = objective.sign
-    quality = compare({arm.batch_size: {s: sign * y for s, y in arm.scores.items()} for arm in candidates})
+    scores = {arm.batch_size: {s: sign * y for s, y in arm.scores.items()} for arm in candidates}
+    quality = compare(scores)
     if rule == FASTEST and costs.kind in _TO_TARGET and not obstacle:
         near = quality.batch_sizes if tolerance is None else eligible_sizes(quality, rule, tolerance)
-        return _decide_by_time(quality, costs, near)
+        losses = functools.partial(losses_of_rates, candidates, target or 0.0, objective)
+        return _decide_by_time(quality, costs, near, losses)
     eligible = eligible_sizes(quality, rule, tolerance)
     chosen = pick(quality, eligible, costs.by_batch_size, costs.ties)
     margin = stated_margin(quality, tolerance)
-    return Decision(chosen, eligible, quality, None, pool(quality), margin, obstacle)
+    pooled = pool(runs_of(scores, blocked=quality.blocked, inflation=quality.inflation))
+    return Decision(chosen, eligible, quality, None, pooled, margin, obstacle)
 
 
-def _decide_by_time(quality: Comparison, costs: Costs, sizes: tuple[int, ...]) -> Decision:
-    efforts = compare({size: costs.log_efficiency(size) for size in sizes})
-    offsets = {size: costs.log_rate(size) for size in sizes}
-    means = tuple(mean + offsets[size] for mean, size in zip(efforts.means, sizes, strict=True))
-    times = dataclasses.replace(efforts, means=means)
-    pooled = pool_efficiencies(efforts)
+def _decide_by_time(
+    quality: Comparison, costs: Costs, sizes: tuple[int, ...], losses: Callable[[float | None], dict[int, RateLoss]]
+) -> Decision:
+    scores = {size: costs.log_efficiency(size) for size in sizes}
+    efforts = compare(scores)
+    means = tuple(mean + costs.log_rate(size) for mean, size in zip(efforts.means, sizes, strict=True))
+    owed = losses(efforts.sigma)
+    variances = shared_variances(sizes, costs, owed)
+    times = dataclasses.replace(efforts, means=means, shared=tuple(variances[size] for size in sizes))
+    pooled = pool_times(scores, efforts, costs, owed)
     if pooled is None:
         return Decision(times.best, sizes, quality, times, None, TIME_MARGIN, "")
-    pooled = pooled.shifted(offsets)
-    chosen = max((size for size in sizes if not times.is_worse(size)), key=lambda size: (pooled.mean(size), size))
-    return Decision(chosen, sizes, quality, times, pooled, TIME_MARGIN, "")
+    at_rate = {size: pooled.mean(size) - (owed[size].mean if size in owed else 0.0) for size in sizes}
+    chosen = max((size for size in sizes if not times.is_worse(size)), key=lambda size: (at_rate[size], size))
+    rate_loss = owed[chosen].mean if chosen in owed else None
+    return Decision(chosen, sizes, quality, times, pooled, TIME_MARGIN, "", rate_loss)
 
 
 def _candidates(arms: Sequence[Arm], costs: Costs, target: float | None) -> tuple[list[Arm], str]:
@@ -180,90 +193,6 @@ def unconfirmed(arms: Iterable[Arm]) -> list[int]:
     if not any(arm.confirmed for arm in scored):
         return []
     return [arm.batch_size for arm in scored if not arm.confirmed]
-
-
-# ln(examples) grows with ln B by between 0 (perfect scaling) and 1 (no gain).
-SLOPE, SLOPE_ERROR = 0.5, 3.0
-LAW_WEIGHT = 0.25
-CRITICAL_SIZES = 8
-# One training's ln(examples) deviates by about a tenth, which counts as four repeats: the median of Zeus's workloads.
-NOISE = Noise(sigma=0.1, degrees_of_freedom=4.0)
-
-
-def pool_efficiencies(comparison: Comparison) -> Pooled | None:
-    """Return the posterior of -ln(examples to the target), from a comparison of it.
-
-    Two expectations, both only roughly true: with weight 3/4 a straight line in ln B with a slope of about -1/2, and
-    with 1/4 the law `E = E_min*(1 + B/B_crit)`, B_crit anywhere from a third of the smallest batch size to four times
-    the largest. The law is left out where no batch size was repeated, because its misfit then cannot be told from
-    noise: on Zeus's traces, whose learning rates were not tuned, it made single runs pick worse than the measured
-    minimum. With repeats it does little harm there and, where the law holds, saves a third of the excess time.
-
-    Source: McCandlish et al., An Empirical Model of Large-Batch Training (2018), for the law.
-    """
-    sizes = np.array(comparison.batch_sizes, dtype=float)
-    expectations = [Expectation(-SLOPE * np.log(sizes)[None, :], SLOPE_ERROR, 1 - LAW_WEIGHT)]
-    if comparison.sigma is not None:
-        critical = np.exp(np.linspace(np.log(sizes[0]) - 1, np.log(sizes[-1]) + 1.5, CRITICAL_SIZES))
-        curves = -np.log1p(sizes[None, :] / critical[:, None])
-        expectations.append(Expectation(curves, weight=LAW_WEIGHT))
-    return pool(comparison, expectations, NOISE)
-
-
-MOST_SEEDS = 5
-ENOUGH = 0.10
-
-
-def sizes_worth_another_seed(
-    trials: Sequence[Trial],
-    *,
-    objective: Objective,
-    rule: str = FASTEST,
-    tolerance: float | None = None,
-    target: float | None = None,
-    throughput: Mapping[int, float] | None = None,
-    cost: str = TIME,
-    most_seeds: int = MOST_SEEDS,
-    enough: float = ENOUGH,
-) -> tuple[int, ...]:
-    """Return the batch sizes, ascending, to train once more with one fresh seed, the same for all; empty if enough.
-
-    Those that are clearly worse are dropped; the pick and all that it cannot be told from go on, until the chance that
-    the pick loses more than the margin (`Decision.chance_of_loss`) falls below `enough`, or each has `most_seeds`. With
-    the noise still unknown every batch size goes on.
-
-    Because the chance is that of pooled means, an evident tie ends at three seeds: a flat prior would put it above 12 %
-    for any pick but the best mean, however equal they are, and always ask for a fourth seed.
-
-    Args:
-        trials: The trials so far; those of stage "confirm" decide where there are any.
-        objective: The metric that decides.
-        rule: The rule, as in `recommend`.
-        tolerance: The accepted loss of score, as in `recommend`.
-        target: The score to reach, as in `recommend`.
-        throughput: Examples per second by batch size, as in `recommend`.
-        cost: "time" or "energy", as in `recommend`.
-        most_seeds: The seeds that no batch size gets more of.
-        enough: The chance of loss below which no further seed is asked for.
-
-    Raises:
-        ValueError: If the rule is unknown.
-
-    Source: Branke, Chick and Schmidt, Selecting a Selection Procedure (2007), for stopping by the chance of a bad pick.
-    """
-    check_rule(rule)
-    if not any(trial.scored for trial in trials):
-        return ()
-    arms = group_into_arms(trials, objective=objective, target=target)
-    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput, cost=cost)
-    decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
-    judged = decision.judged
-    going_on = [size for size in judged.batch_sizes if size == decision.chosen or not is_worse(size, decision)]
-    chance = decision.chance_of_loss
-    if len(going_on) < 2 or (judged.sigma is not None and chance is not None and chance < enough):
-        return ()
-    seeds = dict(zip(judged.batch_sizes, judged.seeds, strict=True))
-    return tuple(size for size in going_on if seeds[size] < most_seeds)
 
 
 def is_worse(batch_size: int, decision: Decision) -> bool:

@@ -17,13 +17,14 @@ MOST_SEEDS = 100
 
 
 def reasons_of(findings: Findings) -> tuple[str, ...]:
-    """Return three to six sentences, in the order in which a reader asks."""
+    """Return three to seven sentences, in the order in which a reader asks."""
     sentences = (
         _what(findings),
         _why(findings),
         _evidence(findings),
         _how_sure(findings),
         _cost_of_being_wrong(findings),
+        _owed_to_rates(findings),
         _untested(findings),
     )
     return tuple(sentence for sentence in sentences if sentence)
@@ -169,6 +170,14 @@ def _cost_of_being_wrong(findings: Findings) -> str:
         f"The chance that it is in truth more than {number(margin, 2)} {findings.objective.name} behind the best is "
         f"{percent(chance)}; on average it is {number(loss, 2)} behind."
     )
+
+
+def _owed_to_rates(findings: Findings) -> str:
+    loss = findings.decision.rate_loss
+    if loss is None:
+        return ""
+    spent = "energy" if findings.costs.is_energy else "time"
+    return f"About {_small_percent(math.expm1(loss))} of its {spent} is owed to learning rates between those tried."
 
 
 def _small_percent(share: float) -> str:

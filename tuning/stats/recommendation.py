@@ -51,7 +51,8 @@ class Recommendation:
         margin: The loss whose chance is stated, in the comparison's units; None if unknown.
         chance_of_loss: The chance that the best of those compared beats the pick by more than the margin.
         expected_loss: The loss expected of the pick against the best, in the comparison's units; None if unknown.
-        explanation: The fits, and the trade-offs between score, cost, examples and memory.
+        rate_loss: What the pick is expected to lose to learning rates between those tried, in log time; None if
+        unknown. explanation: The fits, and the trade-offs between score, cost, examples and memory.
         target: The score by the time to which it was judged, or None.
         energy_note: For which batch sizes no energy is known, and why; empty if it is known for all.
         behaviour: How the trainings went: stability, generalisation, their ends.
@@ -73,6 +74,7 @@ class Recommendation:
     margin: float | None = None
     chance_of_loss: float | None = None
     expected_loss: float | None = None
+    rate_loss: float | None = None
     explanation: Explanation | None = None
     target: float | None = None
     energy_note: str = ""
@@ -94,6 +96,7 @@ def recommend(
     tolerance: float | None = None,
     target: float | None = None,
     throughput: Mapping[int, float] | None = None,
+    throughput_errors: Mapping[int, float] | None = None,
     cost: str = TIME,
     notes: Sequence[str] = (),
     planned_seeds: int | None = None,
@@ -107,6 +110,7 @@ def recommend(
         tolerance: A loss of objective, in its own units, that the user accepts for a cheaper batch size.
         target: The objective to reach; then the cost is the time to it, and a batch size must reach it on every seed.
         throughput: Examples per second by batch size, measured with nothing else running; overrides the trials' own.
+        throughput_errors: The standard error of ln of that, by batch size; 0.05 where it is missing.
         cost: What decides between batch sizes that are good enough: "time", or "energy" if every batch size tells it;
             of those that take the same energy, time.
         notes: Caveats that the caller knows, as sentences.
@@ -124,7 +128,9 @@ def recommend(
     if not any(trial.scored for trial in trials):
         raise NothingToRecommend(_nothing(trials, counts))
     arms = group_into_arms(trials, objective=objective, target=target)
-    costs = arm_costs(arms, objective=objective, target=target, throughput=throughput, cost=cost)
+    costs = arm_costs(
+        arms, objective=objective, target=target, throughput=throughput, cost=cost, throughput_errors=throughput_errors
+    )
     decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
     means = {size: objective.sign * decision.quality.mean(size) for size in decision.quality.batch_sizes}
     explanation = explain(arms, costs, means, objective=objective)
@@ -146,6 +152,7 @@ def recommend(
         margin=decision.margin,
         chance_of_loss=decision.chance_of_loss,
         expected_loss=decision.expected_loss,
+        rate_loss=decision.rate_loss,
         explanation=explanation,
         target=target,
         energy_note=f"Energy is not known{note}." if note else "",

@@ -11,6 +11,9 @@ TIME = "time"
 ENERGY = "energy"
 COSTS = (TIME, ENERGY)
 
+TOLERANCE_LOSS = 0.01
+"""The share of its time that a pick may be expected to lose; no further seeds are trained for less."""
+
 
 def check_rule(rule: str) -> str:
     """Return the rule if there is one of this name.

@@ -19,6 +19,10 @@ LEAST_SIZES = 4
 LEAST_SPAN = 64
 LARGEST_RMS = 0.20
 EXPONENTS = (0.7, 1.4)
+_GRID = np.exp(
+    np.concatenate([np.linspace(math.log(EXPONENTS[0]), 0, 71), np.linspace(0, math.log(EXPONENTS[1]), 71)[1:]])
+)
+_NEAR = 3.0  # how far in log B_crit from the law's own estimate that of another exponent is looked for
 _REACH = 12.0  # how far in log B_crit an end of the interval is looked for
 
 
@@ -31,7 +35,7 @@ class ScalingLaw:
     Args:
         smallest_updates: S_min, the updates that no batch size goes below.
         critical_batch_size: B_crit.
-        interval: The 90 % profile-likelihood interval of B_crit; None at an end that the data leave open.
+        interval: The 90 % profile-likelihood interval of B_crit, the exponent free; None at an end that is open.
         rms_residual: The root mean square of the residuals of log S (divisor m).
         free_exponent: a of the freer form `S_min*(1 + (B_crit/B)^a)`; 1 if the law holds.
         sizes: Batch sizes fitted, ascending.
@@ -75,7 +79,11 @@ def fit_scaling_law(
 
         y_i = mean over seeds of log S_i;   f_i(lam) = log(1 + exp(lam)/B_i);   lam = log B_crit
         log S_min(lam) = mean_i(y_i - f_i(lam));   RSS(lam) = sum_i (y_i - log S_min(lam) - f_i(lam))^2
-        interval = {lam: RSS(lam) <= RSS(lam_hat)*(1 + F(level; 1, m-2)/(m-2))}
+        interval = {lam: min_a RSS(lam, a) <= min RSS*(1 + F(level; 1, m-3)/(m-3))}
+
+    The interval is that of the B at which `S = S_min*(1 + (B_crit/B)^a)` is twice S_min, a anywhere from 0.7 to 1.4:
+    with a held at 1 it would miss the truth nearly always where a is .85 or 1.15, which the residuals let pass. It is
+    extended to the law's own estimate where that lies outside.
 
     Args:
         updates: Updates to the target by batch size, one number or one per seed; all must have reached it, each at its
@@ -97,7 +105,7 @@ def fit_scaling_law(
     lam = _minimum(y, sizes)
     rss = _residual_squares(lam, y, sizes)
     rms = math.sqrt(rss / len(kept))
-    interval = _interval(lam, rss, y, sizes, level)
+    interval = _interval(lam, y, sizes, level)
     critical = math.exp(lam)
     exponent = _free_exponent(lam, y, sizes)
     return ScalingLaw(
@@ -138,26 +146,47 @@ def _minimum(y: Array, sizes: Array) -> float:
     return float(found.x)
 
 
-def _interval(lam: float, rss: float, y: Array, sizes: Array, level: float) -> tuple[float | None, float | None]:
+def _interval(lam: float, y: Array, sizes: Array, level: float) -> tuple[float | None, float | None]:
+    """Return the profile-likelihood interval of the size at which updates are twice the fewest, the exponent free.
+
+    It goes around the least of all and is extended to the law's own estimate, exp(lam).
+    """
     m = len(sizes)
     if m < LEAST_SIZES:
         return None, None
-    limit = rss * (1 + float(scipy.stats.f.ppf(level, 1, m - 2)) / (m - 2))
-    low, high = (_end(lam, end, limit, y, sizes) for end in (lam - _REACH, lam + _REACH))
-    return low, high
+    starts = np.linspace(lam - _NEAR, lam + _NEAR, 41)
+    i = int(np.argmin([_profile(each, y, sizes) for each in starts]))
+    found = scipy.optimize.minimize_scalar(
+        _profile,
+        args=(y, sizes),
+        bounds=(starts[max(0, i - 1)], starts[min(len(starts) - 1, i + 1)]),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    best = float(found.x)
+    limit = float(found.fun) * (1 + float(scipy.stats.f.ppf(level, 1, m - 3)) / (m - 3))
+    low, high = (_end(best, end, limit, y, sizes) for end in (best - _REACH, best + _REACH))
+    own = math.exp(lam)
+    return None if low is None else min(low, own), None if high is None else max(high, own)
 
 
-def _end(lam: float, end: float, limit: float, y: Array, sizes: Array) -> float | None:
-    """Return B_crit where RSS crosses the limit between lam and the end; None if it does not."""
+def _profile(lam: float, y: Array, sizes: Array) -> float:
+    """Return the least RSS over the exponents that are taken for the law's own."""
+    residuals = y - np.log1p(np.exp(_GRID[:, None] * (lam - np.log(sizes))))
+    return float(np.min(np.sum((residuals - residuals.mean(axis=1, keepdims=True)) ** 2, axis=1)))
+
+
+def _end(best: float, end: float, limit: float, y: Array, sizes: Array) -> float | None:
+    """Return B_crit where the profile crosses the limit between its least and the end; None if it does not."""
 
     def above(x: float) -> float:
-        return _residual_squares(x, y, sizes) - limit
+        return _profile(x, y, sizes) - limit
 
     if above(end) <= 0:
         return None
-    if above(lam) >= 0:
-        return math.exp(lam)
-    return math.exp(float(scipy.optimize.brentq(above, lam, end, xtol=1e-12)))
+    if above(best) >= 0:
+        return math.exp(best)
+    return math.exp(float(scipy.optimize.brentq(above, best, end, xtol=1e-6)))
 
 
 def _free_exponent(lam: float, y: Array, sizes: Array) -> float:

@@ -53,6 +53,21 @@ def test_the_interval_covers_the_truth_nine_times_in_ten():
     assert 0.84 <= share <= 0.96  # 0.90 give or take three standard errors of 0.017, and the jackknife's own bias
 
 
+@pytest.mark.parametrize("examples", [512, 384])
+def test_the_interval_covers_as_often_as_stated_where_nearly_all_examples_are_drawn(examples):
+    random = np.random.default_rng(4)
+    gradients = 0.15 + random.normal(size=(512, 30)) * np.sqrt(np.linspace(0.2, 2.0, 30))
+    truth = float(np.sum(gradients.var(axis=0, ddof=1)) / np.sum(gradients.mean(axis=0) ** 2))
+
+    def covers():
+        drawn = gradients[random.permutation(512)[:examples]].reshape(-1, 8, 30).mean(axis=1)
+        found = noise_scale(statistics_of(drawn, micro_batch_size=8, groups=16, n_train=512))
+        return found.low <= truth <= found.high
+
+    share = np.mean([covers() for _ in range(300)])
+    assert 0.84 <= share <= 0.965
+
+
 def test_a_gradient_that_is_not_told_from_zero_is_refused_with_a_bound():
     random = np.random.default_rng(2)
     gradients = random.normal(size=(128, 40)) / np.sqrt(32)

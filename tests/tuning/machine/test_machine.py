@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 
 import pytest
 
@@ -75,3 +77,15 @@ def test_the_lesser_of_two_timings_judges_but_does_not_plan() -> None:
 )
 def test_an_unknown_noise_scale_is_guessed_but_not_below_its_bound(noise: GradientNoise, critical: float) -> None:
     assert noise.critical_batch_size == pytest.approx(critical)
+
+
+def test_two_timings_tell_how_well_they_agree_but_for_what_slowed_all_alike() -> None:
+    first, again = (
+        ThroughputFindings(tuple(Measured("keras", Throughput("t", b, "keras", s)) for b, s in seconds.items()), {})
+        for seconds in ({8: 1.0, 16: 9.0, 32: 2.0}, {8: 2.0, 16: 22.0, 32: 4.0 / 1.1})
+    )
+    machine = Machine(throughput=first, throughput_again=again, user_series="keras")
+    smoothed = Timings({8: 1.0, 16: 9.0, 32: 2.0})  # a larger batch takes no less time
+    changes = [math.log(smoothed.seconds(b) / s) for b, s in ((8, 2.0), (16, 22.0), (32, 4.0 / 1.1))]
+    assert machine.user_errors == pytest.approx(dict.fromkeys((8, 16, 32), statistics.stdev(changes) / math.sqrt(2)))
+    assert Machine(throughput=first, user_series="keras").user_errors == {}

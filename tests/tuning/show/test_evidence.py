@@ -83,7 +83,11 @@ def test_a_staged_search_is_reported_by_the_target_and_the_throughput_it_judged_
     tracker = MlflowTracker(store)
     record_example(tracker)
     rates = {size: 1000.0 * size for size in BATCH_SIZES}
-    judged = {layout.TARGET: "0.6", layout.THROUGHPUT: json.dumps(rates)}
+    judged = {
+        layout.TARGET: "0.6",
+        layout.THROUGHPUT: json.dumps(rates),
+        layout.THROUGHPUT_ERRORS: json.dumps(dict.fromkeys(rates, 0.02)),
+    }
     tracker.start_study("digits-grid", {"objective": "val_accuracy", "mode": "max", **judged})
     tracker.close()
     found = evidence_of_study(store, "digits-grid")

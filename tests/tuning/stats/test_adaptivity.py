@@ -1,6 +1,6 @@
 from selection_helpers import MAX, RATES, study, trial
 
-from tuning.stats.decision import sizes_worth_another_seed
+from tuning.stats.next_seed import sizes_worth_another_seed
 
 NOISY = (0.02, -0.01, -0.01)
 
@@ -15,7 +15,7 @@ def test_an_evident_tie_needs_no_more_seeds():
 
 
 def test_a_doubtful_study_goes_on_with_those_that_are_not_worse():
-    results = study({8: 0.93, 32: 0.91, 128: 0.905, 512: 0.60}, noise=NOISY, rates=RATES)
+    results = study({8: 0.93, 32: 0.92, 128: 0.91, 512: 0.80}, noise=NOISY, rates=RATES)
     going_on = sizes_worth_another_seed(results, objective=MAX)
     assert 8 in going_on
     assert 512 not in going_on

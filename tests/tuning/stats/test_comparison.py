@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -43,23 +44,53 @@ def test_worse_is_told_step_by_step_from_the_largest_gap(near, far, worse):
     error = compare(scores(table)).sigma * math.sqrt(2 / 3)
     gaps = near * range_point(2, 4, 0.90), far * range_point(3, 4, 0.90)
     moved = table - error * np.array([[0.0], [gaps[0]], [gaps[1]]])
-    assert compare(scores(moved)).worse == set(worse)
+    assert dataclasses.replace(compare(scores(moved)), trend=(0.0, 0.0)).worse == set(worse)
 
 
-@pytest.mark.parametrize(("sizes", "seeds"), [(4, 2), (10, 3)])
+@pytest.mark.parametrize(("sizes", "seeds"), [(4, 2), (6, 3)])
 def test_of_equal_batch_sizes_any_is_called_worse_in_a_tenth_of_the_studies(sizes, seeds):
     random = np.random.default_rng(1)
-    names = tuple(range(sizes))
-    mistaken = sum(bool(compare(scores(random.normal(0, 1, (sizes, seeds)), names)).worse) for _ in range(500))
-    assert mistaken / 500 == pytest.approx(0.10, abs=3 * math.sqrt(0.09 / 500))
+    names = tuple(2**i for i in range(sizes))
+    mistaken = sum(bool(compare(scores(random.normal(0, 1, (sizes, seeds)), names)).worse) for _ in range(200))
+    assert 0.02 < mistaken / 200 < 0.10 + 2 * math.sqrt(0.09 / 200)
 
 
-def test_the_best_is_seldom_called_worse_where_the_others_are_five_times_as_steady():
+@pytest.mark.parametrize("spreads", [np.geomspace(6, 1, 4), np.geomspace(1, 6, 4)], ids=["falling", "rising"])
+def test_of_equal_batch_sizes_few_are_called_worse_where_the_noise_follows_the_batch_size(spreads):
     random = np.random.default_rng(2)
-    spreads, truth = np.geomspace(5, 1, 6), np.array([0.5, 0, 0, 0, 0, 0])
-    tables = truth[:, None] + random.normal(0, 1, (300, 6, 3)) * spreads[:, None]
-    mistaken = sum(compare(scores(table)).is_worse(8) for table in tables)
-    assert mistaken / 300 < 0.10
+    tables = random.normal(0, 1, (200, 4, 5)) * spreads[:, None]
+    found = [compare(scores(table)) for table in tables]
+    mistaken = np.mean([bool(each.worse) for each in found])
+    blind = np.mean([bool(dataclasses.replace(each, trend=(0.0, 0.0)).worse) for each in found])
+    assert mistaken < 0.10
+    assert blind > mistaken
+
+
+def test_the_trend_of_the_noise_makes_errors_of_both_sizes_own_variances():
+    table = np.array([[1.0, 1.1, 0.9], [1.0, 0.9, 1.1], [0.9, 1.0, 1.1]])
+    found = dataclasses.replace(compare(scores(table)), trend=(math.log(2), 0.5))
+    variances = np.array([0.5, 1.0, 2.0])  # exp(2 ln(2) x) at x = -1/2, 0, 1/2
+    variances = variances * 3 / variances.sum()
+    best = found.batch_sizes.index(found.best)
+    other = 2 if best != 2 else 0
+    pair = variances[[best, other]]
+    expected = found.sigma * math.sqrt(pair.sum() / 3)
+    assert found._own_error(found.batch_sizes[other]) == pytest.approx(expected)
+    slope = 2 * float(pair @ np.array([-0.5, 0.0, 0.5])[[best, other]]) / pair.sum()
+    degrees = 2 / (2 / 4 + (slope * 0.5) ** 2)
+    told = found._degrees(found.batch_sizes[other])
+    assert told <= degrees < told + 1
+
+
+def test_what_all_scores_of_a_size_share_keeps_it_from_being_called_worse():
+    table = np.array([[1.0, 1.1, 0.9], [0.0, -0.1, 0.1], [-2.0, -1.9, -2.1]])
+    found = compare(scores(table))
+    assert found.worse == {16, 32}
+    shared = dataclasses.replace(found, shared=(0.0, 0.25, 0.0))
+    assert shared.worse == {32}
+    assert shared.standard_error(16) == found.standard_error(16)
+    assert shared._own_error(16) == pytest.approx(math.sqrt(found._own_error(16) ** 2 + 0.25))
+    assert dataclasses.replace(found, shared=(0.25, 0.0, 0.0)).worse == {32}  # that of the best counts, too
 
 
 def test_seeds_to_separate_would_separate_a_gap_that_is_real():

@@ -110,7 +110,7 @@ def test_exact_repeats_decide_without_a_posterior():
 
 def test_what_is_clearly_slower_is_not_taken_whatever_the_posterior_says(monkeypatch):
     posterior = Pooled((8, 32, 128), (1.0, 0.0, 0.0), np.zeros((4, 3)))
-    monkeypatch.setattr(decision, "pool_efficiencies", lambda efforts: posterior)
+    monkeypatch.setattr(decision, "pool_times", lambda *_: posterior)
     found = decided(timed({8: 900_000, 32: 1000, 128: 1000}, budget=1_000_000), target=0.9)
     assert found.times.is_worse(8)
     assert found.chosen == 128

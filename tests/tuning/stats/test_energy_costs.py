@@ -8,7 +8,7 @@ from selection_helpers import MAX, RATES, study, timed, trial
 
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import arm_costs
-from tuning.stats.decision import sizes_worth_another_seed
+from tuning.stats.next_seed import sizes_worth_another_seed
 from tuning.stats.reasons import energy
 from tuning.stats.recommendation import recommend
 from tuning.stats.table import columns_of

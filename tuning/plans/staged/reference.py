@@ -105,9 +105,13 @@ def search_budget(reference: Reference, batch_size: int, critical: float, goal: 
 
 
 def confirm_budget(reference: Reference, batch_size: int, critical: float, goal: StudyGoal) -> Budget:
-    """Return the budget of the search, but no less than all epochs, so that final scores of one budget compare, too."""
+    """Return the budget of the search, but no less than all epochs; it ends at the target where times alone decide.
+
+    Else all epochs are trained, so that final scores of one budget compare.
+    """
     searched = search_budget(reference, batch_size, critical, goal)
-    return Budget(max(searched.epochs, goal.epochs), Goal(goal.objective, reference.target, goal.epochs))
+    least = 1 if goal.stops_at_target else goal.epochs
+    return Budget(max(searched.epochs, goal.epochs), Goal(goal.objective, reference.target, least))
 
 
 def _common_score(trials: Sequence[Trial], objective: Objective) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs
@@ -14,7 +14,7 @@ from tuning.machine.noise import GUESSED_NOISE_SCALE
 from tuning.objective import Objective
 from tuning.plans.plan import MemoryWall
 from tuning.stats.arms import Arm, group_into_arms
-from tuning.stats.rules import FASTEST, TIME
+from tuning.stats.rules import FASTEST, TIME, TOLERANCE_LOSS
 from tuning.stats.target import Timings, crossing
 from tuning.trial import CONFIRM, HyperparameterValue, Status, Trial
 
@@ -23,8 +23,11 @@ LADDER = (1.0, 3.0, 1 / 3, 9.0, 1 / 9)
 """The multiples tried at the reference batch size, about which nothing is known; the centre first."""
 WINDOW = (1.0, 3.0, 1 / 3)
 """The multiples tried at every other batch size, around the centre that the rule gives it."""
+HALF_STEPS = (math.sqrt(STEP), 1 / math.sqrt(STEP))
+"""The multiples of its best rate that a batch size in the race tries at last."""
 MOST_EXTENSIONS = 4
 _SAME = 0.1
+_HALF = 0.25  # of a step of 3; what is further from a whole one was tried in between
 
 Rate = float | None
 
@@ -94,6 +97,14 @@ def _is_same(rate: Rate, other: Rate) -> bool:
     return abs(math.log(rate / other)) < _SAME
 
 
+def _is_between(rate: Rate, centre: Rate) -> bool:
+    """Return whether a rate lies about half a step of 3 from a whole number of steps from the centre of its size."""
+    if rate is None or centre is None:
+        return False
+    steps = math.log(rate / centre) / math.log(STEP)
+    return abs(steps - round(steps)) > _HALF
+
+
 def _tidy(rate: float) -> float:
     return float(f"{rate:.3g}")
 
@@ -106,12 +117,16 @@ class StudyGoal:
         objective: The metric that decides.
         epochs: Passes over the training set that the reference may take; every confirmed training takes as many.
         n_train: Training examples.
-        seeds: Fresh seeds of each confirmed batch size, at least 1; a close race gets up to two more.
+        seeds: Fresh seeds, at least 1: every batch size gets two of them, those that may be the best up to two more
+        than
+            these.
         first_seed: The seed of the search; those after it are the reference's further two, then the fresh ones.
         target: The score to reach; None for what the reference reaches on three seeds at 90 % of its budget.
         rule: How the recommendation picks.
         tolerance: A loss of objective accepted for a cheaper batch size.
         cost: "time" or "energy"; the search itself looks for the shortest time, and the fresh seeds decide by this.
+        tolerance_loss: The share of its time that the pick may be expected to lose to the best; no further seeds are
+            trained for less.
     """
 
     objective: Objective
@@ -123,6 +138,12 @@ class StudyGoal:
     rule: str = FASTEST
     tolerance: float | None = None
     cost: str = TIME
+    tolerance_loss: float = TOLERANCE_LOSS
+
+    @property
+    def stops_at_target(self) -> bool:
+        """Whether a training may end at the target because final scores of one budget decide nothing."""
+        return self.rule == FASTEST and self.tolerance is None
 
 
 @dataclass(frozen=True)
@@ -220,6 +241,15 @@ class StagedState:
     def without(self, stage: str, *, from_seed: int) -> StagedState:
         """Return the same with the trials of a stage that use later seeds not yet run."""
         kept = tuple(trial for trial in self.trials if trial.stage != stage or trial.seed < from_seed)
+        return dataclasses.replace(self, trials=kept)
+
+    def on_steps(self, centres: Mapping[int, Rate], *stages: str) -> StagedState:
+        """Return the same without the trials of some stages whose rates lie between whole steps from their centre."""
+        kept = tuple(
+            t
+            for t in self.trials
+            if t.stage not in stages or not _is_between(t.learning_rate, centres.get(t.batch_size))
+        )
         return dataclasses.replace(self, trials=kept)
 
     def _tried(self, batch_size: int, *stages: str) -> list[Rate]:

@@ -17,14 +17,14 @@ OUTLINE = Outline(64, 7, 15, 18, (4, 8, 16, 32, 64, 128), 300.0)
 def test_the_plan_tells_how_many_trainings_and_how_long() -> None:
     assert tell_plan(OUTLINE, GOAL) == (
         "Plan: about 40 trainings in 5.0 minutes: 7 trainings at batch size 64, then 3 learning rates at each of 5 "
-        "other sizes, then 3 fresh seeds for each size; more where a best learning rate is at an edge or the race is "
+        "other sizes, then 2 fresh seeds for each size; more where a best learning rate is at an edge or the race is "
         "close."
     )
 
 
 def test_a_single_batch_size_is_told_without_the_others() -> None:
     told = tell_plan(Outline(64, 7, 0, 3, (64,), 10.0), GOAL)
-    assert "7 trainings at batch size 64, then 3 fresh seeds for each size" in told
+    assert "7 trainings at batch size 64, then 2 fresh seeds for each size" in told
 
 
 def test_after_the_reference_the_target_and_the_sizes_are_told() -> None:
@@ -47,5 +47,5 @@ def test_a_noise_scale_that_is_not_known_is_told_with_its_reason_and_its_bound()
 def test_a_plan_tells_what_is_ahead_once_the_machine_is_known() -> None:
     assert plan().outline(records_of()) == ""
     told = plan().outline(records_of(machine=MACHINE))
-    assert told.startswith("Plan: about 42 trainings in ")
+    assert told.startswith("Plan: about 36 trainings in ")
     assert "9 trainings at batch size 64" in told

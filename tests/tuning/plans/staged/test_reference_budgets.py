@@ -33,10 +33,15 @@ def test_budgets_follow_the_law_of_updates() -> None:
     assert search_budget(REFERENCE, 16, 256.0, goal()).goal == Goal(Objective("val_accuracy", "max"), 0.9)
 
 
-def test_a_confirmed_training_takes_all_the_epochs_at_least() -> None:
-    budget = confirm_budget(REFERENCE, 16, 256.0, goal(epochs=30))
+@pytest.mark.parametrize(
+    ("asked", "least_epochs"), [({}, 1), ({"rule": "balanced"}, 30), ({"tolerance": 0.01}, 30)], ids=str
+)
+def test_a_confirmed_training_ends_at_the_target_unless_final_scores_decide(
+    asked: dict[str, object], least_epochs: int
+) -> None:
+    budget = confirm_budget(REFERENCE, 16, 256.0, goal(epochs=30, **asked))
     assert budget.epochs == 30
-    assert budget.goal == Goal(Objective("val_accuracy", "max"), 0.9, least_epochs=30)
+    assert budget.goal == Goal(Objective("val_accuracy", "max"), 0.9, least_epochs)
 
 
 def test_a_reference_with_a_target_of_the_user_may_take_twice_as_long_to_reach_it() -> None:
