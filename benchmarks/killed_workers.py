@@ -155,7 +155,7 @@ def print_a_lot(hp: Any) -> Any:
 
 
 def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int, float, str]:
-    """Return the seconds until it was ended, the processes and folders left, its largest log in MiB, and the reason."""
+    """Return the seconds until it was ended, the processes and folders left, the most MiB of its files, and the reason."""
     with tempfile.TemporaryDirectory() as directory:
         tempfile.tempdir = directory
         most = 0
@@ -163,9 +163,9 @@ def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int,
             executor.submit(_trial(), "cpu:0")
             outcome, began, seconds = None, time.monotonic(), 0.0
             while outcome is None:
-                for event in executor.events(0.5):
+                for event in executor.events(0.1):
                     outcome = event if isinstance(event, TrialOutcome) else None
-                most = max(most, sum(path.stat().st_size for path in Path(directory).rglob("*.log")))
+                most = max(most, sum(path.stat().st_size for path in Path(directory).rglob("*")))
                 seconds = time.monotonic() - began
                 if seconds > 120 and outcome is None:  # what `--trial-timeout` does
                     executor.renew("cpu:0")
@@ -209,7 +209,7 @@ def main() -> None:
 
 def print_ends() -> None:
     """Print what becomes of trainings that do not end."""
-    table = Table("what it does", "seconds until ended", "processes left", "folders left", "largest log (MiB)", "told")
+    table = Table("what it does", "seconds until ended", "processes left", "folders left", "files (MiB)", "told")
     for built in (hang, ignore_termination, fork_and_exit, print_a_lot, loop_for_ever):
         seconds, processes, folders, mebibytes, reason = ended(built, limit_s=10.0)
         table.add_row(built.__name__, f"{seconds:.0f}", str(processes), str(folders), f"{mebibytes:.1f}", reason[:30])
