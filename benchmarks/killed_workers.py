@@ -155,7 +155,7 @@ def print_a_lot(hp: Any) -> Any:
 
 
 def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int, float, str]:
-    """Return the seconds until it was ended, the processes and folders left, the most MiB of its files, and the reason."""
+    """Return the seconds until it was ended, the processes and folders left, the MiB of its files, and the reason."""
     with tempfile.TemporaryDirectory() as directory:
         tempfile.tempdir = directory
         most = 0

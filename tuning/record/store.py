@@ -38,6 +38,19 @@ class TrackingError(ValueError):
         super().__init__(without_passwords(message))
 
 
+class StoreAwayError(TrackingError):
+    """A server does not answer, or lets nobody in; what it was asked may succeed later.
+
+    Args:
+        message: One line for people.
+        error: What MLflow raised.
+    """
+
+    def __init__(self, message: str, error: Exception) -> None:
+        super().__init__(message)
+        self.error = error
+
+
 class TrackingWarning(UserWarning):
     """Something did not reach MLflow; the search itself is not affected."""
 
@@ -50,7 +63,8 @@ def resolve_tracking_uri(tracking_uri: str | None = None) -> str:
             environment's `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
 
     Raises:
-        TrackingError: If it is a directory of files, which MLflow 3 no longer writes, or sqlite without a file.
+        TrackingError: If it is a directory of files, which MLflow 3 no longer writes, sqlite without a file, or a
+            server without a host.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
     if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
@@ -58,6 +72,8 @@ def resolve_tracking_uri(tracking_uri: str | None = None) -> str:
             f"The tracking URI must name a database or a server; got {uri!r}. "
             f"Use {DEFAULT_TRACKING_URI}, or http://HOST:PORT of an MLflow server."
         )
+    if is_server(uri) and not urlsplit(uri).hostname:
+        raise TrackingError(f"An MLflow server needs a host; got {uri!r}. Use http://HOST:PORT.")
     path = sqlite_path(uri)
     return uri.rstrip("/") if path is None else f"sqlite:///{path}"
 
@@ -105,7 +121,8 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
         create: Make a sqlite store that does not exist yet, instead of refusing. The first use takes some seconds.
 
     Raises:
-        TrackingError: If the store does not exist, cannot be written, or does not answer within about ten seconds.
+        StoreAwayError: If a server does not answer within about ten seconds, or lets nobody in.
+        TrackingError: If the store does not exist or cannot be written, or what answers is no MLflow server.
     """
     path = sqlite_path(tracking_uri)
     if path is not None:
@@ -119,19 +136,21 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
     except ImportError as error:
         raise misfit(error) from None
     except Exception as error:
-        raise TrackingError(
+        message = (
             f"The MLflow store at {tracking_uri} does not answer: {_why(error).rstrip('.')}. "
             f"{'Start it, or name another with --tracking-uri.' if path is None else _REBUILD}"
-        ) from None
+        )
+        raise _failure(message, tracking_uri, error) from None
     return client
 
 
 @contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
-    """Ask MLflow something that cannot be done without: whatever fails in the block becomes one line.
+    """Ask MLflow something that is waited for: whatever fails in the block becomes one line.
 
     Raises:
-        TrackingError: Instead of what MLflow or its database raises.
+        StoreAwayError: If a server does not answer, or lets nobody in.
+        TrackingError: Instead of whatever else MLflow or its database raises.
     """
     try:
         with client_limits(timeout_s=30, retries=1):
@@ -139,9 +158,16 @@ def answers(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         is_busy = isinstance(error, MlflowException) and status_of(error) in _BUSY
         way_out = f" {_REBUILD}" if sqlite_path(tracking_uri) and not is_busy else ""
-        raise TrackingError(
-            f"The MLflow store at {tracking_uri} failed: {_why(error).rstrip('.')}.{way_out}"
-        ) from error
+        message = f"The MLflow store at {tracking_uri} failed: {_why(error).rstrip('.')}.{way_out}"
+        raise _failure(message, tracking_uri, error) from error
+
+
+def _failure(message: str, tracking_uri: str, error: Exception) -> TrackingError:
+    """Return the error for people; a store that is no server must be put right, and so must an address without one."""
+    is_denied = isinstance(error, MlflowException) and reaction_to(error) is Reaction.DENIED
+    if is_server(tracking_uri) and (is_denied or is_unanswered(error)):
+        return StoreAwayError(message, error)
+    return TrackingError(message)
 
 
 def reaction_to(error: Exception) -> Reaction:
@@ -150,6 +176,8 @@ def reaction_to(error: Exception) -> Reaction:
     A store refuses what it cannot read, or what belongs to a run that is not there. It may succeed later where nothing
     answered, a server failed or refused for now, a database is locked, or a proxy does not find its server.
     """
+    if isinstance(error, TrackingError):  # our own, as of an experiment that is another program's
+        return Reaction.REFUSED
     if isinstance(error, MlflowException) and not is_unanswered(error):
         return _reaction_to_status(status_of(error), found=error.error_code != "ENDPOINT_NOT_FOUND")
     if isinstance(error, HTTPError) and error.response is not None:  # of artifacts

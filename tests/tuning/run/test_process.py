@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from multiprocessing.connection import wait
-from pathlib import Path
 
 import psutil
 import pytest
