@@ -340,8 +340,9 @@ def mlflow_server(folder: Path) -> Iterator[int]:
         process.wait(30)
 
 
-def wait_for_server(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+def wait_for_server(port: int, process: subprocess.Popen[bytes], limit_s: float = 600.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
         assert process.poll() is None, "MLflow's server has ended."
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
