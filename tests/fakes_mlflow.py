@@ -77,13 +77,12 @@ class FlakyClient(MlflowClient):
 
 def flaky_trackers(monkeypatch: pytest.MonkeyPatch) -> type[FlakyClient]:
     """Let trackers that are made from now on use such a client, and pause for milliseconds."""
-    from tuning.record import contact, mlflow_tracker, store
+    from tuning.record import mlflow_tracker, store
     from tuning.record.outbox import Outbox
 
     class ThisTestsClient(FlakyClient):
         released = threading.Event()
 
     monkeypatch.setattr(store, "MlflowClient", ThisTestsClient)
-    monkeypatch.setattr(contact, "MlflowClient", ThisTestsClient)
     monkeypatch.setattr(mlflow_tracker, "Outbox", partial(Outbox, first_pause_s=0.002, longest_pause_s=0.01))
     return ThisTestsClient

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mlflow import MlflowClient
 
-from tuning.record.store import StoreAwayError, answers, check_store, connect, is_server, sqlite_path
+from tuning.record.store import StoreAwayError, answers, check_store, client_of_server, connect, is_server, sqlite_path
 from tuning.record.tracking_thread import TrackingThread
 
 
@@ -38,7 +38,7 @@ class Contact:
     def client(self) -> MlflowClient:
         """Return the client, which is made and used in the thread alone; a server that is away fails at its use."""
         if self._connected is None:
-            self._connected = MlflowClient(self._uri) if is_server(self._uri) else connect(self._uri, create=True)
+            self._connected = client_of_server(self._uri) if is_server(self._uri) else connect(self._uri, create=True)
         return self._connected
 
     def ask(self, question: Callable[[], object]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from tuning.full_disk import is_full_disk
 from tuning.passwords import without_passwords
 from tuning.record.mlflow_private import is_unanswered
 from tuning.record.outbox import Outbox, Reaction
@@ -70,6 +71,8 @@ class DeliveryWarnings:
             )
         if is_unanswered(error):
             return f"MLflow at {self._uri} {'does not answer' if is_unanswered(error, retried=False) else 'fails'}"
+        if is_full_disk(error):
+            return f"MLflow at {self._uri} has no space left on its disk"
         return f"MLflow at {self._uri} fails ({one_line(error)})"
 
     def _warn(self, message: str) -> None:

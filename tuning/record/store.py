@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.passwords import without_passwords
 from tuning.record.mlflow_private import client_limits, is_unanswered, status_of
 from tuning.record.outbox import Reaction
@@ -29,6 +32,8 @@ _REBUILD = (
 _TRY_LATER = (408, 409, 425, 429)  # too slow, in conflict with another write, too early, too many
 _BUSY = (429, 503)  # such as a locked database
 _NOT_IMPLEMENTED = 501
+_LEAST_FREE_BYTES = 2**16  # below, sqlite can open no store whose write-ahead log it would have to make
+_BACKGROUND = re.compile(r" ?\(Background on this error at: \S+\)")  # sqlalchemy's, for programmers
 
 
 class TrackingError(ValueError):
@@ -107,6 +112,7 @@ def check_store(tracking_uri: str) -> None:
 
     Raises:
         TrackingError: If its folder cannot be written, or its file is something else.
+        OSError: If the disk is full.
     """
     path = sqlite_path(tracking_uri)
     if path is not None:
@@ -123,6 +129,7 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
     Raises:
         StoreAwayError: If a server does not answer within about ten seconds, or lets nobody in.
         TrackingError: If the store does not exist or cannot be written, or what answers is no MLflow server.
+        OSError: If the disk of a sqlite store is full.
     """
     path = sqlite_path(tracking_uri)
     if path is not None:
@@ -144,12 +151,18 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
     return client
 
 
+def client_of_server(tracking_uri: str) -> MlflowClient:
+    """Return a client of a server that may be away, which only its use tells."""
+    return MlflowClient(tracking_uri)
+
+
 @contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
     """Ask MLflow something that is waited for: whatever fails in the block becomes one line.
 
     Raises:
         StoreAwayError: If a server does not answer, or lets nobody in.
+        OSError: If the disk of a sqlite store is full.
         TrackingError: Instead of whatever else MLflow or its database raises.
     """
     try:
@@ -162,8 +175,11 @@ def answers(tracking_uri: str) -> Iterator[None]:
         raise _failure(message, tracking_uri, error) from error
 
 
-def _failure(message: str, tracking_uri: str, error: Exception) -> TrackingError:
-    """Return the error for people; a store that is no server must be put right, and so must an address without one."""
+def _failure(message: str, tracking_uri: str, error: Exception) -> TrackingError | OSError:
+    """Return the error for people: a full disk is none of the store's, and a server may answer later."""
+    path = sqlite_path(tracking_uri)
+    if path is not None and is_full_disk(error):
+        return full_disk_error(path)
     is_denied = isinstance(error, MlflowException) and reaction_to(error) is Reaction.DENIED
     if is_server(tracking_uri) and (is_denied or is_unanswered(error)):
         return StoreAwayError(message, error)
@@ -203,7 +219,7 @@ def misfit(error: ImportError) -> TrackingError:
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Return the error's message without line breaks, cut to `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _BACKGROUND.sub("", " ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -221,6 +237,8 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
             f"There is no MLflow store at {path}. Run a search first, or name another with --tracking-uri."
         )
     if path.exists() and not is_mlflow_store(path):
+        if shutil.disk_usage(path.parent).free < _LEAST_FREE_BYTES:
+            raise full_disk_error(path)
         # MLflow would add its own tables to it.
         raise TrackingError(f"{path} is not an MLflow store, or a damaged one. {_REBUILD}")
 
@@ -230,6 +248,8 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if is_full_disk(error):
+            raise
         raise TrackingError(
             f"MLflow's store needs a folder that can be written; got {folder} ({error.strerror}). "
             "Work in another one, or name another store with --tracking-uri."
@@ -242,4 +262,6 @@ def _create_sqlite(path: Path) -> None:
     except ImportError as error:
         raise misfit(error) from None
     except OSError as error:
+        if is_full_disk(error):
+            raise
         raise TrackingError(f"The MLflow store {path} cannot be made: {one_line(error)}.") from None
