@@ -2,17 +2,20 @@
 
     python benchmarks/faults.py --rounds 200 --disks 20
 
-Each round runs `batch-size grid`, `bayes` or `tune` with made-up trainings in a fork of this process, and kills it: in
-three rounds of four at one of its writes, to the journal or to MLflow (before it, within it, or after it), in the
-others at any moment. A third of the searches is killed once more while it goes on. Then the same command runs to its
-end, and its journal and its MLflow store are compared: every planned trial has ended exactly once, every run has all
-epochs of its trial, none is still running, and no temporary folder is left.
+Each round runs `batch-size grid`, `bayes` or `tune` with made-up trainings in a fork of this process, and does it harm:
+in three rounds of four at one of its writes, to the journal or to MLflow (before it, within it, or after it), in the
+others at any moment. Half of the faults kill the driver, the others a worker, both within a moment, or what stands
+between the driver and a real MLflow server; a third of the searches meets a second fault while it goes on. Then the
+same command runs to its end, and `pick` delivers what a slow server has not taken by then. The journal and the MLflow
+store are compared: every planned trial has ended exactly once, every run has all epochs of its trial, none is still
+running, and no temporary folder is left.
 
 With `--disks`, the searches run on a file system of a few MB that another file fills up just before a write; the search
 must end with status 1 and one line, and be completed by the same command after that file has gone. That needs the right
 to mount one.
 
-Trainings are made up, so that a round takes a second; `benchmarks/killed_workers.py` kills real workers.
+Trainings are made up, so that a round takes seconds, and a worker is lost as an executor tells it;
+`benchmarks/killed_workers.py` kills real workers.
 """
 
 from __future__ import annotations
@@ -22,15 +25,13 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,17 +40,18 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))  # scripted 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import optuna
-from mlflow import MlflowClient
-from optuna.storages.journal import JournalFileBackend
+from injected_faults import MOMENTS, Fault, LosingExecutor, Writes, front_of
 from rich.console import Console
 from rich.table import Table
-from scripted_searches import KINDS, workers
+from scripted_searches import KINDS
+from tracking_faults import free_port, mlflow_server
 
 import tuning.search.methods  # noqa: F401  (before the forks, since it takes seconds)
 from tuning import cli, load_study
 from tuning.commands import search as commands
 from tuning.record import layout
 from tuning.record.store import connect
+from tuning.search import answering
 
 _WORKLOAD = """
 from search_spaces import BatchSize, Workload
@@ -62,111 +64,81 @@ _COMMANDS = {
     "bayes": ["bayes", "workload.py:workload", "--trials", "6", "--seeds", "2", "--quiet", "--prune"],
     "tune": ["tune", "workload.py:workload", "--quiet"],
 }
-_WRITES = ("create_run", "log_batch", "log_text", "log_artifact", "set_terminated", "delete_run")
-_MOMENTS = ("before", "within", "after")
+_SHARES = {"driver": 0.5, "worker": 0.15, "both": 0.15, "server": 0.2}
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What goes wrong in a search.
+class Room:
+    """Where a search runs.
 
     Args:
-        what: "kill" or "disk"; "none" to count its writes only.
-        write: At which of its writes, from 0; None for at any moment.
-        moment: Before, within or after that write.
-        after_s: When, if at no write.
+        path: Its working directory.
+        scratch: Its temporary files.
+        store: The sqlite file of its MLflow store.
+        server: Where that store is reached instead: the server's own port, and the one that the search knows.
+        study: Its study.
     """
 
-    what: str = "none"
-    write: int | None = None
-    moment: str = "before"
-    after_s: float = 0.0
+    path: Path
+    scratch: Path
+    store: Path
+    study: str
+    server: tuple[int, int] | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """Where the search records itself."""
+        uri = [] if self.server is None else ["--tracking-uri", f"http://127.0.0.1:{self.server[1]}"]
+        return ["--study", self.study, *uri]
 
 
-def run(kind: str, room: Path, fault: Fault, scratch: Path) -> tuple[int, str]:
+def run(kind: str, room: Room, fault: Fault) -> tuple[int, str]:
     """Run a search in a fork of this process; return its status, negative for a signal, and what it told."""
-    child = os.fork()
-    if child == 0:
-        _become(kind, room, fault, scratch)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), (scratch / "told").read_text(errors="replace")
+    with ExitStack() as stack:
+        server = None if room.server is None else stack.enter_context(front_of(*room.server))
+        child = os.fork()
+        if child == 0:
+            _become(kind, room, fault, server)
+        _, status = os.waitpid(child, 0)
+    told = room.scratch / "told"
+    return os.waitstatus_to_exitcode(status), told.read_text(errors="replace") if told.exists() else ""
 
 
-def _become(kind: str, room: Path, fault: Fault, scratch: Path) -> None:
+def _become(kind: str, room: Room, fault: Fault, server: int | None) -> None:
     """Be the search, and nothing after it."""
-    told = os.open(scratch / "told", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    told = os.open(room.scratch / "told", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(told, 1)
     os.dup2(told, 2)
-    os.chdir(room)
-    tempfile.tempdir = str(scratch)
+    os.chdir(room.path)
+    tempfile.tempdir = str(room.scratch)
+    executor = LosingExecutor()
+
+    @contextmanager
+    def running(*_: Any, **__: Any) -> Iterator[Any]:
+        yield executor
+
     commands.starting_workers = nullcontext  # nobody needs them
-    commands.running_executor = _scripted
-    writes = Writes(fault, scratch)
+    commands.running_executor = running
+    answering.render_report = lambda _: "<p>"  # its figures take a second
+    writes = Writes(fault, executor, server)
     writes.watch()
-    if fault.what == "kill" and fault.write is None:
-        threading.Timer(fault.after_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
-    status = cli.main(_COMMANDS[kind])
-    (scratch / "writes").write_text(str(writes.count))
+    status = cli.main([*_COMMANDS[kind], *room.options])
+    (room.scratch / "writes").write_text(str(writes.count))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-@contextmanager
-def _scripted(*_: Any, **__: Any) -> Iterator[Any]:
-    yield workers()
-
-
-class Writes:
-    """Counts the writes of this process to the journal and to MLflow, and does harm at one of them."""
-
-    def __init__(self, fault: Fault, scratch: Path) -> None:
-        self.count = -1
-        self._fault, self._scratch = fault, scratch
-
-    def watch(self) -> None:
-        """Stand between the search and what it writes with."""
-        JournalFileBackend.append_logs = self._between(JournalFileBackend.append_logs, self._tear)
-        for name in _WRITES:
-            setattr(MlflowClient, name, self._between(getattr(MlflowClient, name)))
-
-    def _between(self, write: Callable[..., Any], tear: Callable[..., Any] | None = None) -> Callable[..., Any]:
-        def written(*arguments: Any, **more: Any) -> Any:
-            self.count += 1
-            if self.count != self._fault.write:
-                return write(*arguments, **more)
-            if self._fault.what == "disk":
-                self._fill(Path.cwd())
-            elif self._fault.moment == "within" and tear is not None:
-                tear(*arguments)
-            elif self._fault.moment == "after":
-                write(*arguments, **more)
-            if self._fault.what == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            return write(*arguments, **more)
-
-        return written
-
-    def _tear(self, backend: JournalFileBackend, logs: Any) -> None:
-        """Write half of a record, with the journal's lock held, and die."""
-        write = os.fsync
-
-        def cut(descriptor: int) -> None:
-            path = Path(f"/proc/self/fd/{descriptor}").resolve()
-            os.truncate(path, path.stat().st_size - random.randrange(1, 60))
-            write(descriptor)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        os.fsync = cut
-        _append(backend, logs)
-
-    def _fill(self, room: Path) -> None:
-        with suppress(OSError), (room / "filler").open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-
-
-_append = JournalFileBackend.append_logs
+def pick(room: Room) -> None:
+    """Deliver what a server that was away or slow is owed."""
+    with front_of(*room.server or (0, 0)):
+        child = os.fork()
+        if child == 0:
+            os.chdir(room.path)
+            with (room.scratch / "picked").open("w") as told, redirect_stdout(told), redirect_stderr(told):
+                status = cli.main(["pick", *room.options[1:]])
+            os._exit(status)
+        os.waitpid(child, 0)
 
 
 def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
@@ -183,16 +155,17 @@ def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def faults_of(kind: str, room: Path, scratch: Path, n_planned: int) -> Counter[str]:
+def faults_of(room: Room, n_planned: int) -> Counter[str]:
     """Return what a completed search has lost or doubled, counted."""
     found: Counter[str] = Counter()
-    trials = load_study(f"made_up-{kind}", room / "batch_size_studies").trials
+    trials = load_study(room.study, room.path / "batch_size_studies").trials
     settled = [trial for trial in trials if trial.is_settled]
     keys = [trial.key for trial in settled]
     found["lost"] += max(0, n_planned - len(set(keys)))
+    found["not scored"] += sum(not trial.scored for trial in settled if trial.outcome.status != "pruned")
     found["repeated"] += len(keys) - len(set(keys))
-    client = connect(f"sqlite:///{room / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(f"made_up-{kind}")
+    client = connect(f"sqlite:///{room.store}")
+    experiment = client.get_experiment_by_name(room.study)
     runs: dict[str, list[Any]] = {}
     for each in client.search_runs([experiment.experiment_id], max_results=10_000):
         found["running"] += each.info.status == "RUNNING"
@@ -205,34 +178,44 @@ def faults_of(kind: str, room: Path, scratch: Path, n_planned: int) -> Counter[s
             told = [(metric.step, metric.value) for metric in sorted(history, key=lambda metric: metric.step)]
             known = [(report.examples_seen, report.metrics["val_accuracy"]) for report in trial.reports]
             found["metrics missing"] += told != known
-    found["temporary folders"] += len(list(scratch.glob("batch-size-scratch-*")))
+    found["temporary folders"] += len(list(room.scratch.glob("batch-size-scratch-*")))
     return found
 
 
-def _count_trials(kind: str, room: Path) -> int:
-    return len({trial.key for trial in load_study(f"made_up-{kind}", room / "batch_size_studies").trials})
+def _count_trials(room: Room) -> int:
+    return len({trial.key for trial in load_study(room.study, room.path / "batch_size_studies").trials})
 
 
 class Laboratory:
-    """Has searches run in rooms of their own, each with an empty MLflow store, whose making takes seconds."""
+    """Has searches run in rooms of their own, each with an empty MLflow store, whose making takes seconds.
 
-    def __init__(self, directory: Path, seed: int) -> None:
-        self._directory, self._random = directory, random.Random(seed)
+    Args:
+        directory: Where the rooms are.
+        seed: Of what goes wrong.
+        server: The port of an MLflow server on "server/mlflow.db" in the directory; None for no faults of it.
+        kinds: What may go wrong; empty for everything.
+    """
+
+    def __init__(self, directory: Path, seed: int, server: int | None = None, kinds: Sequence[str] = ()) -> None:
+        self._directory, self._random, self._server = directory, random.Random(seed), server
+        self._kinds = {kind: share for kind, share in _SHARES.items() if kind in kinds or not kinds}
         self._store = directory / "mlflow.db"
         subprocess.run([sys.executable, "-c", _MAKE_STORE, str(self._store)], check=True)
+        _use_mlflow(shutil.copy(self._store, directory / "used.db"))
+        self._n_rooms = 0
         self.n_writes: dict[str, int] = {}
         self.n_planned: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
 
     def learn(self, kind: str) -> None:
         """Learn how many trials, writes and seconds a search has that nothing disturbs."""
-        room, scratch = self.room("undisturbed")
+        room = self._laid_out(kind, *self.room("undisturbed"))
         began = time.monotonic()
-        status, told = run(kind, room, Fault(), scratch)
+        status, told = run(kind, room, Fault())
         assert status == 0, told
         self.seconds[kind] = time.monotonic() - began
-        self.n_writes[kind] = int((scratch / "writes").read_text())
-        self.n_planned[kind] = in_fork(_count_trials, kind, room)
+        self.n_writes[kind] = int((room.scratch / "writes").read_text())
+        self.n_planned[kind] = in_fork(_count_trials, room)
 
     def room(self, name: str) -> tuple[Path, Path]:
         """Return an empty room with a store, and a folder for its temporary files."""
@@ -248,42 +231,66 @@ class Laboratory:
         shutil.copy(self._store, room / "mlflow.db")
         (room / "workload.py").write_text(_WORKLOAD)
 
-    def kill(self, kind: str) -> Fault:
-        """Return a kill by chance: three of four at a write."""
-        if self._random.random() < 0.75:
-            write = self._random.randrange(self.n_writes[kind])
-            return Fault("kill", write, self._random.choice(_MOMENTS))
-        return Fault("kill", after_s=self._random.uniform(0.0, self.seconds[kind]))
-
-    def round(self, kind: str) -> Counter[str]:
-        """Kill a search once or twice, have it go on, and return what is wrong with what it became."""
-        room, scratch = self.room("round")
-        faults = [self.kill(kind) for _ in range(2 if self._random.random() < 1 / 3 else 1)]
+    def round(self, kind: str) -> tuple[str, Counter[str]]:
+        """Do a search harm once or twice, have it go on, and return the kind of harm and what is wrong in the end."""
+        what = self._random.choices(list(self._kinds), list(self._kinds.values()))[0]
+        if what == "server" and self._server is None:
+            what = "driver"
+        room = self._laid_out(kind, *self.room("round"), at_server=what == "server")
+        faults = [self._fault(what, kind) for _ in range(2 if self._random.random() < 1 / 3 else 1)]
         for fault in faults:
-            run(kind, room, fault, scratch)
-        status, told = run(kind, room, Fault(), scratch)
-        return self._judged(kind, room, scratch, status, told, str(faults))
+            run(kind, room, fault)
+        status, told = run(kind, room, Fault())
+        if what == "server" and status == 0:  # a search does not wait for ever for a slow one, but a pick does
+            pick(room)
+        return what, self._judged(kind, room, status, told, str(faults))
 
-    def full_disk(self, kind: str, room: Path) -> Counter[str]:
+    def full_disk(self, kind: str, path: Path) -> Counter[str]:
         """Fill a disk in mid search, free it, have the search go on, and return what is wrong."""
         scratch = self._directory / "disk-scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        self.furnish(room)
+        self.furnish(path)
+        room = self._laid_out(kind, path, scratch)
         fault = Fault("disk", self._random.randrange(self.n_writes[kind]))
-        status, told = run(kind, room, fault, scratch)
-        wrong = Counter({"not told in one line": int(status not in (0, 1) or "Traceback" in told)})
-        (room / "filler").unlink(missing_ok=True)
-        status, again = run(kind, room, Fault(), scratch)
-        return wrong + self._judged(kind, room, scratch, status, again, f"{fault}: {told}")
+        status, told = run(kind, room, fault)
+        failed = [line for line in told.splitlines() if "disk is full" in line and "Free" in line]
+        wrong = Counter(
+            {"not told in one line": int("Traceback" in told or (status, len(failed)) not in ((0, 0), (1, 1)))}
+        )
+        (path / "filler").unlink(missing_ok=True)
+        status, again = run(kind, room, Fault())
+        return wrong + self._judged(kind, room, status, again, f"{fault}: {told}")
 
-    def _judged(self, kind: str, room: Path, scratch: Path, status: int, told: str, faults: str) -> Counter[str]:
+    def _laid_out(self, kind: str, path: Path, scratch: Path, *, at_server: bool = False) -> Room:
+        self._n_rooms += 1
+        study = f"{kind}-{self._n_rooms}"
+        if not at_server or self._server is None:
+            return Room(path, scratch, path / "mlflow.db", study)
+        return Room(path, scratch, self._directory / "server" / "mlflow.db", study, (self._server, free_port()))
+
+    def _fault(self, what: str, kind: str) -> Fault:
+        """Return a fault by chance: three of four at a write."""
+        if self._random.random() < 0.75:
+            write = self._random.randrange(self.n_writes[kind])
+            return Fault(what, write, self._random.choice(MOMENTS))
+        return Fault(what, after_s=self._random.uniform(0.0, self.seconds[kind]))
+
+    def _judged(self, kind: str, room: Room, status: int, told: str, faults: str) -> Counter[str]:
         wrong = Counter({"not completed": 1})
         if status == 0:
-            wrong = Counter(in_fork(faults_of, kind, room, scratch, self.n_planned[kind]))
+            wrong = Counter(in_fork(faults_of, room, self.n_planned[kind]))
         if any(wrong.values()):
             print(f"{kind}, {faults}: {dict(+wrong)}\n{told[-600:]}", file=sys.stderr)
         return +wrong
+
+
+def _use_mlflow(store: Path) -> None:
+    """Load what MLflow loads at its first use, which each fork would do again."""
+    client = connect(f"sqlite:///{store}")
+    made = client.create_run(client.create_experiment("used"))
+    client.log_metric(made.info.run_id, "used", 1.0)
+    client.search_runs([made.info.experiment_id])
 
 
 _MAKE_STORE = """
@@ -312,23 +319,38 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--disks", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", choices=[*_SHARES], default=(), help="what goes wrong (everything)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        laboratory = Laboratory(Path(directory), asked.seed)
-        for kind in KINDS:
-            laboratory.learn(kind)
-        rounds = [(KINDS[i % 3], laboratory.round(KINDS[i % 3])) for i in range(asked.rounds)]
-        disks = []
+        (Path(directory) / "server").mkdir()
+        with mlflow_server(Path(directory) / "server") as port:
+            laboratory = Laboratory(Path(directory), asked.seed, port, asked.only)
+            for kind in KINDS:
+                laboratory.learn(kind)
+            results = []
+            with suppress(KeyboardInterrupt):  # of what was tried until then
+                results.extend(_rounds(laboratory, asked.rounds))
         for i in range(asked.disks):
             with small_disk(Path(directory), 12) as disk:
-                disks.append((KINDS[i % 3], laboratory.full_disk(KINDS[i % 3], disk)))
+                results.append(("disk full", KINDS[i % 3], laboratory.full_disk(KINDS[i % 3], disk)))
     table = Table("fault", "search", "rounds", "right", "wrong")
-    for name, results in (("killed", rounds), ("disk full", disks)):
+    for what in dict.fromkeys(what for what, _, _ in results):
         for kind in KINDS:
-            mine = [wrong for each, wrong in results if each == kind]
-            told = ", ".join(f"{what}: {count}" for what, count in sum(mine, Counter()).items())
-            table.add_row(name, kind, str(len(mine)), str(sum(not wrong for wrong in mine)), told or "nothing")
+            mine = [wrong for fault, each, wrong in results if (fault, each) == (what, kind)]
+            told = ", ".join(f"{name}: {count}" for name, count in sum(mine, Counter()).items())
+            table.add_row(what, kind, str(len(mine)), str(sum(not wrong for wrong in mine)), told or "nothing")
     Console().print(table)
+
+
+def _rounds(laboratory: Laboratory, n_rounds: int) -> Iterator[tuple[str, str, Counter[str]]]:
+    """Run the rounds, and say now and then how many there have been."""
+    n_wrong = 0
+    for i in range(n_rounds):
+        what, wrong = laboratory.round(KINDS[i % 3])
+        n_wrong += bool(wrong)
+        if (i + 1) % 10 == 0:
+            print(f"{i + 1} rounds, {n_wrong} of them wrong", file=sys.stderr, flush=True)
+        yield what, KINDS[i % 3], wrong
 
 
 if __name__ == "__main__":

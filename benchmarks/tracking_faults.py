@@ -69,6 +69,7 @@ class Fault:
         share: Of the calls that are answered so.
         only_poison: Whether only the poisoned payload is answered so.
         refuses_connections: Whether nothing listens at all.
+        from_the_start: Whether it behaves so before the search begins.
     """
 
     pace_s: float = 0.1
@@ -78,17 +79,21 @@ class Fault:
     share: float = 1.0
     only_poison: bool = False
     refuses_connections: bool = False
+    from_the_start: bool = False
 
 
 FAULTS = {
     "none": Fault(),
     "away": Fault(pace_s=0.55, lasts_s=60, refuses_connections=True),
+    "absent": Fault(pace_s=0.25, lasts_s=20, refuses_connections=True, from_the_start=True),
+    "absent to end": Fault(refuses_connections=True, from_the_start=True),
     "slow": Fault(delay_s=2),
     "hangs": Fault(delay_s=3600),
     "500": Fault(status=500, lasts_s=20, pace_s=0.25),
     "500 half": Fault(status=500, share=0.5),
     "401": Fault(status=401, lasts_s=20, pace_s=0.25),
     "401 to end": Fault(status=401),
+    "401 first": Fault(status=401, from_the_start=True),
     "poison 400": Fault(status=400, only_poison=True),
     "poison 500": Fault(status=500, only_poison=True),
 }
@@ -135,13 +140,15 @@ class Proxy:
         self._fault, self._until = fault, time.monotonic() + fault.lasts_s
         if fault.refuses_connections:
             self.refuse()
-            threading.Timer(fault.lasts_s, self.listen).start()
+            if fault.lasts_s < float("inf"):
+                threading.Timer(fault.lasts_s, self.listen).start()
 
     def recover(self) -> None:
         """Behave from now on, once what was to last has lasted."""
         if self._until < float("inf"):
             time.sleep(max(0.0, self._until - time.monotonic() + 0.5))
         self._fault = Fault()
+        self.listen()
 
     def answer_to(self, body: bytes) -> tuple[float, int]:
         """Return the delay of the answer to a request, and its status; 0 for the server's own."""
@@ -233,7 +240,11 @@ class PacedExecutor(ScriptedExecutor):
 def try_fault(name: str, fault: Fault, proxy: Proxy, server_uri: str) -> bool:
     """Search under a fault, deliver what is owed, print what became of it, and return whether all is equal."""
     study = name.replace(" ", "-")
-    timed = Timed(MlflowTracker(proxy.uri, outbox=Path(STUDIES, study, FOLDER)))
+    if fault.from_the_start:
+        proxy.begin(fault)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        timed = Timed(MlflowTracker(proxy.uri, outbox=Path(STUDIES, study, FOLDER)))
     tuner = GridSearch(
         lambda: None,
         batch_size=BatchSize.of(*SIZES),
@@ -248,7 +259,7 @@ def try_fault(name: str, fault: Fault, proxy: Proxy, server_uri: str) -> bool:
     calls, began = proxy.calls, time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        executor = PacedExecutor(fault.pace_s, lambda: proxy.begin(fault))
+        executor = PacedExecutor(fault.pace_s, lambda: None if fault.from_the_start else proxy.begin(fault))
         tuner.run(SearchArguments(Data(x, x[:, 0], x, x[:, 0]), epochs=EPOCHS, verbose=False), executor)
     searched_s = time.perf_counter() - began
     trials, waits = list(tuner.oracle.study.records), dict(timed.seconds)
@@ -259,12 +270,12 @@ def try_fault(name: str, fault: Fault, proxy: Proxy, server_uri: str) -> bool:
     picking_s = pick(study, proxy.uri)
     after_pick = n_equal(server_uri, study, trials)
     print(
-        f"{name:11} {searched_s:7.1f} {1000 * during_s:9.1f} {closing_s:8.1f} {at_the_end:7} of {len(trials) + 1}"
+        f"{name:13} {searched_s:7.1f} {1000 * during_s:9.1f} {closing_s:8.1f} {at_the_end:7} of {len(trials) + 1}"
         f" {after_pick:7} of {len(trials) + 1} {picking_s:7.1f} {proxy.calls - calls:6}",
         flush=True,
     )
     for warning in caught:
-        print(f"            {warning.message}", flush=True)
+        print(f"              {warning.message}", flush=True)
     return after_pick == len(trials) + 1
 
 
@@ -280,7 +291,8 @@ def pick(study: str, uri: str) -> float:
 def n_equal(uri: str, study: str, trials: list[Trial]) -> int:
     """Return how many runs MLflow holds as the study has them, the recommendation's counted, and no others."""
     client = MlflowClient(uri)
-    runs = all_runs(client, client.get_experiment_by_name(study).experiment_id)
+    experiment = client.get_experiment_by_name(study)
+    runs = all_runs(client, experiment.experiment_id) if experiment else []
     by_trial = {run.data.tags[layout.TRIAL_ID]: run for run in runs if layout.TRIAL_ID in run.data.tags}
     answers = [run for run in runs if run.data.tags.get(layout.STAGE) == layout.RECOMMENDATION]
     if len(by_trial) + len(answers) != len(runs):
@@ -328,8 +340,9 @@ def mlflow_server(folder: Path) -> Iterator[int]:
         process.wait(30)
 
 
-def wait_for_server(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+def wait_for_server(port: int, process: subprocess.Popen[bytes], limit_s: float = 600.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
         assert process.poll() is None, "MLflow's server has ended."
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
@@ -351,7 +364,7 @@ def main() -> int:
     parser.add_argument("faults", nargs="*", choices=[[], *FAULTS], help=f"of {', '.join(FAULTS)} (all)")
     names = parser.parse_args().faults or list(FAULTS)
     print(f"{len(SIZES) * SEEDS} trials of {EPOCHS} epochs, and the recommendation. Equal to the study, with metrics:")
-    print("fault       search s  longest ms  at end s    at the end    after pick  pick s  calls")
+    print("fault         search s  longest ms  at end s    at the end    after pick  pick s  calls")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         with mlflow_server(Path(folder)) as port:

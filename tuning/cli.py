@@ -10,8 +10,10 @@ import contextlib
 import gc
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuning.interrupts import INTERRUPTED, heed_signals
 from tuning.passwords import without_passwords
@@ -28,10 +30,21 @@ for 0.6 of its 3.3 s of processor time (measured)."""
 
 def program() -> NoReturn:
     """Run the command of this process's arguments, and end the process with its status."""
+    warnings.formatwarning = _one_line(warnings.formatwarning)
     status = main()
     from tuning.run.python_private import leave  # only now: signals are heeded first
 
     leave(status)
+
+
+def _one_line(usual: Callable[..., str]) -> Callable[..., str]:
+    """Return how warnings are shown: our own in one line for people, others as usual, with the code they come from."""
+
+    def show(message: Warning | str, category: type[Warning], *more: Any, **others: Any) -> str:
+        is_ours = category.__module__.split(".")[0] == "tuning"
+        return f"batch-size: {message}\n" if is_ours else usual(message, category, *more, **others)
+
+    return show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _give_up(error, arguments)
     except KeyboardInterrupt:
         return _interrupted(arguments)
+    except Exception as error:
+        return _storage_failed(error, arguments)
 
 
 def _interrupted(arguments: Sequence[str] | None) -> int:
@@ -93,11 +108,30 @@ def _stop(error: RuntimeError, arguments: Sequence[str] | None) -> int:
 
 def _give_up(error: OSError, arguments: Sequence[str] | None) -> int:
     """Tell that the machine failed us, such as by a full disk."""
-    where = f" ({error.filename})" if error.filename else ""
-    told = without_passwords(f"{error.strerror or error}{where}")
-    print(f"batch-size: The machine failed: {told}. What has ended is recorded; mend it, and", file=sys.stderr, end=" ")
-    print(f"continue with: {_again(arguments)}", file=sys.stderr)
+    from tuning.full_disk import is_full_disk, told_of_full_disk
+
+    told, way_out = f"The machine failed: {error.strerror or error}", "mend it"
+    if is_full_disk(error):
+        told, way_out = told_of_full_disk(error)
+    elif error.filename:
+        told += f" ({error.filename})"
+    told = f"batch-size: {told}. What has ended is recorded; {way_out}, and continue with: {_again(arguments)}"
+    print(without_passwords(told), file=sys.stderr)
     return NOTHING
+
+
+def _storage_failed(error: Exception, arguments: Sequence[str] | None) -> int:
+    """Tell that the database of a study failed us, which Optuna says with an exception of its own."""
+    from optuna.exceptions import StorageInternalError
+
+    from tuning.full_disk import full_disk_error, is_full_disk
+
+    if not isinstance(error, StorageInternalError):
+        raise error
+    if is_full_disk(error):
+        return _give_up(full_disk_error(Path.cwd()), arguments)
+    why = " ".join(str(error.__cause__ or error).split())
+    return _give_up(OSError(f"the study's storage does not do what it is asked ({why:.200})"), arguments)
 
 
 def _again(arguments: Sequence[str] | None) -> str:

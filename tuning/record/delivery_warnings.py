@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from tuning.full_disk import is_full_disk
 from tuning.passwords import without_passwords
 from tuning.record.mlflow_private import is_unanswered
 from tuning.record.outbox import Outbox, Reaction
-from tuning.record.store import TrackingWarning, one_line
+from tuning.record.store import TrackingWarning, one_line, reaction_to
 
 _MOST_NAMES = 5
 _SEVERAL = 3  # failures in a row are no mishap
@@ -30,6 +31,13 @@ class DeliveryWarnings:
             self._later = "the next `batch-size pick`, `report` or `ui` of this study, or the same search, delivers it"
         self._told: set[Reaction | str] = set()
 
+    def at_the_start(self, error: Exception) -> None:
+        """Tell that a search begins although the store does not answer, or lets nobody in."""
+        trouble = reaction_to(error), error
+        if trouble[0] not in self._told:
+            self._told.add(trouble[0])
+            self._warn(f"{self._why(trouble)}; the search starts all the same, and what it records is delivered later.")
+
     def of_trouble(self) -> None:
         """Tell that the store lets nobody in, or does not answer."""
         trouble = self._outbox.trouble
@@ -42,7 +50,9 @@ class DeliveryWarnings:
     def at_the_end(self) -> None:
         """Tell what is owed, and what was refused."""
         if owed := self._outbox.owed():
-            self._warn(f"{self._why(self._outbox.trouble)}; it lacks {_names(owed)}. Nothing is lost: {self._later}.")
+            self._warn(
+                f"{self._why(self._outbox.trouble)}; it may lack {_names(owed)}. Nothing is lost: {self._later}."
+            )
         refused = [name for name in self._outbox.refused if name not in self._told]
         if refused:
             self._told.update(refused)
@@ -61,6 +71,8 @@ class DeliveryWarnings:
             )
         if is_unanswered(error):
             return f"MLflow at {self._uri} {'does not answer' if is_unanswered(error, retried=False) else 'fails'}"
+        if is_full_disk(error):
+            return f"MLflow at {self._uri} has no space left on its disk"
         return f"MLflow at {self._uri} fails ({one_line(error)})"
 
     def _warn(self, message: str) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mlflow import MlflowClient
 
 from tuning.messages import Measurement
 from tuning.record import experiments, layout
+from tuning.record.contact import Contact
 from tuning.record.dataset import dataset_of
 from tuning.record.delivery_warnings import DeliveryWarnings
 from tuning.record.documents import Document, MeasurementDocument, RecommendationDocument
@@ -21,14 +22,12 @@ from tuning.record.mlflow_views import View, view_tags
 from tuning.record.outbox import Outbox, RunWriter
 from tuning.record.owed import OwedFolder
 from tuning.record.run_writers import OneWriter, StudyRuns, TrialWriter, name_of
-from tuning.record.runs import RecordedRuns
 from tuning.record.sqlite_file import prepare_file
-from tuning.record.store import answers, check_store, connect, misfit, reaction_to, resolve_tracking_uri, sqlite_path
+from tuning.record.store import misfit, reaction_to, resolve_tracking_uri, sqlite_path
 from tuning.record.tracker import Deciding, Files
 from tuning.record.tracking_thread import TrackingThread
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
-_Answer = TypeVar("_Answer")
 _PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs about 6 ms, however many it holds
 _TIMEOUT_S = 30  # of a request; nobody waits for it but the thread
 _PATIENCE_S, _PATIENCE_WITH_FILES_S = 10.0, 60.0
@@ -43,34 +42,40 @@ class MlflowTracker:
     are metrics, too, and can be chosen as a chart's axis. Epochs that follow one another within a second are sent
     together.
 
-    Once a study has begun, everything is written by a thread (`TrackingThread`) behind an `Outbox`, so that no search
-    waits for a server that is slow or away. Neither MLflow's active run nor autologging nor asynchronous logging is
+    Everything is written by a thread (`TrackingThread`) behind an `Outbox`, so that no search waits for a server that
+    is slow or away. A study may also begin without its server: whoever writes first opens the experiment
+    (`StudyRuns.opened`). Neither MLflow's active run nor autologging nor asynchronous logging is
     used: each write names its run, and a run counts as complete only when all before its end has been taken. What has
     not been delivered at the end is delivered when the study is opened again (`missing`, `OwedFolder`).
 
     Args:
         tracking_uri: As `resolve_tracking_uri` takes it. Artifacts of a sqlite store go beside it, in `mlartifacts`.
         outbox: A folder beside the study, for what the study itself cannot tell again; None keeps that in memory alone.
+        may_be_away: Whether to begin with a warning where a server does not answer, or lets nobody in.
 
     Raises:
         TrackingError: If the store cannot be reached or written. Nothing has been written then.
     """
 
-    def __init__(self, tracking_uri: str | None = None, *, outbox: Path | None = None) -> None:
+    def __init__(
+        self, tracking_uri: str | None = None, *, outbox: Path | None = None, may_be_away: bool = True
+    ) -> None:
         self.tracking_uri = resolve_tracking_uri(tracking_uri)
-        self.experiment_id = ""
         self._study = ""
         self._folder = None if outbox is None else OwedFolder(outbox)
         self._outbox = Outbox(reaction_to)
         self._thread = TrackingThread(self._outbox, lambda: client_limits(timeout_s=_TIMEOUT_S, retries=0))
-        self._connected: MlflowClient | None = None
-        self._runs = StudyRuns(self._client, "")
-        self._open: dict[str, TrialWriter] = {}
         self._warnings = DeliveryWarnings(self.tracking_uri, self._outbox, is_kept=outbox is not None)
-        if sqlite_path(self.tracking_uri) is None:
-            connect(self.tracking_uri)
-        else:
-            check_store(self.tracking_uri)
+        tell_away = self._warnings.at_the_start if may_be_away else None
+        self._store = Contact(self.tracking_uri, self._thread, tell_away)
+        self._runs = StudyRuns(self._store.client, lambda _: "")
+        self._open: dict[str, TrialWriter] = {}
+        self._starts_over = False
+
+    @property
+    def experiment_id(self) -> str:
+        """The study's experiment; empty until it has been opened."""
+        return self._runs.experiment_id
 
     def prepare(self) -> None:
         path = sqlite_path(self.tracking_uri)
@@ -83,38 +88,43 @@ class MlflowTracker:
     def fresh(self, study: str) -> None:
         """Rename the study's experiment to "STUDY (until DATE TIME)", so that the name is free and nothing is lost."""
         path = sqlite_path(self.tracking_uri)
-        if path is None or path.exists():
-            self._ask(lambda: experiments.set_aside(self._client(), study))
+        holds_any = path is None or path.exists()
+        is_done = holds_any and self._store.ask(lambda: experiments.set_aside(self._store.client(), study))
+        self._starts_over = holds_any and not is_done
         if self._folder is not None:
             self._folder.clear()
+            if self._starts_over:
+                self._folder.note_start_over()
 
     def start_study(self, study: str, settings: Mapping[str, str]) -> None:
         """Make or reuse the experiment named after the study and learn which trials it holds.
 
         Raises:
-            TrackingError: If MLflow does not answer, or the experiment holds runs of another program; never where the
-                study has begun before.
+            TrackingError: If MLflow fails, or the experiment holds runs of another program; never where the study has
+                begun before.
         """
         tags = _tags_of(settings)
         if study != self._study:
-            self.experiment_id = self._ask(lambda: experiments.open_experiment(self._client(), study, tags))
-            recorded = self._ask(lambda: RecordedRuns.of(self._client(), self.experiment_id))
             objective, data = layout.objective_of(settings), dataset_of(study, settings)
-            self._runs = StudyRuns(self._client, self.experiment_id, recorded, objective, data)
+            open_experiment = partial(self._open_experiment, study, tags)
+            self._runs = StudyRuns(self._store.client, open_experiment, objective, data)
+            if self._folder is not None:
+                self._starts_over |= self._folder.has_started_over
+            self._store.ask(self._runs.opened)
             self._study = study
             self._owe_what_was_kept()
         if self._folder is not None:
             self._folder.begin(self.tracking_uri, settings)
-        show = partial(self._show_settings, self.experiment_id, study, tags)
-        self._begin(OneWriter("settings", show))
+        self._begin(OneWriter("settings", partial(self._show_settings, self._runs, study, tags)))
 
     def reconcile(self, finished: Collection[str], interrupted: Collection[str]) -> None:
         """End the runs that a killed driver left, and leave one for each trial (`RecordedRuns.reconcile`).
 
         Raises:
-            TrackingError: If MLflow does not answer.
+            TrackingError: If MLflow fails.
         """
-        self._ask(lambda: self._runs.recorded.reconcile(self._client(), finished, interrupted))
+        self._runs.reconcile_with(finished, interrupted)
+        self._store.ask(self._runs.opened)
 
     def missing(self, ended: Mapping[str, int]) -> set[str]:
         """Return the ended trials without a run that says so and has their last epoch, and without one on its way."""
@@ -184,27 +194,17 @@ class MlflowTracker:
             self._folder.clear()
         self._warnings.at_the_end()
 
-    def _show_settings(self, experiment_id: str, study: str, tags: Mapping[str, str]) -> None:
-        experiments.show(self._client(), experiment_id, study, tags)
+    def _open_experiment(self, study: str, tags: Mapping[str, str], client: MlflowClient) -> str:
+        if self._starts_over:
+            experiments.set_aside(client, study)
+            self._starts_over = False
+            if self._folder is not None:
+                self._folder.has_set_aside()
+        return experiments.open_experiment(client, study, tags)
 
-    def _client(self) -> MlflowClient:
-        """Return the client, which is made and used in the thread alone."""
-        if self._connected is None:
-            self._connected = connect(self.tracking_uri, create=True)
-        return self._connected
-
-    def _ask(self, question: Callable[[], _Answer]) -> _Answer:
-        """Ask MLflow what cannot be done without.
-
-        Raises:
-            TrackingError: If it does not answer.
-        """
-
-        def asked() -> _Answer:
-            with answers(self.tracking_uri):
-                return question()
-
-        return self._thread.ask(asked)
+    @staticmethod
+    def _show_settings(runs: StudyRuns, study: str, tags: Mapping[str, str]) -> None:
+        experiments.show(runs.opened(), runs.experiment_id, study, tags)
 
     def _begin(self, writer: RunWriter) -> None:
         """Let a writer write; whatever is owed under its name is not."""
@@ -228,7 +228,7 @@ class MlflowTracker:
         runs = self._runs
         if isinstance(document, RecommendationDocument):
             runs.deciding = document.deciding  # for runs of trials that are still on their way
-        return OneWriter(document.name, lambda: document.write(runs.client(), runs.experiment_id), kept)
+        return OneWriter(document.name, lambda: document.write(runs.opened(), runs.experiment_id), kept)
 
 
 def _view(*, has_target: bool) -> View:

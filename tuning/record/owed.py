@@ -22,6 +22,7 @@ MOST_BYTES = 64 * 2**20
 """The most that the folder holds; a document beyond it is kept in memory alone."""
 
 _STUDY = "study.json"
+_STARTED_OVER = "started-over"
 
 
 class OwedFolder:
@@ -55,6 +56,23 @@ class OwedFolder:
         if noted is None or not isinstance(noted.get("settings"), dict):
             return None
         return str(noted.get("tracking_uri", "")), {str(key): str(value) for key, value in noted["settings"].items()}
+
+    def note_start_over(self) -> None:
+        """Note that what the store holds under the study's name is of an earlier search, to be set aside first.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self._write(_STARTED_OVER, "")
+
+    @property
+    def has_started_over(self) -> bool:
+        """Whether what the store holds under the study's name is still to be set aside."""
+        return (self.directory / _STARTED_OVER).exists()
+
+    def has_set_aside(self) -> None:
+        """Forget that something was to be set aside."""
+        (self.directory / _STARTED_OVER).unlink(missing_ok=True)
 
     def keep(self, document: Document) -> Path | None:
         """Keep a document in place of an earlier one of its name.

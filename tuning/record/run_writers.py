@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,23 +26,45 @@ _MOST_PARAMS = 100  # in a batch
 
 @dataclass
 class StudyRuns:
-    """Where the runs of a study are written.
+    """Where the runs of a study are written. It is opened by whoever writes first, once the store lets itself be asked.
+
+    All is called in the thread that writes, but for `reconcile_with`.
 
     Args:
-        client: Returns the store's client; called in the thread that writes.
-        experiment_id: The study's experiment.
-        recorded: Its trials' runs.
+        client: Returns the store's client.
+        open_experiment: Makes or finds the study's experiment, and returns its id.
         objective: The metric that it compares; None if its settings do not tell.
         data: What its trials train on; None if its settings do not tell.
         deciding: The trials that decided, as far as a recommendation has been made.
     """
 
     client: Callable[[], MlflowClient]
-    experiment_id: str
-    recorded: RecordedRuns = field(default_factory=RecordedRuns)
+    open_experiment: Callable[[MlflowClient], str]
     objective: Objective | None = None
     data: DatasetInput | None = None
     deciding: Deciding = field(default_factory=dict)
+    experiment_id: str = ""
+    """Empty until it is open."""
+    recorded: RecordedRuns = field(default_factory=RecordedRuns)
+    """The trials' runs; empty until it is open."""
+    _unreconciled: tuple[Collection[str], Collection[str]] | None = None
+
+    def reconcile_with(self, finished: Collection[str], interrupted: Collection[str]) -> None:
+        """Have `opened` make the runs that there are agree with the search's record (`RecordedRuns.reconcile`)."""
+        self._unreconciled = finished, interrupted
+
+    def opened(self) -> MlflowClient:
+        """Return the client, with the experiment made or found and the trials' runs known."""
+        client = self.client()
+        if not self.experiment_id:
+            experiment_id = self.open_experiment(client)
+            self.recorded = RecordedRuns.of(client, experiment_id)
+            self.experiment_id = experiment_id
+        if self._unreconciled is not None:
+            experiment_id, self.experiment_id = self.experiment_id, ""  # if this fails midway, they are read again
+            self.recorded.reconcile(client, *self._unreconciled)
+            self.experiment_id, self._unreconciled = experiment_id, None
+        return client
 
 
 def now_ms() -> int:
@@ -69,7 +91,7 @@ class TrialWriter:
         self._started_ms = now_ms()
         self._reports: list[tuple[EpochReport, int]] = []
         self._ended: tuple[TrialOutcome, int] | None = None
-        self._tried, self._run_id = trial.outcome is not None, ""  # one that has ended is written again
+        self._tried, self._run_id = trial.outcome is not None, ""  # one that has ended is written again, where it lacks
         self._n_written = 0
         self._pieces: deque[Callable[[], None]] = deque([self._open, self._log_params, self._log_data])
         self._is_done = False
@@ -92,16 +114,17 @@ class TrialWriter:
     def write_next(self) -> bool:
         """Write the next piece; return whether there is more of what there was before it."""
         ended, n_reports = self._ended, len(self._reports)  # in this order, for no report follows the end
+        if self._is_done:
+            return False
         if not self._pieces and self._n_written < n_reports:
             self._pieces.append(self._log_epochs)
-        elif not self._pieces and ended is not None and not self._is_done:
+        elif not self._pieces and ended is not None:
             self._pieces.extend(self._last_pieces(*ended))
         if self._pieces:
             self._pieces[0]()
             self._pieces.popleft()
             self.written_at = time.monotonic()
-        is_ending = ended is not None and not self._is_done
-        return bool(self._pieces) or self._n_written < n_reports or is_ending
+        return not self._is_done and (bool(self._pieces) or self._n_written < n_reports or ended is not None)
 
     def abandon(self, reason: str) -> None:
         """Let the run say that it is not complete, if it has been made."""
@@ -111,7 +134,11 @@ class TrialWriter:
             self._runs.client().set_terminated(self._run_id, "FAILED")
 
     def _open(self) -> None:
-        client, recorded, trial = self._runs.client(), self._runs.recorded, self._trial
+        client, trial = self._runs.opened(), self._trial
+        recorded = self._runs.recorded
+        if trial.outcome is not None and recorded.holds(trial.trial_id, _last_epoch(trial)):
+            self._is_done = True  # as was not known yet while the store was away
+            return
         if self._tried:  # a run may have been made although the answer was lost, by this process or an earlier one
             recorded.look_again(client, self._runs.experiment_id, trial.trial_id)
         self._tried = True
@@ -192,6 +219,10 @@ class TrialWriter:
                 params=params[place * _MOST_PARAMS : (place + 1) * _MOST_PARAMS],
                 tags=tags if place == n_batches - 1 else (),
             )
+
+
+def _last_epoch(trial: Trial) -> int:
+    return trial.reports[-1].epoch if trial.reports else 0
 
 
 class OneWriter:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.passwords import without_passwords
 from tuning.record.mlflow_private import client_limits, is_unanswered, status_of
 from tuning.record.outbox import Reaction
@@ -29,6 +32,8 @@ _REBUILD = (
 _TRY_LATER = (408, 409, 425, 429)  # too slow, in conflict with another write, too early, too many
 _BUSY = (429, 503)  # such as a locked database
 _NOT_IMPLEMENTED = 501
+_LEAST_FREE_BYTES = 2**16  # below, sqlite can open no store whose write-ahead log it would have to make
+_BACKGROUND = re.compile(r" ?\(Background on this error at: \S+\)")  # sqlalchemy's, for programmers
 
 
 class TrackingError(ValueError):
@@ -36,6 +41,19 @@ class TrackingError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(without_passwords(message))
+
+
+class StoreAwayError(TrackingError):
+    """A server does not answer, or lets nobody in; what it was asked may succeed later.
+
+    Args:
+        message: One line for people.
+        error: What MLflow raised.
+    """
+
+    def __init__(self, message: str, error: Exception) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 class TrackingWarning(UserWarning):
@@ -50,7 +68,8 @@ def resolve_tracking_uri(tracking_uri: str | None = None) -> str:
             environment's `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
 
     Raises:
-        TrackingError: If it is a directory of files, which MLflow 3 no longer writes, or sqlite without a file.
+        TrackingError: If it is a directory of files, which MLflow 3 no longer writes, sqlite without a file, or a
+            server without a host.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
     if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
@@ -58,6 +77,8 @@ def resolve_tracking_uri(tracking_uri: str | None = None) -> str:
             f"The tracking URI must name a database or a server; got {uri!r}. "
             f"Use {DEFAULT_TRACKING_URI}, or http://HOST:PORT of an MLflow server."
         )
+    if is_server(uri) and not urlsplit(uri).hostname:
+        raise TrackingError(f"An MLflow server needs a host; got {uri!r}. Use http://HOST:PORT.")
     path = sqlite_path(uri)
     return uri.rstrip("/") if path is None else f"sqlite:///{path}"
 
@@ -91,6 +112,7 @@ def check_store(tracking_uri: str) -> None:
 
     Raises:
         TrackingError: If its folder cannot be written, or its file is something else.
+        OSError: If the disk is full.
     """
     path = sqlite_path(tracking_uri)
     if path is not None:
@@ -105,7 +127,9 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
         create: Make a sqlite store that does not exist yet, instead of refusing. The first use takes some seconds.
 
     Raises:
-        TrackingError: If the store does not exist, cannot be written, or does not answer within about ten seconds.
+        StoreAwayError: If a server does not answer within about ten seconds, or lets nobody in.
+        TrackingError: If the store does not exist or cannot be written, or what answers is no MLflow server.
+        OSError: If the disk of a sqlite store is full.
     """
     path = sqlite_path(tracking_uri)
     if path is not None:
@@ -119,19 +143,27 @@ def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
     except ImportError as error:
         raise misfit(error) from None
     except Exception as error:
-        raise TrackingError(
+        message = (
             f"The MLflow store at {tracking_uri} does not answer: {_why(error).rstrip('.')}. "
             f"{'Start it, or name another with --tracking-uri.' if path is None else _REBUILD}"
-        ) from None
+        )
+        raise _failure(message, tracking_uri, error) from None
     return client
+
+
+def client_of_server(tracking_uri: str) -> MlflowClient:
+    """Return a client of a server that may be away, which only its use tells."""
+    return MlflowClient(tracking_uri)
 
 
 @contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
-    """Ask MLflow something that cannot be done without: whatever fails in the block becomes one line.
+    """Ask MLflow something that is waited for: whatever fails in the block becomes one line.
 
     Raises:
-        TrackingError: Instead of what MLflow or its database raises.
+        StoreAwayError: If a server does not answer, or lets nobody in.
+        OSError: If the disk of a sqlite store is full.
+        TrackingError: Instead of whatever else MLflow or its database raises.
     """
     try:
         with client_limits(timeout_s=30, retries=1):
@@ -139,9 +171,19 @@ def answers(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         is_busy = isinstance(error, MlflowException) and status_of(error) in _BUSY
         way_out = f" {_REBUILD}" if sqlite_path(tracking_uri) and not is_busy else ""
-        raise TrackingError(
-            f"The MLflow store at {tracking_uri} failed: {_why(error).rstrip('.')}.{way_out}"
-        ) from error
+        message = f"The MLflow store at {tracking_uri} failed: {_why(error).rstrip('.')}.{way_out}"
+        raise _failure(message, tracking_uri, error) from error
+
+
+def _failure(message: str, tracking_uri: str, error: Exception) -> TrackingError | OSError:
+    """Return the error for people: a full disk is none of the store's, and a server may answer later."""
+    path = sqlite_path(tracking_uri)
+    if path is not None and is_full_disk(error):
+        return full_disk_error(path)
+    is_denied = isinstance(error, MlflowException) and reaction_to(error) is Reaction.DENIED
+    if is_server(tracking_uri) and (is_denied or is_unanswered(error)):
+        return StoreAwayError(message, error)
+    return TrackingError(message)
 
 
 def reaction_to(error: Exception) -> Reaction:
@@ -150,6 +192,8 @@ def reaction_to(error: Exception) -> Reaction:
     A store refuses what it cannot read, or what belongs to a run that is not there. It may succeed later where nothing
     answered, a server failed or refused for now, a database is locked, or a proxy does not find its server.
     """
+    if isinstance(error, TrackingError):  # our own, as of an experiment that is another program's
+        return Reaction.REFUSED
     if isinstance(error, MlflowException) and not is_unanswered(error):
         return _reaction_to_status(status_of(error), found=error.error_code != "ENDPOINT_NOT_FOUND")
     if isinstance(error, HTTPError) and error.response is not None:  # of artifacts
@@ -175,7 +219,7 @@ def misfit(error: ImportError) -> TrackingError:
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Return the error's message without line breaks, cut to `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _BACKGROUND.sub("", " ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
@@ -193,6 +237,8 @@ def _check_sqlite(path: Path, *, create: bool) -> None:
             f"There is no MLflow store at {path}. Run a search first, or name another with --tracking-uri."
         )
     if path.exists() and not is_mlflow_store(path):
+        if shutil.disk_usage(path.parent).free < _LEAST_FREE_BYTES:
+            raise full_disk_error(path)
         # MLflow would add its own tables to it.
         raise TrackingError(f"{path} is not an MLflow store, or a damaged one. {_REBUILD}")
 
@@ -202,6 +248,8 @@ def _check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if is_full_disk(error):
+            raise
         raise TrackingError(
             f"MLflow's store needs a folder that can be written; got {folder} ({error.strerror}). "
             "Work in another one, or name another store with --tracking-uri."
@@ -214,4 +262,6 @@ def _create_sqlite(path: Path) -> None:
     except ImportError as error:
         raise misfit(error) from None
     except OSError as error:
+        if is_full_disk(error):
+            raise
         raise TrackingError(f"The MLflow store {path} cannot be made: {one_line(error)}.") from None

@@ -16,8 +16,8 @@ class Tracker(Protocol):
     """Records one study. The driver alone calls it, from one thread, in this order for each trial: `start_trial`,
     `epoch` any number of times, `end_trial`. Measurements come between, whenever they are made.
 
-    Beginning may wait for a server, and fail with an error. Once a search runs, no method but `close` waits for one,
-    and none raises because it is away, slow, refuses or asks for another password.
+    Beginning may wait a while for a server, and fails where a store cannot be used. No method raises because a server
+    is away, slow or asks for another password, and once a search runs, none but `close` waits for one.
     Every implementation passes the tests of `TrackerContract` (tests/tuning/record/tracker_contract.py).
     """
 
@@ -28,7 +28,7 @@ class Tracker(Protocol):
 
     @property
     def experiment_id(self) -> str:
-        """The study's experiment; empty before `start_study`."""
+        """The study's experiment; empty before `start_study`, and while it could not be opened."""
         ...
 
     def prepare(self) -> None:

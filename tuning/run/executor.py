@@ -306,7 +306,7 @@ def first_device(
     deadline = now() + patience_s
     while not executor.devices():
         if now() >= deadline:
-            raise DeviceError(f"At least one device must come up within {patience_s:g} s; got none. Look at its log.")
+            raise DeviceError(f"At least one device must come up within {patience_s:g} s; got none. Free the machine.")
         executor.events(timeout_s=_POLL_S)
     return executor.devices()[0]
 

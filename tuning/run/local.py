@@ -23,8 +23,8 @@ class LocalExecutor:
     """Runs each device's requests in a process of its own, which outlives them and is replaced when it dies.
 
     Requests that ask a CPU for other threads than the setup's run in a second process, of which one at a time works.
-    The workers' logs, and the arrays that lie in no file, are in a temporary folder until `close`. Linux ends a worker
-    together with the thread that started it, so the thread that submits must live as long as the executor.
+    The arrays that lie in no file are in a temporary folder until `close`. Linux ends a worker together with the thread
+    that started it, so the thread that submits must live as long as the executor.
 
     Args:
         setup: What every worker needs once.
@@ -118,7 +118,7 @@ class LocalExecutor:
             self._workers[place] = self._start(place)
 
     def close(self) -> None:
-        """End every worker and remove the arrays and the logs; see `Executor`."""
+        """End every worker and remove the arrays; see `Executor`."""
         for worker in self._workers.values():
             worker.dismiss()  # all of them first, so that they end side by side
         for worker in self._workers.values():
@@ -191,9 +191,8 @@ class LocalExecutor:
         return found
 
     def _look_after(self, place: Place) -> list[Event]:
-        """Bound a worker's log, and end it if it hangs."""
+        """End a worker that hangs."""
         worker = self._workers[place]
-        worker.bound_log()
         if worker.request is None or not worker.pulse.hangs:
             return []
         outcome = worker.outcome_of_silence()

@@ -18,14 +18,13 @@ from tuning.loops.failures import fatal_line, status_of_exit
 from tuning.messages import Request
 from tuning.run import memory_limit
 from tuning.run.executor import worker_environment
+from tuning.run.output import Output
 from tuning.run.pulse import SILENCE_LIMIT_S, Pulse, processor_seconds
 from tuning.run.wire import STOP, Brief, Hello
 from tuning.trial import Status, Trial, TrialOutcome
 
 _TAIL_LENGTH = 4000
-_READ_BYTES = 64_000  # the traces of stacks that follow the reason of an abort are longer than what is kept of a log
 _GRACE_S = 5.0
-_MOST_LOG_BYTES = 16 * 2**20
 
 _ROOT = Path(__file__).resolve().parents[2]
 """The folder of the packages `tuning` and `search_spaces`, which a worker takes from where the driver has them."""
@@ -37,7 +36,7 @@ _START = (
 
 
 class WorkerProcess:
-    """A fresh interpreter that runs `tuning.worker`, with its connection, its log and the request that it runs.
+    """A fresh interpreter that runs `tuning.worker`, with its connection, its output and the request that it runs.
 
     It leads a session of its own, so that what it has started ends with it. Its end is seen by the process itself where
     the system tells (Linux), since a child of it may hold the connection open.
@@ -45,30 +44,28 @@ class WorkerProcess:
     Args:
         hello: What it is told first.
         threads: Its CPU threads, which TensorFlow fixes when it is imported.
-        log_path: Where its output goes.
         silence_limit_s: It hangs if it shows no sign of life for so long; see `Pulse`.
     """
 
-    def __init__(self, hello: Hello, threads: int, log_path: Path, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+    def __init__(self, hello: Hello, threads: int, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
         self.request: Trial | Request | None = None
         self.connection: Connection[Any, Any]
         self.sentinel: int | None
         self.connection, theirs = Pipe()
-        self._log_path = log_path
-        self._log_start = 0
+        self._output = Output()
         self._has_worked = False
         self._kills_before: int | None = None
         self._limited = False
-        with log_path.open("ab") as log:  # so that what is written after it was cut goes to its end
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(_ROOT)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **worker_environment(hello.device, threads)},
-                start_new_session=True,
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(_ROOT)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output.writing,
+            stderr=subprocess.STDOUT,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **worker_environment(hello.device, threads)},
+            start_new_session=True,
+        )
+        self._output.hand_over()
         self.sentinel = _watched(self._process.pid)
         self.pulse = Pulse(functools.partial(processor_seconds, self._process.pid), silence_limit_s)
         theirs.close()
@@ -89,9 +86,9 @@ class WorkerProcess:
         self._send(brief)
 
     def submit(self, request: Trial | Request) -> None:
-        """Have it run a request; its log and the out-of-memory killer are watched from here on."""
+        """Have it run a request; its output and the out-of-memory killer are watched from here on."""
         self.request, self._has_worked = request, True
-        self._log_start = self._log_path.stat().st_size
+        self._output.begin()
         self._kills_before = count_kills()
         self._limited = has_limited_address_space(self.process_id)
         self.pulse.begin()
@@ -115,10 +112,12 @@ class WorkerProcess:
             os.close(self.sentinel)
             self.sentinel = None
         try:
-            return self._process.wait(_GRACE_S)
+            exit_code = self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return self._process.wait()
+            exit_code = self._process.wait()
+        self._output.close()
+        return exit_code
 
     def _kill(self) -> None:
         """Kill the process and all of its session; one that has ended keeps its exit code.
@@ -130,22 +129,11 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def bound_log(self) -> None:
-        """Cut a log that has grown long to its end: a training that prints much must not fill the disk."""
-        if self._log_path.stat().st_size > _MOST_LOG_BYTES:
-            with self._log_path.open("rb") as log:
-                log.seek(-_READ_BYTES, os.SEEK_END)
-                end = log.read()
-            os.truncate(self._log_path, 0)
-            with self._log_path.open("ab") as log:
-                log.write(end)
-            self._log_start = 0
-
     def outcome_of_silence(self) -> TrialOutcome:
         """Return what it means for its request that it hangs."""
         assert self.request is not None
         silence = f"It showed no sign of life for {self.pulse.limit_s:.0f} s, neither an epoch nor processor time"
-        log = self._log()[-_TAIL_LENGTH:]
+        log = self._output.end()[-_TAIL_LENGTH:]
         return TrialOutcome(self.request.trial_id, Status.FAILED, reason=f"{silence}, and was ended.", log_tail=log)
 
     def outcome_of_death(self) -> TrialOutcome:
@@ -153,16 +141,13 @@ class WorkerProcess:
         exit_code = self.wait()
         killed = may_have_killed(self._kills_before, count_kills())
         trial_id = "" if self.request is None else self.request.trial_id
-        return outcome_of_death(trial_id, exit_code, self._log(), killer_was_at_work=killed, limited=self._limited)
+        return outcome_of_death(
+            trial_id, exit_code, self._output.end(), killer_was_at_work=killed, limited=self._limited
+        )
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # whoever receives finds out, with its log
             self.connection.send(message)
-
-    def _log(self) -> str:
-        with self._log_path.open("rb") as log:
-            log.seek(max(self._log_start, self._log_path.stat().st_size - _READ_BYTES))
-            return log.read().decode(errors="replace").strip()
 
 
 def _watched(process_id: int) -> int | None:
@@ -189,7 +174,7 @@ def outcome_of_death(
     Args:
         trial_id: The trial or request that the worker ran.
         exit_code: How the process ended, -n for signal n.
-        log: What the worker's log says of the request, at least its end; the outcome keeps the last lines.
+        log: What the worker has printed since the request, at least the end of it; the outcome keeps the last lines.
         killer_was_at_work: Whether the system's out-of-memory killer may have killed a process meanwhile.
         limited: Whether the worker's address space was limited.
     """

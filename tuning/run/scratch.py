@@ -1,4 +1,4 @@
-"""Scratch: the temporary folder of a driver, with its arrays and its workers' logs; those of dead drivers are removed.
+"""Scratch: the temporary folder of a driver, with its arrays; those of dead drivers are removed.
 
 A driver that is killed removes nothing. Each holds a lock on a file in its folder, which the system lets go when the
 driver ends, however it ends, and which holds across containers that share a temporary directory: a folder whose lock is

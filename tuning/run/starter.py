@@ -50,14 +50,13 @@ class Starter:
         self._scratch = Scratch()
         self._guard = Guard()
         self._is_closed = False
-        self._n_started = 0
         self._ahead: dict[Place, WorkerProcess] = {}
         for device in devices:
             self.start_ahead(self.place(device))
 
     @property
     def directory(self) -> Path:
-        """The temporary folder of the workers, with their logs, until `close`."""
+        """The temporary folder of the workers, until `close`."""
         return self._scratch.path
 
     def place(self, device: str, threads: int | None = None) -> Place:
@@ -104,7 +103,6 @@ class Starter:
         self._scratch.close()
 
     def _start(self, place: Place) -> WorkerProcess:
-        self._n_started += 1
         hello = Hello(
             place.device,
             import_path=import_path(),
@@ -112,8 +110,7 @@ class Starter:
             sharing=self._sharing,
             holds_memory=self._holds_memory,
         )
-        log_path = self.directory / f"worker-{self._n_started}-{place.device.replace(':', '-')}.log"
-        worker = WorkerProcess(hello, place.threads, log_path, self._silence_limit_s)
+        worker = WorkerProcess(hello, place.threads, self._silence_limit_s)
         self._guard.watch(worker.process_id)
         return worker
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import pickle
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from search_spaces.identity import evidence
 from search_spaces.loading import Load, Reading
 from search_spaces.stream import Stream, TrainingData
 from search_spaces.workload import FILE_MODULE_PREFIX
+from tuning.full_disk import full_disk_error
 from tuning.run.executor import WorkerSetup
 from tuning.run.pickler import dumps
 
@@ -86,12 +88,16 @@ def write_data(data: TrainingData, directory: Path, *, in_place: bool = False) -
         data: What trials train on.
         directory: Made if it is not there.
         in_place: Whether large arrays that lie in files stay there, because who reads them sees the same files.
+
+    Raises:
+        OSError: If there is no room for them.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    _check_room(data, directory, in_place=in_place)
     names = (f"{number}.npy" for number in range(10**9))
 
     def write(array: np.ndarray[Any, Any]) -> str | FileRegion:
-        region = region_of(array) if in_place and array.nbytes >= LEAST_BYTES_IN_PLACE else None
+        region = _region_of(array, in_place=in_place)
         if region is not None:
             return region
         name = next(names)
@@ -104,6 +110,20 @@ def write_data(data: TrainingData, directory: Path, *, in_place: bool = False) -
 
     structure = {part: map_arrays(write, arrays) for part, arrays in data.parts().items()}
     (directory / _STRUCTURE).write_bytes(pickle.dumps(structure))
+
+
+def _region_of(array: np.ndarray[Any, Any], *, in_place: bool) -> FileRegion | None:
+    """Return where an array lies that stays in its file; None for one that is copied."""
+    return region_of(array) if in_place and array.nbytes >= LEAST_BYTES_IN_PLACE else None
+
+
+def _check_room(data: Data, directory: Path, *, in_place: bool) -> None:
+    """Refuse to fill a disk: NumPy itself would only say how many bytes it could not write."""
+    arrays = [leaf for part in data.parts().values() for leaf in leaves(part)]
+    needed = sum(array.nbytes for array in arrays if _region_of(array, in_place=in_place) is None)
+    if needed > shutil.disk_usage(directory).free:
+        way_out = f"free {needed / 1e6:.0f} MB there for a copy of the data, or set TMPDIR to a folder that has them"
+        raise full_disk_error(directory, way_out)
 
 
 def read_data(directory: Path, loads: tuple[Load | None, Load | None] = (None, None)) -> Data:

@@ -90,7 +90,7 @@ def _deliver(name: str, folder: OwedFolder, tracking_uri: str | None, claim: Cla
     n_documents = sum(1 for _ in folder.documents())
     study = Study(name)
     open_again(study, claim)
-    tracker = MlflowTracker(tracking_uri, outbox=folder.directory)
+    tracker = MlflowTracker(tracking_uri, outbox=folder.directory, may_be_away=False)
     tracker.start_study(name, settings)
     n_runs = n_documents + relog(study, tracker)
     tracker.close(patience_s=math.inf)

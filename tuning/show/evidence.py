@@ -68,7 +68,7 @@ def evidence_of_search(
 ) -> Evidence:
     """Gather what a search that has just ended knows; what MLflow does not tell at once is left out."""
     measurements = Measurements()
-    if answer.tracking_uri:
+    if answer.tracking_uri and answer.experiment_id:
         try:
             measurements = read_measurements(answer.tracking_uri, answer.experiment_id)
         except TrackingError:  # the server is gone; the report waits with everything else that is to be sent

@@ -13,6 +13,7 @@ from typing import IO
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
+from tuning.full_disk import is_full_disk
 from tuning.study.lease import Holder, Lease, held_by
 from tuning.study.storage import StudyError, journal_of, shared_storage
 
@@ -79,6 +80,7 @@ class StudyLock:
 
     Raises:
         StudyError: If the directory cannot be written, or another driver holds the lock.
+        OSError: If the disk is full.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -86,6 +88,8 @@ class StudyLock:
             directory.mkdir(parents=True, exist_ok=True)
             self._file: IO[str] = (directory / "lock").open("a+")
         except OSError as error:
+            if is_full_disk(error):
+                raise
             raise StudyError(f"The study's directory must be writable; got {directory} ({error.strerror}).") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,11 +7,13 @@ import logging
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
+from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.objective import Objective
 from tuning.passwords import without_passwords
 from tuning.study.journal import mend, unlock
@@ -49,7 +51,18 @@ def journal_of(directory: Path, storage_url: str | None = None) -> BaseStorage:
             f"{journal} held a record that a crash or a full disk had cut off. It was taken out; nothing else is lost. "
             f"What there was is kept in {journal.name}.torn."
         )
-    return JournalStorage(JournalFileBackend(str(journal)))
+    return JournalStorage(_NamedJournal(str(journal)))
+
+
+class _NamedJournal(JournalFileBackend):
+    """A journal whose errors say which file could not be written."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            error.filename = error.filename or self._file_path
+            raise
 
 
 def shared_storage(storage_url: str | None) -> BaseStorage | None:
@@ -57,6 +70,7 @@ def shared_storage(storage_url: str | None) -> BaseStorage | None:
 
     Raises:
         StudyError: If it cannot be reached.
+        OSError: If the disk is full.
     """
     storage_url = storage_url or os.environ.get(STORAGE_VARIABLE) or None
     if storage_url is None:
@@ -64,6 +78,8 @@ def shared_storage(storage_url: str | None) -> BaseStorage | None:
     try:
         return _storage_at(storage_url)
     except Exception as error:
+        if is_full_disk(error):
+            raise full_disk_error(storage_url.removeprefix("sqlite:///")) from None
         why = " ".join(str(error).split())
         raise StudyError(
             f"The storage must be reachable; got {storage_url!r} ({why:.200}). Name a database that is there, such "

@@ -67,7 +67,9 @@ def test_what_never_reached_the_server_is_told_and_sent_by_the_next_search(
     flaky.gone = True
     with told_later():
         log_trial(tracker, "0")
-    with pytest.warns(TrackingWarning, match=r"does not answer; it lacks trial 0\. .* same search again delivers it"):
+    with pytest.warns(
+        TrackingWarning, match=r"does not answer; it may lack trial 0\. .* same search again delivers it"
+    ):
         tracker.close()
     flaky.gone = False
     resumed = started(tracking_uri)
@@ -99,7 +101,7 @@ def test_a_run_says_that_it_has_ended_only_after_its_metrics(tracking_uri: str, 
     flaky.takes_no_metrics = True
     with told_later():
         log_trial(tracker, "0")
-    with pytest.warns(TrackingWarning, match=r"lacks trial 0"):
+    with pytest.warns(TrackingWarning, match=r"may lack trial 0"):
         tracker.close()
     assert [run.info.status for run in MlflowClient(tracking_uri).search_runs([tracker.experiment_id])] == ["RUNNING"]
     assert read_study(tracking_uri, "digits").trials == ()

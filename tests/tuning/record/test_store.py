@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from mlflow.protos.databricks_pb2 import (
     UNAUTHENTICATED,
 )
 from requests import HTTPError, Response
+from sqlalchemy.exc import OperationalError
 
 from tuning.record import sqlite_file, store
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.outbox import Reaction
 from tuning.record.store import (
     TrackingError,
+    answers,
     check_store,
     connect,
     one_line,
@@ -33,6 +36,8 @@ from tuning.record.store import (
     resolve_tracking_uri,
     sqlite_path,
 )
+
+Usage = namedtuple("Usage", "total used free")
 
 
 def test_default_store_is_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,3 +193,32 @@ def test_an_mlflow_that_does_not_fit_sqlalchemy_is_told_with_the_way_out(
     if is_new:
         with pytest.raises(TrackingError, match=r"must fit SQLAlchemy"):
             MlflowTracker(uri).prepare()
+
+
+def test_a_full_disk_is_no_bad_input_and_no_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.db").write_text("what sqlite cannot open while it may write nothing")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**9, 10**9, 0))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        check_store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert caught.value.filename == str(tmp_path / "mlflow.db")
+
+
+@pytest.mark.parametrize("place", ["tempfile.TemporaryFile", "tuning.record.store.create_file"])
+def test_a_disk_that_is_full_at_the_start_is_no_bad_input(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(place, write)
+    with pytest.raises(OSError, match="No space left on device"):
+        connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+
+
+def test_a_full_disk_while_a_store_is_asked_is_told_as_such(tmp_path: Path) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    error = MlflowException("something")
+    error.__cause__ = OperationalError("INSERT", {}, full)
+    with pytest.raises(OSError, match="No space left on device"), answers(f"sqlite:///{tmp_path}/mlflow.db"):
+        raise error

@@ -1,4 +1,5 @@
 import os
+from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from search_spaces import Data, identity
 from search_spaces.array_files import LEAST_BYTES_IN_PLACE
 from tuning.run.wire import fingerprint, read_data, write_data
+
+Usage = namedtuple("Usage", "total used free")
 
 
 def nested(value: float = 0.0) -> Data:
@@ -95,3 +98,14 @@ def test_a_large_file_is_used_where_it_lies_and_what_is_small_or_in_memory_is_co
     assert not found.x_train.flags.writeable
     write_data(data, tmp_path / "copies")
     assert read_data(tmp_path / "copies").x_train.filename != tmp_path / "x.npy"
+
+
+def test_data_that_a_disk_has_no_room_for_are_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.zeros((10**6, 2), "float32")
+    data = Data(x, x, x[:1], x[:1])
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**9, 10**9, 2 * 8 * (10**6 + 1) - 1))
+    with pytest.raises(OSError, match=r"free 16 MB there for a copy of the data, or set TMPDIR"):
+        write_data(data, tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**9, 10**9, 2 * 8 * (10**6 + 1)))
+    write_data(data, tmp_path / "data")

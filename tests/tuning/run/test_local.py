@@ -86,7 +86,7 @@ def test_the_scratch_folder_holds_the_data_and_goes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     executor = local_executor()
     (scratch,) = tmp_path.iterdir()
-    assert sorted(path.name for path in scratch.iterdir()) == ["data", "lock", "worker-1-cpu-0.log"]
+    assert sorted(path.name for path in scratch.iterdir()) == ["data", "lock"]
     executor.close()
     assert list(tmp_path.iterdir()) == []
 

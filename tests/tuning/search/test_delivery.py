@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import RecordingTracker, ScriptedExecutor
-from fakes_mlflow import FlakyClient, flaky_trackers
+from fakes_mlflow import SERVER, FlakyClient, flaky_trackers
 from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
 
 import tuning
 from search_spaces import BatchSize, Data
 from tuning.cli import main
 from tuning.record import layout
 from tuning.record.owed import FOLDER
-from tuning.record.store import TrackingWarning
+from tuning.record.store import TrackingError, TrackingWarning
 from tuning.search.delivery import relog
 from tuning.search.options import SearchArguments
 from tuning.study.claim import StudyLock
@@ -72,7 +73,7 @@ def search_with_an_outage(flaky: type[FlakyClient], **options: Any) -> tuning.Gr
         tuner = search(lambda seed: setattr(flaky, "gone", seed > 0), **options)
     flaky.gone = False
     told = str(caught[-1].message)
-    assert re.search(r"lacks .*trial 000[012].*Nothing is lost: the next `batch-size pick`, `report` or `ui`", told)
+    assert re.search(r"may lack .*trial 000[012].*Nothing is lost: the next `batch-size pick`, `report` or `ui`", told)
     return tuner
 
 
@@ -87,6 +88,12 @@ def recorded(uri: str, study: str = "mine") -> Curves:
         for run in found
         if run.info.status == "FINISHED"
     }
+
+
+def all_runs(uri: str, study: str = "mine") -> list[Run]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(study)
+    return list(client.search_runs([experiment.experiment_id], run_view_type=ViewType.ALL))
 
 
 def studied(tuner: tuning.GridSearch) -> Curves:
@@ -137,6 +144,57 @@ def test_a_search_may_start_over_where_the_earlier_one_cannot_be_read(store: str
     tuner = search(overwrite=True)
     assert recorded(store) == studied(tuner)
     assert not (STUDY / FOLDER).exists()
+
+
+@pytest.mark.parametrize("back", [-1, 1, None])
+def test_a_search_begins_without_its_server_and_what_it_records_is_delivered(
+    store: str, flaky: type[FlakyClient], monkeypatch: pytest.MonkeyPatch, back: int | None
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
+    flaky.behind, flaky.gone = store, True
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TrackingWarning)
+        tuner = search(lambda seed: setattr(flaky, "gone", flaky.gone and seed != back))
+    assert "does not answer; the search starts all the same" in str(caught[0].message)
+    assert tuner.answer.recommendation.batch_size == 8
+    if back is None:
+        assert re.search(
+            r"it may lack .*trial 0000.*Nothing is lost: the next `batch-size pick`", str(caught[-1].message)
+        )
+        assert MlflowClient(store).get_experiment_by_name("mine") is None
+    flaky.gone = False
+    assert main(["pick", "mine"]) == 0
+    assert recorded(store) == studied(tuner)
+    assert not (STUDY / FOLDER).exists()
+
+
+def test_a_search_goes_on_without_its_server(
+    store: str, flaky: type[FlakyClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
+    flaky.behind = store
+    search()
+    flaky.gone = True
+    with pytest.warns(TrackingWarning):
+        tuner = search()
+    flaky.gone = False
+    assert main(["pick", "mine"]) == 0
+    assert recorded(store) == studied(tuner)
+    assert len(all_runs(store)) == 4 + 1  # the earlier recommendation is in the trash
+
+
+def test_nothing_is_started_over_while_something_is_owed_to_a_server_that_is_away(
+    store: str, flaky: type[FlakyClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
+    flaky.behind, flaky.gone = store, True
+    with pytest.warns(TrackingWarning):
+        tuner = search()
+    with pytest.warns(TrackingWarning), pytest.raises(TrackingError, match=r"does not answer: no connection"):
+        search(overwrite=True)
+    flaky.gone = False
+    assert main(["pick", "mine"]) == 0
+    assert recorded(store) == studied(tuner)
 
 
 def test_what_a_killed_driver_left_is_delivered(

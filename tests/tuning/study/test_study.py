@@ -214,3 +214,18 @@ def test_measuring_one_kind_of_device_forgets_no_other(tmp_path: Path) -> None:
     opened(tmp_path, "cpu").measured(Machine(seconds_to_start=1.5))
     opened(tmp_path, "gpu").measured(Machine(seconds_to_start=2.5))
     assert opened(tmp_path, "cpu").records.machine.seconds_to_start == 1.5
+
+
+def test_a_full_disk_is_no_bad_input_and_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    study = opened(tmp_path)
+    monkeypatch.setattr("os.fsync", write)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        study.start(PLANNED, PlainEncoder())
+    assert caught.value.filename == str(tmp_path / "study.journal")
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "mkdir", write)
+    with pytest.raises(OSError, match="No space left on device"):
+        StudyLock(tmp_path / "another")
