@@ -182,13 +182,14 @@ def some_in_a_row(leaf: Any) -> tf.Tensor:
     return take(leaf, 1, 2)
 
 
-@pytest.mark.parametrize("build", [classifier, convolution, recurrence])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int32", "int64", "bool"])
-def test_a_gpu_has_a_kernel_for_all_that_touches_the_data(build: Any, dtype: str) -> None:
+DTYPES = ["float32", "float16", "uint8", "int32", "int64", "bool"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_gpu_has_a_kernel_for_all_that_touches_the_data(dtype: str) -> None:
     placement = DataPlacement(as_keras_sees_them(images(dtype), None), processor=GpuOnTheCpu())
-    x, y = placement.on_device.train
     touched = []
-    for leaf in (x, y):
+    for leaf in placement.on_device.train:
         words = leaf.words if isinstance(leaf, Rows) else leaf
         for pick in (some_rows, some_in_a_row):
             graph = tf.function(pick_of(pick, leaf)).get_concrete_function().graph
@@ -197,6 +198,14 @@ def test_a_gpu_has_a_kernel_for_all_that_touches_the_data(build: Any, dtype: str
             touched += list(operations_on_data(graph, captured))
     assert {operation.type for operation in touched} >= {"GatherV2", "StridedSlice"}
     assert [operation.name for operation in touched if not runs_on_a_gpu(operation)] == []
+
+
+# Every type with one model, and the other models with the type of images: tracing each takes a second.
+@pytest.mark.parametrize(
+    ("build", "dtype"), [*((classifier, dtype) for dtype in DTYPES), (convolution, "uint8"), (recurrence, "uint8")]
+)
+def test_a_block_captures_no_data_that_tensorflow_keeps_in_host_memory(build: Any, dtype: str) -> None:
+    placement = DataPlacement(as_keras_sees_them(images(dtype), None), processor=GpuOnTheCpu())
     program = Program(build(), placement.on_device, evaluation_batch_size=8)
     captured = program.block(8, 3, jit_compile=False).concrete.graph.captures
     assert types_pb2.DT_INT32 not in {outer.dtype.as_datatype_enum for outer, _ in captured if outer.shape.rank}
