@@ -117,7 +117,7 @@ def _region_of(array: np.ndarray[Any, Any], *, in_place: bool) -> FileRegion | N
     return region_of(array) if in_place and array.nbytes >= LEAST_BYTES_IN_PLACE else None
 
 
-def _check_room(data: Data, directory: Path, *, in_place: bool) -> None:
+def _check_room(data: TrainingData, directory: Path, *, in_place: bool) -> None:
     """Refuse to fill a disk: NumPy itself would only say how many bytes it could not write."""
     arrays = [leaf for part in data.parts().values() for leaf in leaves(part)]
     needed = sum(array.nbytes for array in arrays if _region_of(array, in_place=in_place) is None)
