@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-# XLA compiles in a third less time where LLVM does not make fast code, of programs that train a few updates.
+# XLA compiles in a quarter less time where LLVM does not make fast code, of programs that train a few updates.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 sys.path.insert(0, str(Path(__file__).parent))
 # The same few examples every time, on however loaded a machine, and none kept on disk.
