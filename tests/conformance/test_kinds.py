@@ -1,28 +1,16 @@
 """Every kind of model trains in every loop that can to what a script of plain Keras logs, on the same examples."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from kinds import KINDS, LOOPS
 from plain import EVALUATION, SEED, plain_fit
 
-from search_spaces.data import map_arrays
 from search_spaces.space import Setting
 from tuning.loops.session import TrainingSession
 from tuning.trial import Budget, Instructions, Status, Trial
 
-BATCH_SIZE, EPOCHS, N_TRAIN = 8, 2, 24
+BATCH_SIZE, EPOCHS = 8, 2
 ONLY_TRACED = ("steps per execution", "compiled by XLA")
-# Traced by Keras's own loop too, where the others, whose steps the loop "device" traces, train update by update.
-TRACED = (
-    *ONLY_TRACED,
-    "perceptron",
-    "subclassed, custom train_step",
-    "several inputs and outputs, weighted",
-    "batch normalization",
-    "mixed precision, loss scaling",
-)
 
 
 def trial(loop, seed=SEED):
@@ -36,35 +24,13 @@ def trained(session, loop, seed=SEED):
     return outcome, [dict(report.metrics) for report in reports]
 
 
-def examples(kind):
-    """The first of a kind's training examples, which make three updates per epoch, and all for validation."""
-    data = kind.data()
-    names = ("x_train", "y_train", "sample_weight_train")
-    return dataclasses.replace(
-        data, **{name: map_arrays(lambda leaf: leaf[:N_TRAIN], getattr(data, name)) for name in names}
-    )
-
-
-def eager(build):
-    """Build a model whose few updates run one by one, which takes less time than to trace one."""
-
-    def built():
-        model = build()
-        model.run_eagerly = True
-        return model
-
-    return built
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_every_loop_that_can_trains_to_what_plain_fit_logs(name):
     kind = KINDS[name]
-    data, by_keras = examples(kind), kind.build if name in TRACED else eager(kind.build)
-    sessions = {build: TrainingSession(build, data, fit_options=kind.options) for build in (kind.build, by_keras)}
+    session = TrainingSession(kind.build, kind.data(), fit_options=kind.options)
     script = {"batch_size": BATCH_SIZE, "epochs": EPOCHS, "evaluation": kind.evaluation, **kind.options}
-    expected = plain_fit(kind.build, data, eagerly=name not in ONLY_TRACED, **script)
+    expected = plain_fit(kind.build, kind.data(), eagerly=name not in ONLY_TRACED, **script)
     for loop in kind.loops:
-        session = sessions[by_keras if loop == "keras" else kind.build]
         outcome, history = trained(session, loop)
         assert outcome.status is Status.COMPLETED, f"{loop}: {outcome.log_tail}"
         assert outcome.loop == loop
