@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint gpu-check docs matrix release clean
+.PHONY: demo test test-all lint gpu-check docs matrix release clean
 
 demo: $(VENV)/.installed
 	@mkdir -p .demo
@@ -12,6 +12,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: $(VENV)/.installed-test
+	TESTS=all $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 gpu-check: $(VENV)/.installed-gpu
 	$(BIN)/python -m tuning.gpu_check --json gpu-check.json

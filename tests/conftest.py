@@ -54,9 +54,13 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first, each whole; see `LONGEST`."""
+    """Put the longest files first, each whole, and leave out what is marked as long, unless all is asked for."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    if os.environ.get("TESTS") != "all":
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="it takes long; make test-all runs it"))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LONG = ("02", "03", "04")
 LARGEST_BYTES = 300_000
 # Folders that a path of somebody's machine begins with.
 FOLDERS = ("home", "root", "tmp", "Users", "work", "var", "opt", "mnt", "usr")
@@ -55,7 +56,11 @@ def test_other_slashes_are_no_paths_of_a_machine() -> None:
     assert not MACHINE.search("../docs/images/ui_charts.png and t0/c")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.long] if path.stem[:2] in LONG else []) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs_in_an_empty_folder_and_leaves_the_repository_alone(
     path: Path, tmp_path: Path, mlflow_store: Callable[[Path], str]
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from documents import DOCUMENTS, ROOT, Block, blocks_of
 from following import WARM_PYTHON, Workplace
 
+LONG = ("ci.md", "command_line.md", "from_keras_tuner.md")
 FOLLOWED = [d for d in DOCUMENTS if any(block.language in ("console", "python") for block in blocks_of(d))]
 
 
@@ -41,7 +42,11 @@ def workplace(tmp_path: Path, mlflow_store: Callable[[Path], str], warm: Path) -
 
 
 @pytest.mark.timeout(1800)  # searches, one after the other
-@pytest.mark.parametrize("document", FOLLOWED, ids=lambda document: str(document.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(document, marks=[pytest.mark.long] if document.name in LONG else []) for document in FOLLOWED],
+    ids=lambda document: str(document.relative_to(ROOT)),
+)
 def test_a_document_can_be_followed(document: Path, workplace: Workplace) -> None:
     for block in blocks_of(document):
         workplace.follow(block)

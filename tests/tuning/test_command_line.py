@@ -139,6 +139,7 @@ def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Pat
     assert other.stderr.count("\n") == 1
 
 
+@pytest.mark.long  # the README's own commands run one, too
 def test_a_staged_search_is_told_picked_again_and_gone_on_with(workplace: Path) -> None:
     arguments = ("tune", "digits", "--batch-sizes", "32,128", "--epochs", "2", "--seeds", "2", "--json")
     done = batch_size(workplace, *arguments)

@@ -17,6 +17,7 @@ from tuning.cli import main
 MEMORY = ("peak_memory_bytes", "predicted_peak_memory_bytes")
 
 
+@pytest.mark.long  # the README's own commands probe them, too
 def test_digits_are_probed_in_memory_speed_and_noise(tmp_path: Path, mlflow_store: Callable[[Path], str]) -> None:
     uri = mlflow_store(tmp_path)
     command = [sys.executable, "-m", "tuning.cli", "probe", "digits", "--json", "--quiet", "--plot", "probe.svg"]

@@ -70,8 +70,10 @@ def test_what_nobody_takes_ends_with_the_starter_which_may_be_closed_twice(start
     assert not children() & waiting
 
 
-def test_threads_are_the_cpu_s_alone(starter: Starter) -> None:
-    assert starter.place("gpu:GPU-1", threads=1) == ("gpu:GPU-1", 3)
+def test_threads_are_the_cpu_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_START", SCRIPT)
+    with closing(Starter(("gpu:GPU-1",), threads=3)) as starter:
+        assert starter.place("gpu:GPU-1", threads=1) == ("gpu:GPU-1", 3)
 
 
 def children() -> set[int]:
