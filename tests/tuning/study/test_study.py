@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.claim import StudyLock
 from tuning.study.encoding import CLOSING, closing_of
-from tuning.study.storage import StudyError, check_settings, create_study, journal_of, set_aside
+from tuning.study.lease import GRACE_S
+from tuning.study.storage import StudyError, check_settings, create_study, journal_of, limit_waits, set_aside
 from tuning.study.study import PlainEncoder, Study
 from tuning.trial import MOST_LOSSES, Budget, EpochReport, Goal, Status, Trial, TrialOutcome
 
@@ -229,3 +231,26 @@ def test_a_full_disk_is_no_bad_input_and_names_the_file(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "mkdir", write)
     with pytest.raises(OSError, match="No space left on device"):
         StudyLock(tmp_path / "another")
+
+
+def test_a_driver_that_stops_within_a_transaction_holds_its_successor_up_for_less_than_its_lease_lasts() -> None:
+    told: list[str] = []
+
+    class Connection:
+        """What a driver of PostgreSQL's hands out, which notes what it is told."""
+
+        def cursor(self) -> Any:
+            return closing(self)
+
+        execute = staticmethod(told.append)
+
+        def commit(self) -> None:
+            told.append("COMMIT")
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    limit_waits(Connection())
+    assert told[0] == "SET idle_in_transaction_session_timeout = '20s'"
+    assert told[1:] == ["SET lock_timeout = '60s'", "COMMIT"]
+    assert GRACE_S > 20
