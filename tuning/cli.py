@@ -123,10 +123,11 @@ def _give_up(error: OSError, arguments: Sequence[str] | None) -> int:
 def _storage_failed(error: Exception, arguments: Sequence[str] | None) -> int:
     """Tell that the database of a study failed us, which Optuna says with an exception of its own."""
     from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from tuning.full_disk import full_disk_error, is_full_disk
 
-    if not isinstance(error, StorageInternalError):
+    if not isinstance(error, StorageInternalError | SQLAlchemyError):  # the latter where Optuna only reads
         raise error
     if is_full_disk(error):
         return _give_up(full_disk_error(Path.cwd()), arguments)

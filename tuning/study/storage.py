@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import event
 
 from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.objective import Objective
@@ -24,6 +25,8 @@ STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 METRIC_NAMES = "study:metric_names"
 """Where Optuna keeps the name of the objective, which its dashboard shows in place of "Objective 0"; its
 `set_metric_names` does the same, but is experimental and warns (optuna 5.0.0)."""
+
+_LONGEST_TRANSACTION_S, _LONGEST_LOCK_S = 20, 60
 
 FORMAT = "2"
 """The format of the record; a study of another one cannot be continued."""
@@ -91,7 +94,22 @@ def _storage_at(url: str) -> BaseStorage:
     """Return the storage at a URL; connections to a server are tried before use, since it may have been restarted."""
     if not url.startswith(("postgresql", "mysql", "mariadb")):
         return get_storage(url)
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    if url.startswith("postgresql"):
+        event.listen(storage.engine, "connect", limit_waits)
+        storage.engine.dispose()  # of connections that were made before
+    return storage
+
+
+def limit_waits(connection: Any, _record: object = None) -> None:
+    """Have PostgreSQL end a transaction in which a driver has stopped: its successor would wait for that for ever.
+
+    A driver that was silent for so long may lose its lease soon after (`tuning.study.lease`).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_LONGEST_TRANSACTION_S}s'")
+        cursor.execute(f"SET lock_timeout = '{_LONGEST_LOCK_S}s'")
+    connection.commit()
 
 
 def check_settings(

@@ -241,7 +241,7 @@ class Study:
             storage: The storage, in which the study exists.
             objective: The metric that decides.
             device_kind: The kind of device to be used; measurements of another kind do not count.
-            check: Called before each write; raises where the study belongs to another driver by now.
+            check: Called before each write, and after that of a new trial; raises where another driver has the study.
         """
         study_id = storage.get_study_id_from_name(self.name)
         self._opened = _Opened(storage, study_id, objective, device_kind, check)
@@ -252,9 +252,17 @@ class Study:
             trial = read_trial(frozen.user_attrs, has_ended=True)
             if frozen.state is TrialState.RUNNING:
                 self._end_for_optuna(optuna_id, trial)
-            if trial is not None:
+            if trial is not None and not self._is_settled(trial.trial_id):
                 self._opened.optuna_ids[trial.trial_id] = optuna_id
                 self.records.put(trial)
+
+    def _is_settled(self, trial_id: str) -> bool:
+        """Return whether a trial of that name has been read that settles it.
+
+        A driver that was stopped within a write, and wakes up after another has taken over, may write its trial a
+        second time: Optuna tries up to five times to create one (optuna 5.0.0).
+        """
+        return trial_id in self.records and self.records[trial_id].is_settled
 
     def start(self, planned: Trial, encoder: Encoder) -> Trial:
         """Write down a trial that is about to start.
@@ -281,6 +289,7 @@ class Study:
             },  # the last two for people
         )
         optuna_id = opened.storage.create_new_trial(opened.study_id, template)
+        opened.check()  # the write itself may have taken so long that another driver has taken over
         opened.n_trials += 1
         opened.optuna_ids[trial.trial_id] = optuna_id
         self.records.put(trial)

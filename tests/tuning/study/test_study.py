@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.claim import StudyLock
 from tuning.study.encoding import CLOSING, closing_of
-from tuning.study.storage import StudyError, check_settings, create_study, journal_of, set_aside
+from tuning.study.lease import GRACE_S, LostLeaseError
+from tuning.study.storage import StudyError, check_settings, create_study, journal_of, limit_waits, set_aside
 from tuning.study.study import PlainEncoder, Study
 from tuning.trial import MOST_LOSSES, Budget, EpochReport, Goal, Status, Trial, TrialOutcome
 
@@ -229,3 +231,56 @@ def test_a_full_disk_is_no_bad_input_and_names_the_file(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "mkdir", write)
     with pytest.raises(OSError, match="No space left on device"):
         StudyLock(tmp_path / "another")
+
+
+def test_a_driver_that_stops_within_a_transaction_holds_its_successor_up_for_less_than_its_lease_lasts() -> None:
+    told: list[str] = []
+
+    class Connection:
+        """What a driver of PostgreSQL's hands out, which notes what it is told."""
+
+        def cursor(self) -> Any:
+            return closing(self)
+
+        execute = staticmethod(told.append)
+
+        def commit(self) -> None:
+            told.append("COMMIT")
+
+        def close(self) -> None:
+            """Do nothing."""
+
+    limit_waits(Connection())
+    assert told[0] == "SET idle_in_transaction_session_timeout = '20s'"
+    assert told[1:] == ["SET lock_timeout = '60s'", "COMMIT"]
+    assert GRACE_S > 20
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_a_driver_writes_that_wakes_up_after_another_has_settled_its_trial_counts_for_nothing(
+    tmp_path: Path, is_first: bool
+) -> None:
+    ousted, successor = opened(tmp_path), opened(tmp_path)
+    assert not len(ousted.records) + len(successor.records)
+    if is_first:
+        ousted.start(PLANNED, PlainEncoder())
+    settled = run(successor, Status.COMPLETED, 0.5)
+    if not is_first:
+        ousted.start(PLANNED, PlainEncoder())
+    (trial,) = opened(tmp_path).records
+    assert (trial.trial_id, trial.status, trial.score) == (settled.trial_id, Status.COMPLETED, 0.5)
+
+
+def test_a_driver_that_was_replaced_while_it_wrote_a_trial_goes_on_with_nothing(tmp_path: Path) -> None:
+    checks: list[int] = []
+
+    def check() -> None:
+        checks.append(1)
+        if len(checks) == 2:
+            raise LostLeaseError("Another driver has taken the study over.")
+
+    study = opened(tmp_path)
+    study.open(journal_of(tmp_path), OBJECTIVE, check=check)
+    with pytest.raises(LostLeaseError, match="taken the study over"):
+        study.start(PLANNED, PlainEncoder())
+    assert len(study.records) == 0
