@@ -292,7 +292,8 @@ def n_equal(uri: str, study: str, trials: list[Trial]) -> int:
     """Return how many runs MLflow holds as the study has them, the recommendation's counted, and no others."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(study)
-    runs = all_runs(client, experiment.experiment_id) if experiment else []
+    found = all_runs(client, experiment.experiment_id) if experiment else []
+    runs = [run for run in found if run.data.tags.get(layout.STAGE) != layout.MEASUREMENT]
     by_trial = {run.data.tags[layout.TRIAL_ID]: run for run in runs if layout.TRIAL_ID in run.data.tags}
     answers = [run for run in runs if run.data.tags.get(layout.STAGE) == layout.RECOMMENDATION]
     if len(by_trial) + len(answers) != len(runs):
