@@ -12,7 +12,7 @@ from tuning.gpu_check.bench import Bench, images, sequences, vectors
 from tuning.gpu_check.check import Check, Finding
 from tuning.gpu_check.models import cnn, lstm, mlp, transformer, wide, wide_activations
 from tuning.machine.memory import MemoryFindings, margin_for, probe_memory
-from tuning.messages import MemoryProbe, MemoryProbeRequest
+from tuning.messages import DescribeRequest, MemoryProbe, MemoryProbeRequest
 from tuning.run.executor import ask, first_device
 from tuning.trial import Status, TrialOutcome
 
@@ -51,8 +51,15 @@ def _ladder(bench: Bench, build: Any, data: Data, limit_bytes: int) -> Finding:
     """Find the largest size under a limit; it trains, and one a little larger does not fit."""
     with bench.executor(build, data, memory_limit_bytes=limit_bytes, holds_memory=True) as executor:
         limit = first_device(executor).memory
-        margin = margin_for(limit, has_batch_normalization=False, loop="device")
-        found = probe_memory(executor, limit, n_train=data.n_train, margin=margin, loop="device")
+        model = bench.answer(executor, DescribeRequest("describe", {}))
+        found = probe_memory(
+            executor,
+            limit,
+            n_train=data.n_train,
+            margin=margin_for(limit, has_batch_normalization=model.has_batch_normalization, loop="device"),
+            loop="device",
+            bytes_per_example=model.tensor_bytes_per_example,
+        )
         largest = found.largest_batch_size
         beyond = ask(
             executor, MemoryProbeRequest("beyond", min(int(_RESOLUTION * largest) + 1, data.n_train), loop="device")

@@ -8,7 +8,10 @@ import os
 import statistics
 import threading
 import time
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from search_spaces.data import Data
 from tuning.gpu_check.bench import Bench, images, sequences, vectors
@@ -107,6 +110,26 @@ def _bus(bench: Bench) -> Finding:
     if not sum(copied["copies"] for copied in told.values()):
         raise Skipped("needs TensorFlow's profiler to see copies (CUPTI)")
     return Finding(most <= 8 * size + 2**16, f"{most:,.0f} bytes of an update to the card at most", told)
+
+
+def _pipeline(bench: Bench) -> Finding:
+    """Images that a pipeline makes, and that are copied to the card ahead of time, are those that it holds already."""
+    raw = images(4096, dtype="uint8")
+    held = replace(raw, x_train=np.float32(raw.x_train) / 256, x_val=np.float32(raw.x_val) / 256)
+    losses = []
+    for data in (held, replace(raw, load=_as_float)):
+        with bench.executor(cnn, data) as executor:
+            reports = bench.train(executor, 128, loop="keras").reports
+        losses.append([report.metrics[name] for report in reports for name in ("loss", "val_loss")] or [float("nan")])
+    worst = float(np.max(np.abs(np.divide(*losses) - 1)))
+    return Finding(worst <= 1e-3, f"losses differ by {worst:.1e} at most", {"held": losses[0], "made": losses[1]})
+
+
+def _as_float(x: Any, y: Any) -> Any:
+    """Return an image of bytes as numbers below one; the quotient by a power of two is the same anywhere."""
+    import tensorflow as tf
+
+    return tf.cast(x, tf.float32) / 256, y
 
 
 def _never_slower(bench: Bench, build: Any, data: Data) -> Finding:
@@ -224,6 +247,7 @@ CHECKS = (
         is_quick=False,
     ),
     Check("D5-bus", "no example crosses the bus", "8 bytes of an example and 64 KiB", _bus, is_quick=False),
+    Check("D7", "batches of a pipeline train alike", "1e-3", _pipeline),
     Check("D6-mlp", "never slower than plain fit", "0.97 times", lambda bench: _never_slower(bench, mlp, vectors())),
     Check("D6-cnn", "never slower than plain fit", "0.97 times", lambda bench: _never_slower(bench, cnn, images())),
     Check(

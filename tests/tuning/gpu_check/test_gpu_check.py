@@ -23,7 +23,7 @@ from tuning.messages import Throughput
 from tuning.run import executor as executor_module
 from tuning.run.cuda_driver import DriverAnswer, Gpu
 from tuning.run.memory_limit import MemoryLimit
-from tuning.trial import Status, TrialOutcome
+from tuning.trial import EpochReport, Status, TrialOutcome
 
 GPU = Gpu("GPU-1", "Imaginary A1", 40 * 2**30, "8.0")
 CARD = device("gpu:GPU-1", uuid="GPU-1", kind="Imaginary A1", memory=MemoryLimit(38 * 2**30, "GPU"))
@@ -287,6 +287,16 @@ def test_a_compile_beside_may_not_slow_updates(beside: float, share: float, expe
     (tmp_path / "compiling.json").write_text(json.dumps(share))
     runs = [trained(seconds=1.0), trained(seconds=beside)]
     assert verdict("E2", FakeBench(tmp_path, outcomes=runs)) is expected
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(1.0005, Verdict.PASS), (1.002, Verdict.FAIL), (None, Verdict.FAIL)])
+def test_a_pipeline_must_train_as_what_is_held(loss: float | None, expected: Verdict, tmp_path: Path) -> None:
+    def reported(loss: float) -> Trained:
+        report = EpochReport("t", 1, 8, 1, {"loss": loss, "val_loss": 1.0}, seconds=1.0)
+        return replace(trained(), reports=(report,))
+
+    made = trained(Status.FAILED) if loss is None else reported(loss)
+    assert verdict("D7", FakeBench(tmp_path, outcomes=[reported(1.0), made])) is expected
 
 
 @pytest.mark.parametrize(
