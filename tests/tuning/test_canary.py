@@ -117,6 +117,9 @@ def test_what_options_tell_is_in_no_store_artifact_report_or_output(
         (2, f"{search} --epochs 3"),  # other settings
         (2, f"{search} --nonsense {SERVER}"),
         (2, f"{search} --study {SERVER}"),
+        (2, f"grid model.py:build --data {SERVER}/d.npz"),
+        (2, f"grid {SERVER}/model.py:build"),
+        (2, f"run {SERVER}/study.toml"),
         (0, f"pick --json {server}"),
         (2, f"pick nothing {server}"),
         (0, f"report {server}"),
