@@ -113,7 +113,7 @@ def test_what_options_tell_is_in_no_store_artifact_report_or_output(
 ) -> None:
     search, server = f"{SEARCH} --tracking-uri {SERVER} --storage '{place.storage}'", f"--tracking-uri {SERVER}"
     commands = [
-        (0, search),
+        (0, f"{search} --save-config kept.toml"),
         (2, f"{search} --epochs 3"),  # other settings
         (2, f"{search} --nonsense {SERVER}"),
         (2, f"{search} --study {SERVER}"),
@@ -126,6 +126,10 @@ def test_what_options_tell_is_in_no_store_artifact_report_or_output(
         (0, f"ui {server}"),
     ]
     check_commands(commands, place, monkeypatch, capfd)
+    kept = (place.directory / "kept.toml").read_text().splitlines()
+    assert "# tracking-uri has a password: give it by MLFLOW_TRACKING_URI." in kept
+    assert "# storage has a password: give it by BATCH_SIZE_STORAGE." in kept
+    assert 'batch-sizes = "4,8"' in kept
 
 
 def test_what_the_environment_tells_is_in_none_either(
