@@ -6,8 +6,9 @@ import re
 
 HIDDEN = "***"
 
-# Up to the last @ of a word, so that a password with an @ of its own is hidden whole.
-_IN_AUTHORITY = re.compile(r"""(://[^\s:/@"']*):[^\s"']*@""")
+# Up to the last @ of a word, so that a password with an @ of its own is hidden whole. Where an address stands in the
+# place of a file, `Path` has made one slash of its two.
+_IN_AUTHORITY = re.compile(r"""(:/+[^\s:/@"']*):[^\s"']*@""")
 _IN_QUERY = re.compile(r"""([?&](?:password|passwd|pwd|token|secret)=)[^&\s"']*""", re.IGNORECASE)
 
 

@@ -113,16 +113,23 @@ def test_what_options_tell_is_in_no_store_artifact_report_or_output(
 ) -> None:
     search, server = f"{SEARCH} --tracking-uri {SERVER} --storage '{place.storage}'", f"--tracking-uri {SERVER}"
     commands = [
-        (0, search),
+        (0, f"{search} --save-config kept.toml"),
         (2, f"{search} --epochs 3"),  # other settings
         (2, f"{search} --nonsense {SERVER}"),
         (2, f"{search} --study {SERVER}"),
+        (2, f"grid model.py:build --data {SERVER}/d.npz"),
+        (2, f"grid {SERVER}/model.py:build"),
+        (2, f"run {SERVER}/study.toml"),
         (0, f"pick --json {server}"),
         (2, f"pick nothing {server}"),
         (0, f"report {server}"),
         (0, f"ui {server}"),
     ]
     check_commands(commands, place, monkeypatch, capfd)
+    kept = (place.directory / "kept.toml").read_text().splitlines()
+    assert "# tracking-uri has a password: give it by MLFLOW_TRACKING_URI." in kept
+    assert "# storage has a password: give it by BATCH_SIZE_STORAGE." in kept
+    assert 'batch-sizes = "4,8"' in kept
 
 
 def test_what_the_environment_tells_is_in_none_either(

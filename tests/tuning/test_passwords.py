@@ -29,6 +29,7 @@ URI = f"http://me:{CANARY}@127.0.0.1:9"
         (f"got 'postgresql+psycopg://me:{CANARY}@host/db'.", "got 'postgresql+psycopg://me:***@host/db'."),
         ("http://host/a?x=1&token=abc&y=2", "http://host/a?x=1&token=***&y=2"),
         ("http://host:5000/a me@host", "http://host:5000/a me@host"),
+        (f"at {Path(URI)}/path", "at http:/me:***@127.0.0.1:9/path"),
         ("sqlite:///runs/mlflow.db", "sqlite:///runs/mlflow.db"),
         ("two http://a:b@c and http://d:e@f", "two http://a:***@c and http://d:***@f"),
     ],

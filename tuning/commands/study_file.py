@@ -12,11 +12,13 @@ from typing import Any
 
 from tuning.commands.parser import Parser, probably_meant
 from tuning.commands.values import word
+from tuning.passwords import without_passwords
 
 KINDS = ("tune", "grid", "bayes")
 COMMAND, WORKLOAD = "command", "workload"
 _NOT_KEPT = ("run", COMMAND, WORKLOAD, "fresh", "json", "quiet", "save_config")
 """What is no part of a study, or stands on its own."""
+_VARIABLES = {"tracking_uri": "MLFLOW_TRACKING_URI", "storage": "BATCH_SIZE_STORAGE"}
 
 
 def add(commands: Any, whole: Parser) -> None:
@@ -88,14 +90,22 @@ def _words(name: str, value: Any, options: set[str]) -> Iterator[str]:
 def to_toml(kind: str, asked: argparse.Namespace) -> str:
     """Return the file of a search: its command, its workload, and every option that has a value.
 
+    An address with a password is left out, and a comment says which variable of the environment may tell it.
+
     Args:
         kind: The command.
         asked: Its arguments.
     """
     found = {COMMAND: kind, WORKLOAD: asked.workload}
     found |= {name: value for name, value in vars(asked).items() if name not in _NOT_KEPT and value is not None}
-    lines = [f"{name.replace('_', '-')} = {_literal(value)}" for name, value in found.items()]
+    lines = [_line(name, value) for name, value in found.items()]
     return "\n".join(["# Search by: batch-size run THIS_FILE. Names are those of the options.", *lines]) + "\n"
+
+
+def _line(name: str, value: Any) -> str:
+    if name in _VARIABLES and without_passwords(value) != value:
+        return f"# {name.replace('_', '-')} has a password: give it by {_VARIABLES[name]}."
+    return f"{name.replace('_', '-')} = {_literal(value)}"
 
 
 def _literal(value: Any) -> str:

@@ -87,19 +87,23 @@ def sqlite_path(tracking_uri: str) -> Path | None:
     """Return the absolute path of a sqlite store's file, or None for any other kind of store.
 
     Raises:
-        TrackingError: If the URI is no URI, or names no file.
+        TrackingError: If the URI is no URI, names no file, or has more than the path of a file.
     """
     if not tracking_uri.startswith("sqlite"):
         return None
     try:
-        database = make_url(tracking_uri).database
+        url = make_url(tracking_uri)
     except ArgumentError:
         raise TrackingError(
             f"The tracking URI cannot be read; got {tracking_uri!r}. Use {DEFAULT_TRACKING_URI}."
         ) from None
-    if not database or database == ":memory:":
+    if not url.database or url.database == ":memory:":
         raise TrackingError(f"A sqlite store needs a file; got {tracking_uri!r}. Use {DEFAULT_TRACKING_URI}.")
-    return Path(database).expanduser().absolute()
+    if url.query or url.database.startswith("file:"):
+        raise TrackingError(
+            f"A sqlite store must be the path of a file alone; got {tracking_uri!r}. Use {DEFAULT_TRACKING_URI}."
+        )
+    return Path(url.database).expanduser().absolute()
 
 
 def is_server(tracking_uri: str) -> bool:

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -82,8 +83,17 @@ class WorkerProcess:
         return self._process.poll() is None if self.sentinel is None else not wait([self.sentinel], 0)
 
     def brief(self, brief: Brief) -> None:
-        """Tell it what it is to train, before it is asked anything."""
-        self._send(brief)
+        """Tell it what it is to train, before it is asked anything.
+
+        What a pipe cannot hold waits for the worker to read; one that does not within its limit on silence is killed.
+        """
+        limit = threading.Timer(self.pulse.limit_s, self._kill)
+        limit.daemon = True
+        limit.start()
+        try:
+            self._send(brief)
+        finally:
+            limit.cancel()
 
     def submit(self, request: Trial | Request) -> None:
         """Have it run a request; its output and the out-of-memory killer are watched from here on."""

@@ -6,13 +6,16 @@ import datetime
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext, make_url
 
 from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.objective import Objective
@@ -82,7 +85,7 @@ def shared_storage(storage_url: str | None) -> BaseStorage | None:
         return _storage_at(storage_url)
     except Exception as error:
         if is_full_disk(error):
-            raise full_disk_error(storage_url.removeprefix("sqlite:///")) from None
+            raise full_disk_error(_file_of(storage_url)) from None
         why = " ".join(str(error).split())
         raise StudyError(
             f"The storage must be reachable; got {storage_url!r} ({why:.200}). Name a database that is there, such "
@@ -92,6 +95,10 @@ def shared_storage(storage_url: str | None) -> BaseStorage | None:
 
 def _storage_at(url: str) -> BaseStorage:
     """Return the storage at a URL; connections to a server are tried before use, since it may have been restarted."""
+    if url.startswith("sqlite"):
+        file = RDBStorage(url)
+        event.listen(file.engine, "handle_error", partial(_tell_of_full_disk, _file_of(url)))
+        return get_storage(file)
     if not url.startswith(("postgresql", "mysql", "mariadb")):
         return get_storage(url)
     storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
@@ -99,6 +106,18 @@ def _storage_at(url: str) -> BaseStorage:
         event.listen(storage.engine, "connect", limit_waits)
         storage.engine.dispose()  # of connections that were made before
     return storage
+
+
+def _file_of(url: str) -> Path:
+    """Return the file of a sqlite storage, which its URL may name by another one; the working directory for others."""
+    database = make_url(url).database if url.startswith("sqlite") else None
+    return Path(urlsplit(database).path) if database else Path.cwd()
+
+
+def _tell_of_full_disk(file: Path, context: ExceptionContext) -> None:
+    """Have a full disk be told with the file that has no room, instead of by Optuna's error, which names none."""
+    if is_full_disk(context.original_exception):
+        raise full_disk_error(file)
 
 
 def limit_waits(connection: Any, _record: object = None) -> None:

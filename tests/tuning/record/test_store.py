@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 from collections import namedtuple
@@ -193,6 +194,14 @@ def test_an_mlflow_that_does_not_fit_sqlalchemy_is_told_with_the_way_out(
     if is_new:
         with pytest.raises(TrackingError, match=r"must fit SQLAlchemy"):
             MlflowTracker(uri).prepare()
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite:///mlflow.db?timeout=9", "sqlite:///file:mlflow.db", "sqlite:///file:a?uri=true"]
+)
+def test_a_sqlite_store_is_the_path_of_a_file_alone(uri: str) -> None:
+    with pytest.raises(TrackingError, match=rf"path of a file alone; got {re.escape(repr(uri))}"):
+        resolve_tracking_uri(uri)
 
 
 def test_a_full_disk_is_no_bad_input_and_no_damaged_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

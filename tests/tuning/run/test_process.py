@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from multiprocessing.connection import wait
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,16 +14,17 @@ from contracts import trial_of
 
 from tuning.run import process
 from tuning.run.process import WorkerProcess
-from tuning.run.wire import Hello
+from tuning.run.pulse import SILENCE_LIMIT_S
+from tuning.run.wire import Brief, Hello
 from tuning.trial import Status
 
 CONNECT = "import sys; from multiprocessing.connection import Connection; c = Connection(int(sys.argv[1])); c.recv()\n"
 UNTIL_DISMISSED = "try:\n    while True: c.recv()\nexcept EOFError: sys.exit(5)"
 
 
-def start(script: str, monkeypatch: pytest.MonkeyPatch) -> WorkerProcess:
+def start(script: str, monkeypatch: pytest.MonkeyPatch, silence_limit_s: float = SILENCE_LIMIT_S) -> WorkerProcess:
     monkeypatch.setattr(process, "_START", CONNECT + script)
-    return WorkerProcess(Hello("cpu:0", []), 3)
+    return WorkerProcess(Hello("cpu:0", []), 3, silence_limit_s)
 
 
 def test_a_death_is_explained_by_what_was_logged_since_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +85,15 @@ def test_a_worker_that_does_not_end_is_killed_after_a_while(monkeypatch: pytest.
     worker.request = None
     worker.dismiss()
     assert worker.wait() == -signal.SIGKILL
+
+
+def test_a_worker_that_does_not_read_what_a_pipe_cannot_hold_is_killed_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = start("import time; time.sleep(600)", monkeypatch, silence_limit_s=0.5)
+    worker.brief(Brief([], bytes(2**23), Path()))
+    assert worker.outcome_of_death().exit_code == -signal.SIGKILL
+    worker.dismiss()
 
 
 def test_a_worker_has_the_threads_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from search_spaces.entry import Entry
 from search_spaces.space import Setting
@@ -231,6 +232,17 @@ def test_a_full_disk_is_no_bad_input_and_names_the_file(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "mkdir", write)
     with pytest.raises(OSError, match="No space left on device"):
         StudyLock(tmp_path / "another")
+
+
+def test_a_full_disk_of_a_sqlite_storage_names_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "studies.db"
+    storage = journal_of(tmp_path, f"sqlite:///file:{file}?uri=true&password=c4n4ry")
+    engine = storage._backend.engine  # type: ignore[attr-defined]
+    engine.dispose()
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count = 1"))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE] * 2000)  # more than a page
+    assert caught.value.filename == str(file)
 
 
 def test_a_driver_that_stops_within_a_transaction_holds_its_successor_up_for_less_than_its_lease_lasts() -> None:
