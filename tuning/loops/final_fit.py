@@ -5,19 +5,42 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from search_spaces.data import Data
-from tuning.loops.arrays import as_keras_sees_them
+from tuning.loops.arrays import as_keras_sees_them, first_examples
 from tuning.loops.model_builder import evaluation_batch_size
 from tuning.loops.optimizers import accumulate_gradients
 from tuning.loops.user_callbacks import copies_for_trial, restored_epoch
 from tuning.trial import Trial
 
 _NAME = "final"
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training went.
+
+    Args:
+        epochs: The metrics of each epoch.
+        weights_epoch: The epoch whose weights the model has, from 1.
+        n_train: The training examples of an epoch.
+    """
+
+    epochs: tuple[dict[str, float], ...]
+    weights_epoch: int
+    n_train: int
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those of the weights that the model has."""
+        return self.epochs[self.weights_epoch - 1]
 
 
 class FinalFit:
@@ -42,8 +65,8 @@ class FinalFit:
         callbacks: Sequence[Any] = (),
         class_weight: Mapping[int, float] | None = None,
         verbose: Any = "auto",
-    ) -> dict[str, float]:
-        """Train the model, write it, and return the metrics of the weights that it ended with.
+    ) -> Fitted:
+        """Train the model, write it, and return how that went.
 
         Args:
             model: Compiled for the trial, and not trained yet.
@@ -77,8 +100,11 @@ class FinalFit:
         )
         save(model, self._path)
         self.partial.unlink(missing_ok=True)
-        epoch = restored_epoch(copies) or len(history.epoch)
-        return {name: float(values[epoch - 1]) for name, values in history.history.items()}
+        epochs = [
+            {name: float(np.mean(values[place])) for name, values in history.history.items()}
+            for place in range(len(history.epoch))
+        ]
+        return Fitted(tuple(epochs), restored_epoch(copies) or len(epochs), arrays.n_train)
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -95,6 +121,34 @@ class _Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         if epoch + 1 < self.params["epochs"]:
             save(self.model, self._path)
+
+
+def some_predictions(model: keras.Model, data: Data) -> tuple[Any, Any]:
+    """Return a few validation inputs and the model's predictions, as arrays or, where there are several, by name.
+
+    Args:
+        model: Trained.
+        data: The arrays that it was trained on.
+    """
+    inputs = first_examples(data.validation, _EXAMPLES)[0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        outputs = model.predict(inputs, verbose=0)
+    return _by_name(inputs, "input"), _by_name(outputs, "output")
+
+
+def _by_name(arrays: Any, kind: str) -> Any:
+    if isinstance(arrays, Mapping):
+        return {name: _plain(array) for name, array in arrays.items()}
+    if isinstance(arrays, list | tuple):
+        return {f"{kind}_{place}": _plain(array) for place, array in enumerate(arrays)}
+    return _plain(arrays)
+
+
+def _plain(array: Any) -> Any:
+    """Return an array; texts, which may come as objects, as texts."""
+    found = np.asarray(array)
+    return found.astype(str) if found.dtype.kind == "O" else found
 
 
 def save(model: keras.Model, path: Path) -> None:
