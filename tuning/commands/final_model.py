@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tuning.passwords import without_passwords
 from tuning.stats.fresh_seed import FreshScore
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ def log_model(
         return None
     low, high = fresh.interval or (None, None)
     numbers = {"final/score": fresh.score, "final/expected_from": low, "final/expected_to": high}
-    made = FinalRun(trial, fitted.epochs, fitted.n_train, fresh.tell(), numbers)
+    command = without_passwords(f"batch-size {shlex.join(sys.argv[1:])}")
+    made = FinalRun(trial, fitted.epochs, fitted.n_train, fresh.tell(), numbers, command)
     try:
         return log_final_run(place, asked.study, made, model, examples, register=asked.register)
     except TrackingError as error:

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from tuning.record import experiments, layout
 from tuning.record.dataset import dataset_of
+from tuning.record.origin import origin_tags
 from tuning.record.runs import FULL
 from tuning.record.store import TrackingError, answers, connect, resolve_tracking_uri
 from tuning.trial import Trial
@@ -38,6 +39,7 @@ class FinalRun:
         n_train: The training examples of an epoch.
         told: How its score compares with the study's, in words.
         numbers: The same as metrics.
+        command: What was called; empty for a script.
     """
 
     trial: Trial
@@ -45,6 +47,7 @@ class FinalRun:
     n_train: int
     told: str
     numbers: Mapping[str, float | None]
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def log_final_run(
 
 def _start(client: MlflowClient, experiment_id: str, made: FinalRun) -> str:
     trial = made.trial
-    tags = {layout.STAGE: FINAL, layout.NOTE: made.told}
+    tags = {layout.STAGE: FINAL, layout.NOTE: made.told, **origin_tags(made.command)}
     name = f"final model, {layout.run_name(trial)}"
     run = client.create_run(experiment_id, tags={tag.key: tag.value for tag in layout.as_tags(tags)}, run_name=name)
     client.log_batch(run.info.run_id, params=layout.as_params(layout.trial_params(trial)))

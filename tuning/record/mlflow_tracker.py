@@ -107,7 +107,8 @@ class MlflowTracker:
         if study != self._study:
             objective, data = layout.objective_of(settings), dataset_of(study, settings)
             open_experiment = partial(self._open_experiment, study, tags)
-            self._runs = StudyRuns(self._store.client, open_experiment, objective, data)
+            command = settings.get("command", "")
+            self._runs = StudyRuns(self._store.client, open_experiment, objective, data, command=command)
             if self._folder is not None:
                 self._starts_over |= self._folder.has_started_over
             self._store.ask(self._runs.opened)

@@ -134,13 +134,20 @@ def answer_search(
     try:
         show(answer)
     finally:  # whoever can be shown nothing, as behind `| head`, finds it in the record
-        _record(answer, study, found.target, settings, tracker)
+        _record(answer, study, found.target, settings, options, tracker)
     return answer
 
 
-def _record(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], tracker: Tracker) -> None:
+def _record(
+    answer: Answer,
+    study: Study,
+    target: float | None,
+    settings: Mapping[str, str],
+    options: SearchOptions,
+    tracker: Tracker,
+) -> None:
     """Draw the report of an answer, and record both."""
-    report = _report(answer, study, target, settings) if answer.tracking_uri else {}
+    report = _report(answer, study, target, settings, options) if answer.tracking_uri else {}
     table = answer.recommendation.table
     deciding = deciding_trials(_ended(study.records), table, objective=study.objective, target=target)
     tracker.recommended(answer.to_json(), answer.to_markdown(), report, deciding)
@@ -232,11 +239,19 @@ def base_notes(model: ModelDescription, options: SearchOptions, records: Records
     return notes
 
 
-def _report(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str]) -> dict[str, str]:
+def _report(
+    answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], options: SearchOptions
+) -> dict[str, str]:
     """Return the page that goes with the recommendation, if it can be drawn."""
     try:
         evidence = evidence_of_search(
-            answer, _ended(study.records), objective=study.objective, target=target, settings=dict(settings)
+            answer,
+            _ended(study.records),
+            objective=study.objective,
+            target=target,
+            settings=dict(settings),
+            tolerance=options.tolerance,
+            cost=options.cost,
         )
         return {FILE_NAME: render_report(evidence)}
     except Exception as error:  # whatever a drawing raises, the answer has been found
