@@ -14,6 +14,7 @@ import numpy as np
 
 from search_spaces.data import Data
 from tuning.loops.arrays import as_keras_sees_them, first_examples
+from tuning.loops.autologging import without_autologging
 from tuning.loops.model_builder import evaluation_batch_size
 from tuning.loops.optimizers import accumulate_gradients
 from tuning.loops.user_callbacks import copies_for_trial, restored_epoch
@@ -57,6 +58,7 @@ class FinalFit:
         self._trial, self._path = trial, path
         self.partial = path.with_name(f"{path.stem}.partial.keras")
 
+    @without_autologging()
     def run(
         self,
         model: keras.Model,

@@ -15,6 +15,7 @@ import keras
 from search_spaces.data import DataError
 from search_spaces.stream import Stream, TrainingData
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
+from tuning.loops.autologging import without_autologging
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.energy import EnergyMeter, energy_meter_here
@@ -84,6 +85,7 @@ class TrainingSession:
         self._input_times = InputTimes()
         self._gradients = CustomGradients()
 
+    @without_autologging()
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
         """Return what the build function builds, or a failed outcome that says why it builds nothing usable."""
         try:
@@ -95,6 +97,7 @@ class TrainingSession:
         finally:
             self._builder.restore_policy()
 
+    @without_autologging()
     def train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         """Train one trial.
 
@@ -113,6 +116,7 @@ class TrainingSession:
         finally:
             self._clean_up()
 
+    @without_autologging()
     def probe(
         self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | InferenceRequest
     ) -> MemoryProbe | Throughput | NoiseScales | Inference | TrialOutcome:
