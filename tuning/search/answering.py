@@ -23,6 +23,7 @@ from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.next_command import proceed
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
+from tuning.show.snippet import script_of
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
@@ -130,6 +131,7 @@ def answer_search(
         following=followed(settings),
         machine=machine_of(settings),
         proceeds=proceed(settings, found.next_step),
+        script=script_of(found, settings, tuple(study.records)),
     )
     try:
         show(answer)

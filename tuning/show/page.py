@@ -28,7 +28,7 @@ from tuning.show.sections import (
     throughput_section,
     trade_off_section,
 )
-from tuning.show.snippet import snippet
+from tuning.show.snippet import script_of
 from tuning.stats.picks import picks_by_tolerance
 from tuning.stats.rules import TIME
 from tuning.stats.table import TableRow
@@ -37,7 +37,6 @@ from tuning.trial import Status
 FILE_NAME = "report.html"
 _TEMPLATE = "report.html.jinja"
 _MOST_REASONS = 8
-_NOT_IN_SCRIPT = ("schedule", "weight_decay", "decay_constants")  # of the built model, which a report does not have
 _NOT_AGAIN = ("batch size", "verdict", "in Pareto set", "seeds")  # by the slider; verdicts are those of one rule
 _ROOM, _PLACES = 1.1, 200  # of the slider: beyond the largest gap, and how finely it moves
 _TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT, THROUGHPUT_ERRORS)
@@ -79,7 +78,7 @@ def render_report(evidence: Evidence) -> str:
         settings=_settings(evidence),
         notes=[note for note in evidence.settings.get("versions", "").splitlines() if note],
         command=evidence.settings.get("command", ""),
-        script=_script(evidence),
+        script=script_of(recommendation, evidence.settings, evidence.trials),
     )
 
 
@@ -170,21 +169,6 @@ def _pick_command(evidence: Evidence) -> str:
     if evidence.target is not None and evidence.target != judged_by(evidence.settings).get("target"):
         words += ["--target", f"{evidence.target:g}"]
     return shlex.join(words)
-
-
-def _script(evidence: Evidence) -> str:
-    """Return the recommended setting as a script of plain Keras; empty for runs of other programs."""
-    found, settings = evidence.answer.recommendation, evidence.settings
-    if not settings.get("epochs", "").isdecimal():
-        return ""
-    return snippet(
-        batch_size=found.batch_size,
-        epochs=int(settings["epochs"]),
-        seed=0,
-        learning_rate=None if "schedule" in settings else found.learning_rate,
-        hyperparameters=dict(found.hyperparameters),
-        left_out=[name.replace("_", " ") for name in _NOT_IN_SCRIPT if name in settings],
-    )
 
 
 def _failures(evidence: Evidence) -> list[str]:
