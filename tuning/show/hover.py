@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator
 
 _POINTS_AN_INCH = 72
 _RADIUS = 5
+_APART = 3  # nobody can point at one of two that are nearer
 _EXAMPLES = "training examples seen"
 
 
@@ -28,25 +29,25 @@ class _Point:
 
 
 def hover_marks(figure: Figure) -> str:
-    """Return an invisible circle over every point of a figure, as SVG, with what it says in `data-told`.
+    """Return a circle over every point of a figure, as SVG, with what it says in `data-told`.
 
-    That of a batch size's mean has the class `mean` and the batch size in `data-size`.
+    Each has the class `point`, which the page makes invisible. That of a batch size's mean has the class `mean`, too,
+    and the batch size in `data-size`.
 
     Args:
         figure: It must have been written already, since only then its axes have their places.
     """
     height = figure.get_size_inches()[1] * _POINTS_AN_INCH
-    return "".join(_circle(point, height) for axes in figure.axes for point in _points(axes, figure.dpi))
+    found = [point for axes in figure.axes for point in _points(axes, figure.dpi)]
+    apart = {(round(point.x / _APART), round(point.y / _APART), point.is_mean): point for point in found}
+    return "".join(_circle(point, height) for point in apart.values())
 
 
 def _circle(point: _Point, height: float) -> str:
+    mean = f' data-size="{point.size}"' if point.is_mean and point.size is not None else ""
     kind = "point mean" if point.is_mean else "point"
-    size = "" if point.size is None else f' data-size="{point.size}"'
-    told = html.escape(point.told, quote=True)
-    return (
-        f'<circle class="{kind}" cx="{point.x:.1f}" cy="{height - point.y:.1f}" r="{_RADIUS}" fill="transparent"{size} '
-        f'data-told="{told}"/>'
-    )
+    place = f'cx="{point.x:.0f}" cy="{height - point.y:.0f}" r="{_RADIUS}"'
+    return f'<circle class="{kind}" {place}{mean} data-told="{html.escape(point.told, quote=True)}"/>'
 
 
 def _points(axes: Any, dpi: float) -> Iterator[_Point]:

@@ -56,6 +56,7 @@ def parameter_shares(trials: Sequence[Trial], varying: Mapping[str, Sequence[Any
     scores = [float(trial.score or 0.0) for trial in trials]
     if max(scores) == min(scores):
         return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every study
     distributions = {name: _distribution(values) for name, values in varying.items()}
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), study_name="importance")
     for place, score in enumerate(scores):

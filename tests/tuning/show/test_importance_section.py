@@ -23,13 +23,14 @@ def made(of_size: float, of_rate: float) -> list[Trial]:
     ]
 
 
-def test_the_shares_are_those_of_a_sum() -> None:
+def test_the_shares_are_those_of_a_sum(capfd: pytest.CaptureFixture[str]) -> None:
     ended = made(0.01, 0.02)  # the same spread of both logarithms, so variances as 1 to 4
     varying = {"batch_size": [t.batch_size for t in ended], "learning_rate": [t.learning_rate for t in ended]}
     shares = parameter_shares(ended, varying)
     assert list(shares) == ["learning_rate", "batch_size"]
     assert shares["learning_rate"] == pytest.approx(0.8, abs=0.1)
     assert sum(shares.values()) == pytest.approx(1)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_has_no_part_in_the_score_has_none_in_its_variance() -> None:
