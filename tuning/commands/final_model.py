@@ -8,11 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tuning.passwords import without_passwords
-from tuning.stats.fresh_seed import FreshScore
 
 if TYPE_CHECKING:
     from tuning.loops.final_fit import Fitted
     from tuning.record.final_run import LoggedModel
+    from tuning.stats.fresh_seed import FreshScore
     from tuning.trial import Trial
 
 
