@@ -176,7 +176,7 @@ def read_options(given: Mapping[str, Any]) -> SearchOptions:
         if name == "distribution_strategy":
             raise ValueError(
                 "distribution_strategy must be left out: one training uses one device, and several devices run several "
-                "trials. Create the strategy in the build function to train every trial under it."
+                "trials."
             )
         if name not in known:
             raise TypeError(f"The tuner takes the options {', '.join(known)}; got {name!r}.")
