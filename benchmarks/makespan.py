@@ -3,8 +3,8 @@
     python benchmarks/makespan.py
 
 The three searches decide as they always do, on trainings in closed form whose epochs take virtual seconds: each update
-1 ms, and 10 us for each of its examples. A device that waits costs nothing here, nor does the driver. A table of virtual
-time cannot show the time to move data and to start workers.
+1 ms, and 10 us for each of its examples. A device that waits costs nothing here, nor does the driver. A table of
+virtual time cannot show the time to move data and to start workers.
 """
 
 from __future__ import annotations
