@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
     import importlib.util
     import platform
 
-    found = {"node": platform.node(), "python": platform.python_version()}
+    found = {"node": platform.node(), "python": ".".join(platform.python_version_tuple()[:2])}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

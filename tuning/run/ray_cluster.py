@@ -86,7 +86,8 @@ class Cluster:
 
     Args:
         address: "auto" for the cluster of which this machine is a node, HOST:PORT of a cluster's head, or "local" to
-            start Ray on this machine only, which ends with the connection.
+            start Ray on this machine only, which ends with the connection. Where this process is connected already,
+            that connection is used, and stays.
 
     Raises:
         ValueError: If Ray is not installed, or there is no such cluster.

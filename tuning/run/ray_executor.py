@@ -69,13 +69,14 @@ class RayExecutor:
         self._cluster, self._demand, self._most, self._kind = cluster, demand, workers, device_kind
         self._weights = setup.weights_directory
         self._data = [cluster.put(Parts(dict(setup.data.parts())))]
+        places = cluster.most_on_a_node(demand)
         self._share = pickle.dumps(
             Share(
                 pickle_setup(setup, with_neighbours=True),
                 key=f"{fingerprint(setup.data)}-{uuid.uuid4().hex}",
                 cpus=demand.cpus,
                 has_gpu=demand.gpus > 0,
-                sharing=max(1, min(cluster.most_on_a_node(demand), workers or 10**9)),
+                sharing=max(1, places if workers is None else min(places, workers)),
                 memory_limit_bytes=setup.memory_limit_bytes,
                 holds_memory=setup.holds_memory,
                 silence_limit_s=setup.silence_limit_s,
