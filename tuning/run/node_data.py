@@ -31,23 +31,15 @@ def node_data(key: str, write: Callable[[Path], object], parent: Path | None = N
     root = (Path(tempfile.gettempdir()) if parent is None else parent) / f"{PREFIX}{key}"
     lock = _locked(root)
     try:
-        while not (root / "data").is_dir():
-            fcntl.flock(lock, fcntl.LOCK_EX)  # Linux lets the shared lock go first, in which moment another may write
-            _write_once(root, lock, write)
-            os.close(lock)
-            lock = _locked(root)
+        with (root / "writing").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if not (root / "data").is_dir():
+                shutil.rmtree(root / "partial", ignore_errors=True)
+                write(root / "partial")
+                (root / "partial").rename(root / "data")
         yield root / "data"
     finally:
         _leave(root, lock)
-
-
-def _write_once(root: Path, lock: int, write: Callable[[Path], object]) -> None:
-    """Write the data, unless somebody has done so, or has taken the folder for an abandoned one and removed it."""
-    if (root / "data").is_dir() or not os.fstat(lock).st_nlink:
-        return
-    shutil.rmtree(root / "partial", ignore_errors=True)
-    write(root / "partial")
-    (root / "partial").rename(root / "data")
 
 
 def _locked(root: Path) -> int:
