@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.learning_rate import RULES
 from tuning.commands.parser import Parser
@@ -81,6 +81,7 @@ def _add_workers(how: argparse._ActionsContainer) -> None:
     how.add_argument("--threads", default="auto", metavar="N", help=about)
     about = "how models are trained (default: auto, measured)"
     how.add_argument("--loop", choices=LOOP_CHOICES, default="auto", help=about)
+    add_engine(how)
     add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
     how.add_argument("--accumulate", action="store_true", help="train batches that do not fit as micro-batches")
@@ -96,6 +97,26 @@ def _add_ends(how: argparse._ActionsContainer, kind: str) -> None:
     about = "end a trial that shows no sign of life for so many seconds (default: 600)"
     how.add_argument("--silence-timeout", type=float, default=600.0, metavar="S", help=about)
     how.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """Declare where trials run."""
+    about = "where trials run: on this machine, or on a Ray cluster (default: local)"
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=about)
+    about = "auto for the cluster of this machine, HOST:PORT of a head, or local to start Ray here (default: auto)"
+    parser.add_argument("--ray-address", type=word, default="auto", metavar="ADDRESS", help=about)
+    about = "with ray: the CPUs of a trial, which are its threads (default: 1)"
+    parser.add_argument("--cpus-per-trial", type=count, metavar="N", help=about)
+    about = "with ray: the GPUs of a trial, 0 or 1 (default: 1 if the cluster has any)"
+    parser.add_argument("--gpus-per-trial", type=int, metavar="N", help=about)
+    about = "with ray: the kind of its devices, such as 'NVIDIA L4' (default: that of the first one)"
+    parser.add_argument("--device-kind", type=word, metavar="NAME", help=about)
+
+
+def read_engine(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return where trials run, as `SearchOptions` takes it."""
+    names = ("engine", "ray_address", "cpus_per_trial", "gpus_per_trial", "device_kind")
+    return {name: getattr(asked, name) for name in names}
 
 
 def add_memory_limit(parser: argparse._ActionsContainer) -> None:
@@ -126,6 +147,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         scale_betas=asked.scale_betas,
         keep_models=0,
         quiet=asked.quiet,
+        **read_engine(asked),
         **read_rule(asked),
     )
 
