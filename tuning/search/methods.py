@@ -47,7 +47,7 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
         return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
     settings = {"first_seed": str(first_seed)} if first_seed else {}
-    return Method("grid", make_plan, ignores_order=True, widens=False, settings=settings)
+    return Method("grid", make_plan, widens=False, settings=settings)
 
 
 def bayes_method(
@@ -137,7 +137,14 @@ def tune_method(
             tolerance_loss=tolerance_loss,
         )
         all_sizes = bool(wishes.batch_size and wishes.batch_size.sizes)
-        return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)
+        return StagedPlan(
+            setup.space,
+            goal,
+            all_sizes=all_sizes,
+            timed_loop=timed,
+            shares_out=True,
+            halves=options.prune is not False,
+        )
 
     return Method(
         "tune",
@@ -145,6 +152,7 @@ def tune_method(
         prunes=True,
         varies_model=False,
         chooses_threads=False,  # it answers for plain fit, which it times with all threads
+        keeps_order=True,
         default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
         settings={"first_seed": str(first_seed), "target": str(options.target)},
     )
