@@ -284,9 +284,9 @@ class StagedPlan:
 
     def _take(self, records: Records) -> Trial | None:
         """Return the first trial that is due, has not been started, has memory, and need not wait for its group."""
-        self._due = deque(
-            trial for trial in self._due if not records.has(trial) and not self._wall.rules_out(trial.setting)
-        )
+        due = [t for t in self._due if not records.has(t) and not self._wall.rules_out(t.setting)]
+        self._due.clear()
+        self._due.extend(due)
         held = set(self._running.values()) if self._halves and records.machine.workers > 1 else set()
         return next((trial for trial in self._due if group_of(trial) not in held), None)
 
