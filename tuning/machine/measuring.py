@@ -123,7 +123,7 @@ def with_threads(
         evaluation_batch_size=evaluation_batch_size,
         places=places,
     )
-    return replace(machine, threads=choice, workers=places if places > 1 and choice.pays_beside(places) else 1)
+    return replace(machine, threads=choice, workers=places if places > 1 and choice.pays_beside(places, updates) else 1)
 
 
 def with_timings(

@@ -162,7 +162,16 @@ def test_memory_is_shared_out_and_no_size_may_run_out_of_its_share(tmp_path: Pat
 
 
 def test_places_pay_where_together_they_do_a_tenth_more() -> None:
-    assert ThreadChoice({8: (0.02, 0.0111)}).pays_beside(2)
-    assert not ThreadChoice({8: (0.02, 0.0109)}).pays_beside(2)
-    assert not ThreadChoice({8: (0.02, 0.02), 64: (0.02, 0.0101)}).pays_beside(2)
-    assert not ThreadChoice().pays_beside(2)
+    assert ThreadChoice({8: (0.02, 0.0111)}).pays_beside(2, {8: 1})
+    assert not ThreadChoice({8: (0.02, 0.0109)}).pays_beside(2, {8: 1})
+    assert not ThreadChoice({8: (0.02, 0.009)}).pays_beside(2, {8: 1})
+    assert not ThreadChoice().pays_beside(2, {8: 1})
+
+
+def test_places_pay_by_the_work_of_all_batch_sizes() -> None:
+    choice = ThreadChoice({8: (0.02, 0.03), 64: (0.04, 0.02)})  # at 36 0.03 with one thread and 0.025 with all
+    assert choice.pays_beside(2, {8: 10, 64: 10})  # 0.3 s against 0.4 s
+    assert not choice.pays_beside(2, {8: 1, 64: 100})
+    assert choice.pays_beside(2, {36: 1})
+    assert not choice.pays_beside(2, {64: 100, 8: 1, 128: 50})
+    assert choice.pays_beside(2, {128: 10}) is choice.pays_beside(2, {64: 10}) is False
