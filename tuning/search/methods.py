@@ -9,9 +9,7 @@ import optuna
 from search_spaces.batch_size import BatchSize
 from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
-from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.plan import GridPlan, Plan
-from tuning.plans.samplers import check_sampler, make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
 from tuning.search.limits import check_repeats
@@ -74,6 +72,9 @@ def bayes_method(
         ValueError: If there is no sampler of this name, it takes no batch size to start with, or a number is out of its
             range.
     """
+    from tuning.plans.bayes import BayesianBudget, BayesianPlan  # a Gaussian process, which only this search needs
+    from tuning.plans.samplers import check_sampler, make_sampler
+
     check_sampler(sampler, start_batch_size)
     _check_trials(max_trials)
     proposals = PROPOSALS if max_trials is None else max_trials

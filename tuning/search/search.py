@@ -7,9 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import scipy.optimize  # answers need both, which are loaded here while a worker starts
-import scipy.stats  # noqa: F401
-
 from search_spaces.batch_size import BatchSize
 from search_spaces.entry import Entry
 from tuning.machine.machine import Machine
@@ -38,6 +35,7 @@ from tuning.search.preparation import (
     resolve_space,
     settings_of,
 )
+from tuning.search.shadow import Shadow
 from tuning.search.side_by_side import divide, places_for
 from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
@@ -303,7 +301,7 @@ class Search:
     def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline, *, growth: str) -> None:
         """Run the trials of the plan, once people have been told by what the study grows, if it does."""
         self._stage("")
-        study, options = self._study, self._options
+        study, options, shadow = self._study, self._options, Shadow()
         quiet = options.quiet or not setup.arguments.verbose
         with SearchProgress(
             plan.total(study.records),
@@ -321,6 +319,7 @@ class Search:
                 executor=executor,
                 tracker=self._tracker,
                 instructions=self._instructions(plan, setup),
+                shadow=shadow,
                 places=self._places(setup, executor, first_device(executor).cores),
                 checkpoints=Checkpoints(
                     self._directory / "weights", options.keep_models, study.objective, study.records
@@ -340,6 +339,7 @@ class Search:
                 trial_timeout_s=options.trial_timeout_s,
                 deadline=deadline,
             ).run()
+        shadow.wait()
 
     def _answer(
         self,
