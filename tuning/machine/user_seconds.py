@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import series_of_user
-from tuning.machine.throughput import KERAS, Measured, ThroughputFindings, answers
+from tuning.machine.throughput import CHUNK_SECONDS, CHUNKS, KERAS, Measured, ThroughputFindings, answers
 from tuning.messages import MOST_OF_OTHERS, Throughput, ThroughputRequest
 from tuning.run.executor import Executor
 from tuning.stats.costs import RATE_ERROR
 from tuning.trial import HyperparameterValue
 
-SLICES, SLICE_SECONDS = 3, 0.2
 _MOST_COUNTED = 0.9  # a share of others that is counted as no more, so that its logarithm is finite
 _OF_A_MEDIAN = 1.25  # the standard error of a median over that of a mean, sqrt(pi/2)
 
@@ -74,8 +73,10 @@ def with_user_seconds(
             epochs=epochs,
             hyperparameters=dict(each.hyperparameters),
             evaluation_batch_size=evaluation_batch_size,
-            chunks=SLICES,
-            chunk_seconds=SLICE_SECONDS,
+            chunks=CHUNKS,
+            chunk_seconds=CHUNK_SECONDS
+            if len(tried) > 1
+            else CHUNK_SECONDS / 2,  # one size alone is told, not compared
             threads=each.threads,
             times_input=False,
         )
