@@ -25,7 +25,8 @@ from search_spaces import Setting
 from search_spaces.workload import load_workload
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.objective import Objective
-from tuning.run.executor import Executor, ask
+from tuning.run.asking import ask
+from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import running_executor
 from tuning.stats.target import crossing

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuning.messages import Measurement, Throughput, ThroughputRequest
-from tuning.run.executor import Device, Executor, ask
+from tuning.run.asking import ask
+from tuning.run.executor import Device, Executor
 
 _LEAST_GAIN = 0.1  # what one thread must save of an update's seconds; less is noise
 

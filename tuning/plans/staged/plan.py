@@ -23,7 +23,8 @@ from tuning.plans.staged.stages import (
 from tuning.plans.staged.state import WINDOW, StagedState, StudyGoal, defaults_of
 from tuning.stats.forecast import MOST_SIZES
 from tuning.stats.reasons import duration, listing, number, plural
-from tuning.study.study import ChangeReader, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import PlainEncoder
 from tuning.trial import CONFIRM, Trial
 
 _SECONDS_PER_TRIAL = 0.2  # building, validating and recording a small model; a large one takes longer than that anyway
