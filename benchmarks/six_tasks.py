@@ -30,7 +30,8 @@ from search_spaces.workload import Workload, load_workload
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.objective import Objective
 from tuning.record.tracker import NullTracker
-from tuning.run.executor import Executor, ask
+from tuning.run.asking import ask
+from tuning.run.executor import Executor
 from tuning.search.methods import tune_method
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import running_executor

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.run.executor import Executor, Question
+    from tuning.run.asking import Question
+    from tuning.run.executor import Executor
     from tuning.run.starter import Starter
 
 

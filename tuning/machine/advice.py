@@ -11,7 +11,8 @@ from tuning.machine.machine import Machine
 from tuning.machine.throughput import CHUNK_SECONDS, CHUNKS, KERAS
 from tuning.machine.user_seconds import user_threads
 from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Executor, ask, first_device
+from tuning.run.asking import ask, first_device
+from tuning.run.executor import Executor
 from tuning.stats.recommendation import Recommendation
 from tuning.trial import Status, Trial
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.messages import Branches, BranchRequest, Measurement
-from tuning.run.executor import Executor, ask_again
+from tuning.run.asking import ask_again
+from tuning.run.executor import Executor
 from tuning.stats.branching import LEAST_SIZES, BranchedSize, branched_size
 from tuning.stats.reasons import number
 from tuning.trial import TrialOutcome

@@ -22,7 +22,8 @@ from tuning.machine.throughput import (
     sizes_to_time,
 )
 from tuning.messages import Event, ModelDescription, Request
-from tuning.run.executor import Device, Executor, first_device
+from tuning.run.asking import first_device
+from tuning.run.executor import Device, Executor
 from tuning.trial import HyperparameterValue, Status, Trial, TrialOutcome
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tuning.messages import Measurement, Throughput, ThroughputRequest
-from tuning.run.executor import Device, Executor, ask
+from tuning.run.asking import ask
+from tuning.run.executor import Device, Executor
 
 _LEAST_GAIN = 0.1  # what one thread must save of an update's seconds; less is noise
 

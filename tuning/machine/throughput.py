@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.messages import Measurement, Throughput, ThroughputRequest
-from tuning.run.executor import Executor, ask_again
+from tuning.run.asking import ask_again
+from tuning.run.executor import Executor
 from tuning.stats.forecast import ThroughputLine, fit_throughput, knee
 from tuning.stats.input_bound import INPUT_SHARE
 from tuning.trial import HyperparameterValue, TrialOutcome

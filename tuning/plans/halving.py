@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tuning.objective import Objective
-from tuning.study.study import ChangeReader, Records
+from tuning.study.records import ChangeReader, Records
 from tuning.trial import CONFIRM, Status, Trial
 
 RUNGS = (1 / 9, 1 / 3)

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Protocol
 
 from search_spaces.space import SearchSpace, Setting
-from tuning.study.study import ChangeReader, Encoder, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import Encoder, PlainEncoder
 from tuning.trial import Budget, Hyperparameters, HyperparameterValue, Status, Trial
 
 

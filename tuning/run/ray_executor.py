@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from search_spaces.identity import fingerprint
 from tuning.messages import Event, Request
 from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup
 from tuning.run.ray_actor import versions as versions_here
 from tuning.run.ray_cluster import ActorEndedError, Cluster, Demand, differing_versions
 from tuning.run.ray_node import CLOSE, RENEW, STOP, SUBMIT, Happened, Parts, Share
-from tuning.run.wire import Refusal, fingerprint, pickle_setup
+from tuning.run.wire import Refusal, pickle_setup
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _LOG = logging.getLogger(__name__)

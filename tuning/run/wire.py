@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pickle
 import shutil
 import sys
@@ -17,7 +16,6 @@ import numpy as np
 
 from search_spaces.array_files import LEAST_BYTES_IN_PLACE, FileRegion, region_of
 from search_spaces.data import Data, leaves, map_arrays
-from search_spaces.identity import evidence
 from search_spaces.loading import Load, Reading
 from search_spaces.stream import Stream, TrainingData
 from search_spaces.workload import FILE_MODULE_PREFIX
@@ -150,21 +148,6 @@ def read_data(directory: Path, loads: tuple[Load | None, Load | None] = (None, N
     load, load_val = loads
     parts = {part: map_arrays(read, names) for part, names in structure.items()}
     return Data(**parts, load=load, load_val=load_val)
-
-
-def fingerprint(data: TrainingData) -> str:
-    """Return a short hash, which tells whether a study continues on the same data.
-
-    It is of shapes, types and `data.identity`, or without that of the values, of large arrays a sample (see
-    `search_spaces.identity`); of a stream, of its identity alone.
-    """
-    digest = hashlib.blake2b(data.identity.encode(), digest_size=8)
-    for part, arrays in data.parts().items():
-        for leaf in leaves(arrays):
-            digest.update(part.encode())
-            for piece in [f"{leaf.shape}{leaf.dtype}".encode()] if data.identity else evidence(leaf):
-                digest.update(piece)
-    return digest.hexdigest()
 
 
 def pickle_setup(setup: WorkerSetup, *, with_neighbours: bool = False) -> bytes:

@@ -22,7 +22,8 @@ from tuning.messages import ModelDescription
 from tuning.plans.plan import Judgement, Plan
 from tuning.record.layout import TARGET, THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor, first_device
+from tuning.run.asking import first_device
+from tuning.run.executor import Executor
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
@@ -35,7 +36,8 @@ from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
-from tuning.study.study import Records, Study
+from tuning.study.records import Records
+from tuning.study.study import Study
 from tuning.study.view import StudyView
 from tuning.trial import Trial
 

@@ -11,7 +11,8 @@ from typing import Protocol
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Decision, Pause, Plan, Wish
 from tuning.record.tracker import Tracker
-from tuning.run.executor import PATIENCE_S, Device, DeviceError, Executor
+from tuning.run.asking import PATIENCE_S
+from tuning.run.executor import Device, DeviceError, Executor
 from tuning.study.study import Study
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 

@@ -17,17 +17,18 @@ from typing import Any
 
 from search_spaces.batch_size import FULL, BatchSize
 from search_spaces.entry import Entry
+from search_spaces.identity import fingerprint
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
 from search_spaces.stream import Stream, TrainingData
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.passwords import without_passwords
+from tuning.run.asking import Question
 from tuning.run.executor import (
     Device,
     Executor,
     InlineExecutor,
-    Question,
     WorkerSetup,
     check_cores,
     device_names,
@@ -36,7 +37,6 @@ from tuning.run.executor import (
 from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
 from tuning.run.starter import Starter
-from tuning.run.wire import fingerprint
 from tuning.search.options import LOCAL, RAY, SearchArguments, SearchOptions
 from tuning.show.snippet import MADE
 from tuning.trial import TrialOutcome

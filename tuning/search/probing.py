@@ -17,7 +17,8 @@ from tuning.machine.noise import BATCH_SIZE, probe_noise
 from tuning.machine.throughput import KERAS as KERAS_SERIES
 from tuning.machine.throughput import probe_throughput, sizes_to_time
 from tuning.messages import DescribeRequest, ModelDescription
-from tuning.run.executor import Executor, ask_again, first_device
+from tuning.run.asking import ask_again, first_device
+from tuning.run.executor import Executor
 from tuning.run.starter import Starter
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import running_executor

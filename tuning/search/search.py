@@ -17,7 +17,8 @@ from tuning.plans.plan import Plan
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor, Question, first_device
+from tuning.run.asking import Question, first_device
+from tuning.run.executor import Executor
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tuning.machine.machine import Machine
 from tuning.machine.memory import could_run_out
-from tuning.run.executor import Divisible, Executor, first_device
+from tuning.run.asking import first_device
+from tuning.run.executor import Divisible, Executor
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
 from tuning.stats.rules import ENERGY

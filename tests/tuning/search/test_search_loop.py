@@ -19,8 +19,9 @@ from tuning.plans.samplers import make_sampler
 from tuning.run.executor import DeviceError
 from tuning.search.delivery import relog
 from tuning.search.loop import Deadline, SearchLoop
+from tuning.study.records import Records
 from tuning.study.storage import create_study, journal_of
-from tuning.study.study import Records, Study
+from tuning.study.study import Study
 from tuning.trial import Budget, Status, Trial, TrialOutcome
 
 SPACE = SearchSpace(BatchSize.of(8, 32, 128), LearningRate(), optimizer="Adam", model_rate=0.001)

@@ -24,7 +24,8 @@ from tuning.plans.staged.stages import (
 from tuning.plans.staged.state import WINDOW, StagedState, StudyGoal, defaults_of
 from tuning.stats.forecast import MOST_SIZES
 from tuning.stats.reasons import duration, listing, number, plural
-from tuning.study.study import ChangeReader, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import PlainEncoder
 from tuning.trial import CONFIRM, Trial
 
 _WORTH_SHARING_S = 20.0  # of trainings; finding out and starting two more workers takes half of what two cores save

@@ -21,7 +21,7 @@ from tuning.plans.staged.reference import Reference
 from tuning.plans.staged.stages import reference_of, searched_sizes
 from tuning.plans.staged.state import StagedState, StudyGoal
 from tuning.stats.target import Timings
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 N_TRAIN, EPOCHS = 1000, 10
