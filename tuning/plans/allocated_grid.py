@@ -11,7 +11,8 @@ from tuning.plans.plan import Decision, Judgement, Pause
 from tuning.stats.arms import group_into_arms
 from tuning.stats.next_seed import MOST_SEEDS, sizes_worth_another_seed
 from tuning.stats.rules import FASTEST, LEAST_SEEDS, TIME
-from tuning.study.study import ChangeReader, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import PlainEncoder
 from tuning.trial import Budget, Trial
 
 

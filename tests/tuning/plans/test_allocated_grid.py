@@ -14,7 +14,7 @@ from search_spaces import BatchSize, LearningRate, SearchSpace
 from tuning.objective import Objective
 from tuning.plans.allocated_grid import AllocatedGridPlan, SeedGoal
 from tuning.plans.plan import Judgement, Pause
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import Budget, Trial
 
 SIZES = (8, 32, 128, 512)

@@ -41,7 +41,7 @@ from tuning.plans.staged.stages import settings_to_confirm
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.recommendation import recommend
 from tuning.stats.target import Timings
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import Status, Trial, finished_trial
 
 
