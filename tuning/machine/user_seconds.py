@@ -10,12 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import series_of_user
-from tuning.machine.throughput import KERAS, Measured, ThroughputFindings, answers
+from tuning.machine.throughput import CHUNK_SECONDS, CHUNKS, KERAS, Measured, ThroughputFindings, answers
 from tuning.messages import MOST_OF_OTHERS, Throughput, ThroughputRequest
 from tuning.run.executor import Executor
 from tuning.trial import HyperparameterValue
-
-SLICES, SLICE_SECONDS = 3, 0.2
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ def with_user_seconds(
             epochs=epochs,
             hyperparameters=dict(each.hyperparameters),
             evaluation_batch_size=evaluation_batch_size,
-            chunks=SLICES,
-            chunk_seconds=SLICE_SECONDS,
+            chunks=CHUNKS,
+            chunk_seconds=CHUNK_SECONDS if len(tried) > 1 else CHUNK_SECONDS / 2,  # one alone is only told
             threads=each.threads,
             times_input=False,
         )

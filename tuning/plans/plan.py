@@ -54,7 +54,20 @@ class TimeUpdates:
     hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
 
 
-Wish = MeasureNoise | TimeUpdates
+@dataclass(frozen=True)
+class ShareOut:
+    """A plan has trials ahead that may run beside one another, where that is faster on the machine.
+
+    Args:
+        batch_size: About the batch size of these trials.
+        updates: What their optimizer updates come to there.
+    """
+
+    batch_size: int
+    updates: float
+
+
+Wish = MeasureNoise | TimeUpdates | ShareOut
 Decision = Trial | Wish | Pause
 
 

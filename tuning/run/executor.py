@@ -90,17 +90,27 @@ def share_of_threads(n_devices: int) -> int:
     return max(1, usable_cores() // n_devices)
 
 
-def worker_environment(device: str, threads: int) -> dict[str, str]:
+def worker_environment(device: str, threads: int, programs: Path | None = None) -> dict[str, str]:
     """Return the variables that place a worker on its device; they must be set before TensorFlow is imported.
 
     Args:
         device: A device's name, from `device_names`.
         threads: The CPU threads of a worker on the CPU; those of one on a GPU are left to TensorFlow.
+        programs: The folder in which workers on the CPU leave what XLA has compiled for others of as many threads;
+            None for none.
     """
     kind, _, name = device.partition(":")
     if kind != "gpu":
-        return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        placed = {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        return placed if programs is None else placed | _sharing(programs / str(threads))
     return {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def _sharing(programs: Path) -> dict[str, str]:
+    """Return the variable by which XLA keeps compiled programs in a folder, unless the user has named one."""
+    own = os.environ.get("TF_XLA_FLAGS", "")
+    option = "--tf_xla_persistent_cache_directory"
+    return {} if option in own else {"TF_XLA_FLAGS": f"{own} {option}={programs}".strip()}
 
 
 class DeviceError(RuntimeError):

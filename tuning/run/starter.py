@@ -110,7 +110,7 @@ class Starter:
             sharing=self._sharing,
             holds_memory=self._holds_memory,
         )
-        worker = WorkerProcess(hello, place.threads, self._silence_limit_s)
+        worker = WorkerProcess(hello, place.threads, self._silence_limit_s, self._scratch.path / "programs")
         self._guard.watch(worker.process_id)
         return worker
 

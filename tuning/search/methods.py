@@ -9,9 +9,7 @@ import optuna
 from search_spaces.batch_size import BatchSize
 from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
-from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.plan import GridPlan, Plan
-from tuning.plans.samplers import check_sampler, make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
 from tuning.search.limits import check_repeats
@@ -47,7 +45,7 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
         return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
     settings = {"first_seed": str(first_seed)} if first_seed else {}
-    return Method("grid", make_plan, ignores_order=True, widens=False, settings=settings)
+    return Method("grid", make_plan, widens=False, settings=settings)
 
 
 def bayes_method(
@@ -74,6 +72,9 @@ def bayes_method(
         ValueError: If there is no sampler of this name, it takes no batch size to start with, or a number is out of its
             range.
     """
+    from tuning.plans.bayes import BayesianBudget, BayesianPlan  # a Gaussian process, which only this search needs
+    from tuning.plans.samplers import check_sampler, make_sampler
+
     check_sampler(sampler, start_batch_size)
     _check_trials(max_trials)
     proposals = PROPOSALS if max_trials is None else max_trials
@@ -137,7 +138,14 @@ def tune_method(
             tolerance_loss=tolerance_loss,
         )
         all_sizes = bool(wishes.batch_size and wishes.batch_size.sizes)
-        return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)
+        return StagedPlan(
+            setup.space,
+            goal,
+            all_sizes=all_sizes,
+            timed_loop=timed,
+            shares_out=True,
+            halves=options.prune is not False,
+        )
 
     return Method(
         "tune",
@@ -145,6 +153,7 @@ def tune_method(
         prunes=True,
         varies_model=False,
         chooses_threads=False,  # it answers for plain fit, which it times with all threads
+        keeps_order=True,
         default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
         settings={"first_seed": str(first_seed), "target": str(options.target)},
     )

@@ -14,7 +14,6 @@ from tuning.machine.memory import margin_for, probe_memory
 from tuning.machine.noise import BATCH_SIZE, probe_noise
 from tuning.machine.throughput import KERAS as KERAS_SERIES
 from tuning.machine.throughput import probe_throughput, sizes_to_time
-from tuning.machine.user_seconds import SLICE_SECONDS, SLICES
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.run.executor import Executor, ask_again, first_device
 from tuning.run.starter import Starter
@@ -96,7 +95,7 @@ def run_probe(
         executor.renew(device.name)  # the last one is at the limit, where a small batch may be one too many
         sizes = sizes_to_time(machine.memory.largest_batch_size)
         tell(f"throughput at batch sizes {', '.join(map(str, sizes))}")
-        timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs, chunks=SLICES, chunk_seconds=SLICE_SECONDS)
+        timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs)
         machine = replace(machine, throughput=timed, user_series=series_of_user(loop))
         tell("gradient noise scale")
         machine = _with_noise(machine, executor, n_train, epochs)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +14,14 @@ from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, KERAS, ThroughputFindings
 from tuning.messages import Measurement
-from tuning.show.canvas import as_file, heading, paragraphs, warnings
+from tuning.show.canvas import as_file, heading, image_tag, paragraphs, warnings
 from tuning.show.canvas import table as html_table
 from tuning.show.cost_figures import draw_memory, draw_noise, draw_throughput
 from tuning.show.schema import SCHEMA_VERSION
 from tuning.stats.forecast import LARGEST_TIME_RESIDUAL, best_forecast, candidate_sizes, sizes_to_search
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
 
@@ -127,8 +129,6 @@ class Probe:
 
     def _repr_html_(self) -> str:
         """The findings with their figures, for notebooks."""
-        from tuning.show.canvas import image_tag  # takes a second to load
-
         return "".join(
             [
                 heading(f"{self.workload} on {self.device}"),
@@ -251,6 +251,8 @@ def _size(number: float) -> str:
 
 def draw(probe: Probe) -> Figure:
     """One figure with three panels; a panel without data says so."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 4), layout="constrained")
     figure.suptitle(f"{probe.workload} on {probe.device}")
     left, middle, right = figure.subplots(1, 3)

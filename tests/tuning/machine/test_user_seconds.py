@@ -52,6 +52,13 @@ def test_each_size_is_timed_by_plain_fit_with_its_hyperparameters_and_threads() 
     assert rates_of_user(machine, SIZES) == pytest.approx(dict.fromkeys(SIZES, 1e4))
 
 
+def test_a_size_that_is_compared_with_none_is_timed_for_half_as_long() -> None:
+    alone, among = executor(), executor()
+    timed(alone, sizes=(8,))
+    timed(among)
+    assert 2 * alone.probed[0].chunk_seconds == among.probed[0].chunk_seconds
+
+
 @pytest.mark.parametrize(("loop", "series"), [("keras", KERAS), ("device", CHOSEN), ("xla", CHOSEN)])
 def test_a_loop_that_is_asked_for_by_name_is_the_user_s(loop: str, series: str) -> None:
     measuring = executor()
