@@ -74,9 +74,7 @@ def with_user_seconds(
             hyperparameters=dict(each.hyperparameters),
             evaluation_batch_size=evaluation_batch_size,
             chunks=CHUNKS,
-            chunk_seconds=CHUNK_SECONDS
-            if len(tried) > 1
-            else CHUNK_SECONDS / 2,  # one size alone is told, not compared
+            chunk_seconds=CHUNK_SECONDS if len(tried) > 1 else CHUNK_SECONDS / 2,  # one alone is only told
             threads=each.threads,
             times_input=False,
         )

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras_tuner
 import numpy as np
 import pytest
 from fakes import RecordingTracker, ScriptedExecutor, description, device
 from scripted_searches import arguments, curve, probes
 
 from search_spaces import BatchSize, Data
+from search_spaces.entry import entries_of
 from tuning import BayesianOptimization, GridSearch, StagedSearch
 from tuning.machine.threads import ThreadChoice
 from tuning.messages import Throughput, ThroughputRequest
@@ -159,6 +161,16 @@ def test_memory_is_shared_out_and_no_size_may_run_out_of_its_share(tmp_path: Pat
     )  # about 2.5 GiB are needed at the largest size
     search(tmp_path, executor)
     assert executor.parts == [2]  # about 2.5 GiB each may be needed at the largest size
+
+
+@pytest.mark.parametrize(("gib", "parts"), [(21, [2]), (19, [])])
+def test_a_model_that_may_become_larger_needs_four_times_the_room(gib: int, parts: list[int], tmp_path: Path) -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Int("units", 1, 2)
+    roomy = MemoryLimit(gib * 2**30, "test")  # each of two places needs about 2.5 GiB by default
+    executor = DivisibleExecutor(0.015, memory=roomy, described=description(entries=entries_of(hp.space)))
+    search(tmp_path, executor)
+    assert executor.parts == parts
 
 
 def test_places_pay_where_together_they_do_a_tenth_more() -> None:
