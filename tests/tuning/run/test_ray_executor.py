@@ -78,7 +78,7 @@ def kill(executor: RayExecutor) -> Callable[[], None]:
 
 def trainers() -> list[psutil.Process]:
     """The processes of actors that train; those of other tests on this machine have other parents."""
-    actors = [process for process in psutil.process_iter(["name"]) if "DeviceActor" in process.info["name"]]
+    actors = [process for process in psutil.process_iter(["name"]) if "DeviceActo" in process.info["name"]]
     children = [child for actor in actors for child in actor.children()]
     return [child for child in children if "tuning.worker" in " ".join(child.cmdline())]
 
@@ -124,7 +124,7 @@ class TestRayExecutor(ExecutorContract, ProcessContract):
         executor.renew(name)  # as a search does whose trial was overdue at this moment
         assert outcome_of(executor, trial_of("elsewhere")).status is Status.COMPLETED
         assert await_device(executor).name != name
-        assert not worker.is_running()
+        assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
 def test_two_devices_of_a_node_share_one_copy_of_the_data_which_goes_with_them(nodes: Any) -> None:
