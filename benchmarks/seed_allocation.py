@@ -7,6 +7,11 @@ clock is right, and one training's noise is 0.08, 0.15 or 0.3, four fifths of it
 seed. "fixed" trains every batch size with 3 seeds and takes what `recommend` picks; "gradient" is what `tune` does: 2
 seeds for all, then those of `sizes_worth_another_seed` until there are none, 5 at most. Excess is the true time of the
 pick over the least, less 1, in percent.
+
+"scores" are those of grids without a target: true means follow a parabola in ln B with deviations of N(0, 0.2 sd), sd
+being one training's noise, half of its variance common to a seed; the seconds of training fall by a third from size to
+size. "fixed" is 3 seeds for all, "auto" what `grid --seeds auto` does. Loss is how far the pick's true mean lies below
+the best, in sd; time that of the pick over that of the fastest size.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +45,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         means, errors = found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(len(found))
         for name, i in (("fixed", 0), ("gradient", 2)):
             print(f"{noise:5.2f} {name:9s}{means[i]:6.1f}{means[i + 1]:7.2f} ± {errors[i + 1]:.2f}", flush=True)
+    compare_scores(options.studies)
     return 0
+
+
+def compare_scores(studies: int) -> None:
+    """Print the runs of grids without a target, and what their picks lose."""
+    random = np.random.default_rng(1)
+    found = np.array([score_study(random) for _ in range(studies)])
+    means, errors = found.mean(axis=0), found.std(axis=0, ddof=1) / math.sqrt(len(found))
+    print("scores: runs, loss in sd with its standard error, time of the pick over the least")
+    for name, i in (("fixed", 0), ("auto", 3)):
+        print(f"{name:15s}{means[i]:6.1f}{means[i + 1]:7.2f} ± {errors[i + 1]:.2f}{means[i + 2]:7.2f}", flush=True)
+
+
+def score_study(random: np.random.Generator) -> list[float]:
+    """Runs, loss and time of both ways, on the same trainings."""
+    places = np.arange(len(SIZES))
+    truth = -random.uniform(0, 1) * (places - random.uniform(0, 5)) ** 2 + random.normal(0, 0.2, len(SIZES))
+    seeds, own = random.normal(0, 1, MOST), random.normal(0, 1, (len(SIZES), MOST))
+    scores = 0.9 + 0.01 * (truth[:, None] + math.sqrt(0.5) * (seeds + own))
+    seconds = 1.5**-places
+
+    def run(size: int, seed: int) -> Trial:
+        i = SIZES.index(size)
+        return finished_trial(size, seed, float(scores[i, seed]), examples_per_second=float(1 / seconds[i]))
+
+    found: list[float] = []
+    for trials in ([run(size, seed) for size in SIZES for seed in range(FIXED)], allocate(run)):
+        pick = SIZES.index(recommend(trials, objective=OBJECTIVE).batch_size)
+        found += [len(trials), float(truth.max() - truth[pick]), float(seconds[pick] / seconds.min())]
+    return found
 
 
 def study(noise: float, random: np.random.Generator) -> list[float]:
@@ -58,21 +94,16 @@ def study(noise: float, random: np.random.Generator) -> list[float]:
 
     fixed = [run(size, seed) for size in SIZES for seed in range(FIXED)]
     spent = [len(fixed), excess(fixed, throughput, seconds)]
-    adaptive = allocate(run, throughput)
+    errors = dict.fromkeys(SIZES, 0.0)
+    adaptive = allocate(run, target=TARGET, throughput=throughput, throughput_errors=errors)
     return [*spent, len(adaptive), excess(adaptive, throughput, seconds)]
 
 
-def allocate(run: Run, throughput: dict[int, float]) -> list[Trial]:
-    """The trainings that `tune` would do."""
+def allocate(run: Run, **judged: Any) -> list[Trial]:
+    """The trainings that a search would do which allocates its seeds."""
     trials = [run(size, seed) for size in SIZES for seed in range(FIRST)]
     for seed in range(FIRST, MOST):
-        block = sizes_worth_another_seed(
-            trials,
-            objective=OBJECTIVE,
-            target=TARGET,
-            throughput=throughput,
-            throughput_errors=dict.fromkeys(SIZES, 0.0),
-        )
+        block = sizes_worth_another_seed(trials, objective=OBJECTIVE, **judged)
         if not block:
             break
         trials += [run(size, seed) for size in block]

@@ -9,7 +9,7 @@ from search_spaces.learning_rate import RULES
 from tuning.commands.parser import Parser
 from tuning.commands.source import add_fit_options, add_workload
 from tuning.commands.telling import read_rule
-from tuning.commands.values import count, repeats, study_name, word
+from tuning.commands.values import count, repeats, repeats_or_auto, study_name, word
 from tuning.loops.loop import LOOP_CHOICES
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BOUNDS = {"tune": ("1", "4096, less where data are few")}
 _SEEDS = {
-    "grid": "trainings per setting",
+    "grid": "trainings per setting, or auto: 2, and up to 5 where that may change the pick",
     "bayes": "fresh seeds for each leading batch size",
     "tune": "fresh seeds for each batch size",
 }
@@ -59,7 +59,8 @@ def _add_space(space: argparse._ActionsContainer, kind: str) -> None:
     add_fit_options(space)
     about = "passes over the training set per trial (default: the workload's, else 5)"
     space.add_argument("--epochs", type=count, metavar="N", help=about)
-    space.add_argument("--seeds", type=repeats, default=3, metavar="N", help=f"{_SEEDS[kind]} (default: 3)")
+    kind_of = repeats_or_auto if kind == "grid" else repeats
+    space.add_argument("--seeds", type=kind_of, default=3, metavar="N", help=f"{_SEEDS[kind]} (default: 3)")
     about = "the metric that decides, NAME:max or NAME:min if unclear; ,seconds_to_target adds the Pareto set"
     space.add_argument("--objective", type=word, metavar="NAME", help=f"{about} (default: val_accuracy, else val_loss)")
 

@@ -9,6 +9,7 @@ import optuna
 from search_spaces.batch_size import BatchSize
 from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
+from tuning.plans.allocated_grid import AllocatedGridPlan, SeedGoal
 from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
@@ -25,11 +26,14 @@ PROPOSALS = 30
 """How many settings Bayesian optimisation proposes where nobody says otherwise."""
 
 
-def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None = None) -> Method:
-    """Return the method that trains every batch size with every seed.
+def grid_method(
+    wishes: Wishes, options: SearchOptions, *, first_seed: int = 0, max_trials: int | None = None
+) -> Method:
+    """Return the method that trains every batch size with every seed, or with those that are worth it.
 
     Args:
         wishes: What is to be tried.
+        options: How the search runs.
         first_seed: The first of the seeds that every batch size is trained with.
         max_trials: Trials to plan; None for all.
 
@@ -42,7 +46,10 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
 
     def make_plan(setup: Setup, _: Machine) -> Plan:
         budget = Budget(setup.arguments.epochs)
-        return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
+        if not wishes.allocates_seeds:
+            return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
+        goal = SeedGoal(setup.objective, options.rule, options.tolerance, options.target, options.cost)
+        return AllocatedGridPlan(setup.space, goal, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
     settings = {"first_seed": str(first_seed)} if first_seed else {}
     return Method("grid", make_plan, widens=False, settings=settings)
@@ -76,6 +83,7 @@ def bayes_method(
     from tuning.plans.samplers import check_sampler, make_sampler
 
     check_sampler(sampler, start_batch_size)
+    _check_seeds(wishes)
     _check_trials(max_trials)
     proposals = PROPOSALS if max_trials is None else max_trials
 
@@ -120,6 +128,7 @@ def tune_method(
         )
     if first_seed < 0:
         raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
+    _check_seeds(wishes)
     if options.accumulate:
         raise ValueError("StagedSearch tries no batch size beyond memory, which trains no faster; got accumulate.")
     timed = "plain model.fit" if options.loop in (AUTO, KERAS) else f"the {options.loop!r} loop"
@@ -157,6 +166,14 @@ def tune_method(
         default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
         settings={"first_seed": str(first_seed), "target": str(options.target)},
     )
+
+
+def _check_seeds(wishes: Wishes) -> None:
+    if wishes.allocates_seeds:
+        raise ValueError(
+            "seeds must be a whole number here, since fresh seeds go to the leaders anyway; got 'auto', which only "
+            "GridSearch takes."
+        )
 
 
 def _check_trials(count: int | None) -> None:
