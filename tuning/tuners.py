@@ -84,8 +84,8 @@ class StagedSearch(BatchSizeTuner):
     Hyperparameters of the model's own are held at their defaults.
 
     `batch_size` names the sizes to choose from: a list is tried whole, None means powers of two up to 4096 that leave
-    at least 8 updates in an epoch. Every batch size gets two fresh seeds, those that may be the best up to two
-    more than `seeds`.
+    at least 8 updates in an epoch. Every batch size gets a fresh seed, those that may be the best two, and up
+    to two more than `seeds`.
 
     Args:
         first_seed: The seed of the search; the fresh seeds are those after it.

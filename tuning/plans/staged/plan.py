@@ -13,13 +13,13 @@ from tuning.plans.plan import Decision, Judgement, MeasureNoise, MemoryWall, Pau
 from tuning.plans.staged.reference import SEEDS, SHARE_OF_BUDGET, Reference, expected_examples, judged_target
 from tuning.plans.staged.stages import (
     confirm_trials,
-    first_seeds,
     reference_of,
     reference_size_of,
     reference_trials,
     repeats_ahead,
     search_trials,
     searched_sizes,
+    usual_seeds,
 )
 from tuning.plans.staged.state import WINDOW, StagedState, StudyGoal, defaults_of
 from tuning.stats.forecast import MOST_SIZES
@@ -73,7 +73,7 @@ def outline_of(state: StagedState, *, all_sizes: bool) -> Outline:
         return Outline(None, 0, 0, 0, (), 0.0)
     sizes = searched_sizes(state, reference, all_sizes=all_sizes)
     searched = rates_per_size(state) * (len(sizes) - 1)
-    confirmed = first_seeds(goal) * len(sizes)
+    confirmed = usual_seeds(goal) * len(sizes)
     seconds = due * _seconds_of(state, reference.batch_size, goal.epochs * goal.n_train)
     seconds += sum(_seconds_by_size(state, sizes, reference))
     return Outline(size, due, searched, confirmed, sizes, seconds)
@@ -91,7 +91,7 @@ def tell_plan(found: Outline, goal: StudyGoal) -> str:
     steps = [f"{plural(found.reference, 'training')} at batch size {found.reference_size}"]
     if others:
         steps.append(f"{plural(found.search // others, 'learning rate')} at each of {plural(others, 'other size')}")
-    steps.append(f"{plural(first_seeds(goal), 'fresh seed')} for each size")
+    steps.append(f"{plural(usual_seeds(goal), 'fresh seed')} for each size that may be the best")
     more = "more where a best learning rate is at an edge or the race is close"
     return f"Plan: about {found.trainings} trainings in {duration(found.seconds)}: {', then '.join(steps)}; {more}."
 
@@ -161,7 +161,7 @@ def _seconds_by_size(state: StagedState, sizes: tuple[int, ...], reference: Refe
         confirmed = max(examples, goal.epochs * goal.n_train)
         yield state.machine.seconds_to_start
         yield searched * _seconds_of(state, size, examples)
-        yield first_seeds(goal) * _seconds_of(state, size, confirmed)
+        yield usual_seeds(goal) * _seconds_of(state, size, confirmed)
 
 
 def _seconds_of(state: StagedState, size: int, examples: float) -> float:
@@ -184,10 +184,9 @@ class StagedPlan:
     2. search: six batch sizes around the forecast, three learning rates each around the rule's centre, moved outward
        likewise, then half a step to both sides of the best where the size is in the race, at the reference's seed.
        These trainings end at the target.
-    3. confirm: each batch size that reached the target at its best rate, on two fresh seeds shared by all; then one
-    seed
-       more at a time for those that save most expected loss per second. These end at the target, too, where times
-       decide.
+    3. confirm: each batch size that reached the target at its best rate, on one fresh seed shared by all; those that
+       may be the best on a second; then one seed more at a time for those that save most expected loss per second.
+       These end at the target, too, where times decide.
 
     Updates are timed before the first trial, the gradient's noise is measured after the reference, and the batch sizes
     that were tried are timed again at the end.
@@ -313,7 +312,7 @@ class StagedPlan:
             return self._noise_along(reference)
         self._due.extend(search_trials(state, reference, all_sizes=self._all_sizes))
         if self._due:
-            self._later.trials = len(searched_sizes(state, reference, all_sizes=self._all_sizes)) * first_seeds(
+            self._later.trials = len(searched_sizes(state, reference, all_sizes=self._all_sizes)) * usual_seeds(
                 self._goal
             )
             return None
@@ -327,7 +326,7 @@ class StagedPlan:
     def _later_than_reference(self, state: StagedState) -> int:
         """Return about how many trials follow those of the reference that are due now."""
         sizes = len(self._space.batch_size.values()) if self._all_sizes else MOST_SIZES
-        return repeats_ahead(state) + (sizes - 1) * rates_per_size(state) + sizes * first_seeds(self._goal)
+        return repeats_ahead(state) + (sizes - 1) * rates_per_size(state) + sizes * usual_seeds(self._goal)
 
     def _noise_along(self, reference: Reference) -> MeasureNoise:
         return MeasureNoise(

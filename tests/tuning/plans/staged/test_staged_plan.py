@@ -63,7 +63,7 @@ def test_every_batch_size_is_confirmed_on_the_same_fresh_seeds_at_one_setting() 
     for record in records:
         by_size.setdefault(record.batch_size, []).append(record)
     for trials in by_size.values():
-        assert [record.seed for record in trials][:2] == [3, 4]
+        assert [record.seed for record in trials] == [3, 4, 5, 6, 7][: len(trials)]
         assert len({record.setting for record in trials}) == 1
     balanced = run_out(plan(rule="balanced"), Trainer())
     assert all(record.reports[-1].epoch >= EPOCHS for record in balanced if record.stage == "confirm")
@@ -359,10 +359,10 @@ def test_sizes_that_missed_the_target_in_the_search_are_not_confirmed_beside_tho
 
 
 def test_further_seeds_are_for_those_that_may_still_be_the_best() -> None:
-    records = run_out(plan(seeds=3), Trainer(noise=1.0))
+    records = run_out(plan(seeds=3), Trainer(noise=0.3))
     sizes = [setting.batch_size for setting in settings_of(records, "confirm")]
     seeds = {size: sizes.count(size) for size in set(sizes)}
-    assert min(seeds.values()) == 2
+    assert min(seeds.values()) == 1
     assert max(seeds.values()) == 5
     in_race = [size for size, count in seeds.items() if count > 2]
     assert {64, 128} <= set(in_race)
