@@ -38,6 +38,8 @@ def add(commands: Any) -> None:
     about = "passes over the training set of a trial to come (default: the workload's, else 5)"
     parser.add_argument("--epochs", type=count, metavar="N", help=about)
     parser.add_argument("--loop", choices=LOOP_CHOICES, help="how trials would be trained (default: auto)")
+    about = "measure the critical batch size, too, by training on from the middle at several sizes, four times each"
+    parser.add_argument("--branch", action="store_true", help=about)
     add_memory_limit(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
     add_tracking_uri(parser)
@@ -107,7 +109,7 @@ def _measure(
 
     if asked.inference:
         return probe_inference_of(workload, options, latency_s=latency_s, tell=tell, starter=starter)
-    return probe_workload(workload, options, epochs=asked.epochs, tell=tell, starter=starter)
+    return probe_workload(workload, options, epochs=asked.epochs, branches=asked.branch, tell=tell, starter=starter)
 
 
 def _read_file_format(asked: argparse.Namespace) -> str:
@@ -129,7 +131,7 @@ def _read_latency(asked: argparse.Namespace) -> float | None:
     """
     from tuning.machine.inference import parse_latency
 
-    for option, value in (("--epochs", asked.epochs), ("--loop", asked.loop)):
+    for option, value in (("--epochs", asked.epochs), ("--loop", asked.loop), ("--branch", asked.branch or None)):
         if asked.inference and value is not None:
             raise ValueError(f"{option} is about training, and --inference measures none; got {value!r}. Drop one.")
     if asked.latency is None:

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tuning.machine.branching import Branching
 from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
@@ -36,6 +37,7 @@ class Probe:
         machine: What was found.
         n_train: Training examples.
         has_batch_normalization: Whether the batch size also changes what is normalised.
+        branching: The critical batch size by branching; None if nobody asked for it.
     """
 
     workload: str
@@ -43,6 +45,7 @@ class Probe:
     machine: Machine
     n_train: int
     has_batch_normalization: bool = False
+    branching: Branching | None = None
 
     @property
     def memory(self) -> MemoryFindings:
@@ -64,10 +67,16 @@ class Probe:
     def suggested_batch_sizes(self) -> tuple[int, ...]:
         """The sizes that `tune` would search, knowing the same; empty if nothing fits."""
         candidates = candidate_sizes(self.n_train, self.memory.largest_batch_size)
-        user, critical = self.machine.user, self.noise.critical_batch_size
+        user, critical = self.machine.user, self._critical_batch_size
         if user is None:
             return candidates
         return sizes_to_search(candidates, best_forecast(user.line, user.knee, critical), critical)
+
+    @property
+    def _critical_batch_size(self) -> float:
+        """That of the branches, else the forecast by the noise scale."""
+        branched = None if self.branching is None else self.branching.found.value
+        return branched or self.noise.critical_batch_size
 
     @property
     def has_answer(self) -> bool:
@@ -88,6 +97,7 @@ class Probe:
             "memory": self.memory.to_json(),
             **self.throughput.to_json(),
             "noise_scale": self.noise.to_json(),
+            "branches": None if self.branching is None else self.branching.to_json(),
             "suggested_batch_sizes": list(self.suggested_batch_sizes),
             "caveats": list(self.caveats),
         }
@@ -96,6 +106,7 @@ class Probe:
     def measurement(self) -> Measurement:
         """What the record shows of it, all in one run."""
         parts = [self.memory.measurement, self.throughput.measurement, self.noise.measurement]
+        parts += [] if self.branching is None else [self.branching.measurement]
         return Measurement(
             "probe",
             params={
@@ -193,6 +204,7 @@ class Probe:
             slope, base = _size(line.bytes_per_example), _size(line.intercept_bytes)
             told.append(f"Memory: {base} + {slope} per example, off by at most {line.largest_residual:.1%}.")
         told.append(self._noise_headline())
+        told += [] if self.branching is None else [self.branching.headline]
         if self.suggested_batch_sizes:
             told.append(f"A search should look at {', '.join(map(str, self.suggested_batch_sizes))}.")
         return told
