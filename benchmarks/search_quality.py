@@ -95,7 +95,7 @@ def table(problem: str, runs: dict[str, list[Run]], checkpoints: Sequence[int]) 
         cells = [name]
         for count in checkpoints:
             low, middle, high = np.percentile([run.regrets[count - 1] for run in some], [25, 50, 75])
-            cells.append(f"{middle:.4f} ({low:.4f} to {high:.4f})")
+            cells.append(f"{middle:.3g} ({low:.3g} to {high:.3g})")
         cells.append(_told_share(some, runs.get(TPE)))
         cells += [f"{np.mean([run.over_wall for run in some]):.1f}", f"{np.mean([run.repeats for run in some]):.1f}"]
         cells.append(f"{1e3 * np.mean([run.proposal_s for run in some]):.0f}")
