@@ -38,6 +38,7 @@ from tuning.run.local import LocalExecutor
 from tuning.run.starter import Starter
 from tuning.run.wire import fingerprint
 from tuning.search.options import SearchArguments, SearchOptions
+from tuning.show.snippet import MADE
 from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
@@ -179,8 +180,16 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
         "model": f"{model.parameters} parameters, {model.optimizer}, learning rate {model.learning_rate}",
         "hyperparameters": _digest(entries) if entries else "none",
         "data": tell_data(arguments.data),
+        **({MADE: how} if (how := how_made(arguments.data)) else {}),
         "evaluation_batch_size": str(arguments.evaluation_batch_size),
     }
+
+
+def how_made(data: TrainingData) -> str:
+    """Return how examples are made that no array holds: "loaded" of their keys, or "streamed"; empty for arrays."""
+    if isinstance(data, Stream):
+        return "streamed"
+    return "" if data.load is None else "loaded"
 
 
 def tell_data(data: TrainingData) -> str:

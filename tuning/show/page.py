@@ -24,7 +24,7 @@ from tuning.show.sections import (
     throughput_section,
     trade_off_section,
 )
-from tuning.show.snippet import snippet
+from tuning.show.snippet import MADE, snippet
 from tuning.stats.table import TableRow
 from tuning.trial import Status
 
@@ -133,6 +133,7 @@ def _script(evidence: Evidence) -> str:
         seed=0,
         learning_rate=None if "schedule" in settings else found.learning_rate,
         hyperparameters=dict(found.hyperparameters),
+        made=MADE in settings,
         left_out=[name.replace("_", " ") for name in _NOT_IN_SCRIPT if name in settings],
     )
 
