@@ -121,7 +121,7 @@ def _pipeline(bench: Bench) -> Finding:
         with bench.executor(cnn, data) as executor:
             reports = bench.train(executor, 128, loop="keras").reports
         losses.append([report.metrics[name] for report in reports for name in ("loss", "val_loss")] or [float("nan")])
-    worst = float(np.max(np.abs(np.divide(*losses) - 1)))
+    worst = float(np.max(np.abs(np.divide(losses[0], losses[1]) - 1)))
     return Finding(worst <= 1e-3, f"losses differ by {worst:.1e} at most", {"held": losses[0], "made": losses[1]})
 
 
