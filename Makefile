@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint gpu-check docs matrix release clean
+.PHONY: demo test test-all test-cluster lint gpu-check docs matrix release clean
 
 demo: $(VENV)/.installed
 	@mkdir -p .demo
@@ -15,6 +15,10 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test
 	TESTS=all $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Ray is 70 MB to download, and its tests take two minutes: `make test` runs them where it is installed.
+test-cluster: $(VENV)/.installed-ray
+	$(BIN)/python -m pytest tests/tuning/run/test_ray_executor.py tests/tuning/run/test_ray_cluster.py
 
 gpu-check: $(VENV)/.installed-gpu
 	$(BIN)/python -m tuning.gpu_check --json gpu-check.json
@@ -44,6 +48,10 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-ray: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,ray]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 $(VENV)/.installed-gpu: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'

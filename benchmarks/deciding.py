@@ -26,7 +26,7 @@ from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.samplers import make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
 
 OBJECTIVE = Objective("val_accuracy", "max")

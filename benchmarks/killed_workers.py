@@ -175,7 +175,8 @@ def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int,
                     outcome = TrialOutcome("t", Status.FAILED, reason="ended by the limit on a trial's time")
         tempfile.tempdir = None
         left = len(list(Path(directory).glob("batch-size-scratch-*")))
-    return seconds, len(list(_marked())), left, most / 2**20, outcome.reason
+    _, alive = psutil.wait_procs(list(_marked()), timeout=5.0)  # the system may still be taking their memory back
+    return seconds, len(alive), left, most / 2**20, outcome.reason
 
 
 def _trial() -> Trial:

@@ -17,7 +17,8 @@ import numpy as np
 from search_spaces.data import Data
 from tuning.machine.memory import margin_for, probe_memory
 from tuning.messages import DescribeRequest, MemoryProbe, MemoryProbeRequest, ModelDescription
-from tuning.run.executor import WorkerSetup, ask
+from tuning.run.asking import ask
+from tuning.run.executor import WorkerSetup
 from tuning.run.local import LocalExecutor
 from tuning.run.memory_limit import MemoryLimit
 

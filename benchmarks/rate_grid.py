@@ -116,10 +116,11 @@ class Networks:
         optimizer: "adam", or "sgd" with a momentum of 0.9.
         rates: (r,) float64, their learning rates.
         random: Draws the weights.
+        inputs: Of each example.
     """
 
-    def __init__(self, optimizer: str, rates: Array, random: np.random.Generator) -> None:
-        shapes = ((64, 64), (1, 64), (64, 10), (1, 10))
+    def __init__(self, optimizer: str, rates: Array, random: np.random.Generator, *, inputs: int = 64) -> None:
+        shapes = ((inputs, 64), (1, 64), (64, 10), (1, 10))
         first = [
             random.normal(0, math.sqrt(2 / shape[0]), shape) if shape[0] > 1 else np.zeros(shape) for shape in shapes
         ]
@@ -132,6 +133,17 @@ class Networks:
         """The share of examples that each network labels right."""
         _, logits = self._forward(x)
         return [float(share) for share in (logits.argmax(axis=2) == y.argmax(axis=1)).mean(axis=1)]
+
+    def losses(self, x: Array, y: Array) -> Array:
+        """The cross-entropy of each network."""
+        _, logits = self._forward(x)
+        shifted = logits - logits.max(axis=2, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+        return np.asarray(-(logs * y).sum(axis=2).mean(axis=1))
+
+    def set_rates(self, rates: Array) -> None:
+        """Train on at other rates."""
+        self._rates = rates[:, None, None]
 
     def update(self, x: Array, y: Array) -> None:
         """Take one step of every network on a batch; one that has diverged stays where it is."""

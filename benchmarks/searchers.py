@@ -141,7 +141,7 @@ class OurSearch:
         self._n_asked = 0
 
     def ask(self) -> Cell:
-        self._trial = Trial(self._proposals.propose(), budget=Budget(1), trial_id=f"{self._n_asked:04d}")
+        self._trial = Trial(self._proposals.propose(), self._n_asked, budget=Budget(1), trial_id=f"{self._n_asked:04d}")
         self._n_asked += 1
         self._proposals.follow(self._trial)
         return self._cell(self._trial.setting)

@@ -1,7 +1,7 @@
 """How much longer than necessary the recommended batch size trains, on the traces of Zeus's six workloads.
 
     python benchmarks/zeus.py               # about 6 minutes
-    python benchmarks/zeus.py --draws 20
+    python benchmarks/zeus.py --draws 20 --runs 1
 
 Reads `../shared/data/zeus_summary_train.csv` and `zeus_summary_power_v100.csv` (github.com/ml-energy/zeus, Apache-2.0):
 epochs until a target metric was first reached, 1 to 10 runs per batch size, and seconds per epoch on a V100.
@@ -171,7 +171,11 @@ def mean_excess(cases: Sequence[Case], rule: Callable[[Case, Draw], int], count:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--draws", type=int, default=100, help="random draws of runs per case (default 100)")
-    draws = parser.parse_args(arguments).draws
+    parser.add_argument(
+        "--runs", default=",".join(map(str, SEEDS)), help="runs per batch size, so that one run takes less"
+    )
+    asked = parser.parse_args(arguments)
+    draws, counts = asked.draws, [int(count) for count in asked.runs.split(",")]
     missing = [name for name in ("zeus_summary_train.csv", "zeus_summary_power_v100.csv") if not (DATA / name).exists()]
     if missing:
         print(f"Skipped: needs ../shared/data/{' and ../shared/data/'.join(missing)}.", file=sys.stderr)
@@ -185,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("B = 32", thirty_two, 1),
         ("90 % of best throughput", throughput_knee, 1),
     ]
-    for count in SEEDS:
+    for count in counts:
         rows += [(f"measured argmin, {count} run(s)", measured_argmin, count)]
         rows += [(f"this project, {count} run(s)", this_project, count)]
     for name, rule, count in rows:

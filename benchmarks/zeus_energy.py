@@ -1,7 +1,7 @@
 """How much more energy than necessary the recommended batch size takes, on the traces of Zeus's six workloads.
 
     python benchmarks/zeus_energy.py               # about 8 minutes
-    python benchmarks/zeus_energy.py --draws 20
+    python benchmarks/zeus_energy.py --draws 20 --runs 1
 
 Cases, truth and draws are those of `zeus.py`, whose power column is read, too: watts on a V100 at its largest power
 limit. The true energy of a batch size is its true time x watts, and the excess of a pick is its true energy over the
@@ -125,7 +125,11 @@ def mean_excess(cases: Sequence[EnergyCase], rule: Rule, count: int, draws: int)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--draws", type=int, default=100, help="random draws of runs per case (default 100)")
-    draws = parser.parse_args(arguments).draws
+    parser.add_argument(
+        "--runs", default=",".join(map(str, SEEDS)), help="runs per batch size, so that one run takes less"
+    )
+    asked = parser.parse_args(arguments)
+    draws, counts = asked.draws, [int(count) for count in asked.runs.split(",")]
     missing = [name for name in ("zeus_summary_train.csv", "zeus_summary_power_v100.csv") if not (DATA / name).exists()]
     if missing:
         print(f"Skipped: needs ../shared/data/{' and ../shared/data/'.join(missing)}.", file=sys.stderr)
@@ -139,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"excess energy to target in %, mean of {draws} draws; the last two columns: mean energy, mean time")
     print(f"{'rule':28s}" + "".join(f"{workload:>14s}" for workload in workloads) + f"{'energy':>9s}{'time':>9s}")
     rows: list[tuple[str, Rule, int]] = [("least true time", soonest, 1)]
-    for count in SEEDS:
+    for count in counts:
         rows += [(f"measured argmin, {count} run(s)", measured_argmin, count)]
         rows += [(f"cost time, {count} run(s)", by_time, count), (f"cost energy, {count} run(s)", by_energy, count)]
     for name, rule, count in rows:

@@ -1,13 +1,16 @@
-"""Identity: the bytes that tell whether an array is the one that a study began with."""
+"""Identity: what tells whether data are those that a study began with."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from search_spaces.array_files import blocks_of, region_of
+from search_spaces.stream import TrainingData
+from search_spaces.structure import leaves
 from search_spaces.values import sampled_blocks
 
 MOST_BYTES_HASHED = 256 * 2**20
@@ -31,3 +34,18 @@ def evidence(array: np.ndarray[Any, Any]) -> Iterator[bytes | memoryview]:
     for block in sampled_blocks(array) if large else blocks_of(array):
         if block.size:
             yield np.ascontiguousarray(block).data.cast("B")
+
+
+def fingerprint(data: TrainingData) -> str:
+    """Return a short hash, which tells whether a study continues on the same data.
+
+    It is of shapes, types and `data.identity`, or without that of the values, of large arrays a sample
+    (`evidence`); of a stream, of its identity alone.
+    """
+    digest = hashlib.blake2b(data.identity.encode(), digest_size=8)
+    for part, arrays in data.parts().items():
+        for leaf in leaves(arrays):
+            digest.update(part.encode())
+            for piece in [f"{leaf.shape}{leaf.dtype}".encode()] if data.identity else evidence(leaf):
+                digest.update(piece)
+    return digest.hexdigest()

@@ -10,8 +10,8 @@ import optuna
 from scripted_searches import arguments, tuner, workers
 
 from tuning.study.journal import mend
+from tuning.study.records import Key
 from tuning.study.storage import journal_of
-from tuning.study.study import Key
 from tuning.trial import Status, Trial
 
 JOURNAL = Path("s") / "study.journal"

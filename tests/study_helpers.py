@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.space import Setting, as_pairs
 from tuning.machine.machine import Machine
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
 
 

@@ -264,6 +264,68 @@ class NoiseScales:
     points: tuple[NoiseScalePoint, ...]
 
 
+@dataclass(frozen=True)
+class BranchRequest:
+    """Ask a worker to train on from one moment of a training at several batch sizes. Answered by `Branches`, or by a
+    `TrialOutcome` that says why there are none.
+
+    Args:
+        trial_id: Names the request.
+        batch_sizes: Of the branches, ascending; the first is that of the training before, too.
+        learning_rates: One for each.
+        updates: Of the training before, at least 1.
+        examples: Of each branch, to within a batch.
+        repeats: Branches of each batch size, on examples that follow one another in an order that all sizes share.
+        seed: Fixes the weights, the order of the training before, and with 1 more that of the branches.
+        hyperparameters: Values for the build function's `hp`, by name.
+        evaluation_batch_size: Examples per validation step.
+    """
+
+    trial_id: str
+    batch_sizes: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    updates: int
+    examples: int
+    repeats: int = 3
+    seed: int = 0
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    evaluation_batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The validation loss along one branch.
+
+    Args:
+        batch_size: Its batch size.
+        repeat: Its number, from 0.
+        examples: Seen since the branching, ascending.
+        losses: After so many.
+    """
+
+    batch_size: int
+    repeat: int
+    examples: tuple[int, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Branches:
+    """What came of a training that went on at several batch sizes.
+
+    Args:
+        trial_id: The `BranchRequest` that this answers.
+        at_examples: Training examples seen before the branching.
+        start: The validation loss there.
+        branches: All repeats of a batch size, then those of the next.
+    """
+
+    trial_id: str
+    at_examples: int
+    start: float
+    branches: tuple[Branch, ...]
+
+
 LEAST_CALLS_FOR_P95 = 20
 """The calls below which no 95th percentile is told: it would be the slowest call, or lie beyond it."""
 
@@ -332,8 +394,10 @@ class Inference:
         return self.batch_size * self.calls / self.seconds
 
 
-Request = DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | InferenceRequest
-WorkerAnswer = ModelDescription | MemoryProbe | Throughput | NoiseScales | Inference
+Request = (
+    DescribeRequest | MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | BranchRequest | InferenceRequest
+)
+WorkerAnswer = ModelDescription | MemoryProbe | Throughput | NoiseScales | Branches | Inference
 Event = EpochReport | TrialOutcome | WorkerAnswer
 
 

@@ -46,7 +46,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         max_trials: Trials to plan; None for all of a grid, 30 proposals for Bayesian optimisation.
         batch_size: Sizes to try; None for powers of 2 that suit the data.
         learning_rate: How the rate follows; None for the model's own by the optimizer's rule, right at batch size 32.
-        seeds: Trainings per setting; the same seeds for every batch size.
+        seeds: Trainings per setting; the same seeds for every batch size. "auto": see `GridSearch`.
         hyperparameters: Entries that override those of the build function.
         tune_new_entries: Whether entries of the build function that are not in `hyperparameters` are searched.
         allow_new_entries: Whether the build function may declare such entries.
@@ -70,7 +70,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         *,
         batch_size: BatchSize | None = None,
         learning_rate: LearningRate | None = None,
-        seeds: int = 3,
+        seeds: int | str = 3,
         hyperparameters: Any = None,
         tune_new_entries: bool = True,
         allow_new_entries: bool = True,
@@ -87,7 +87,7 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         check_kinds(batch_size=batch_size, learning_rate=learning_rate)
         self._wishes = Wishes.read(objective, batch_size, learning_rate, seeds)
         self.max_trials, self.batch_size, self.learning_rate = max_trials, batch_size, learning_rate
-        self.seeds, self.options = seeds, options or read_options(more_options)
+        self.seeds, self.options = self._wishes.seeds, options or read_options(more_options)
         self._given_hypermodel, self._tracker = hypermodel, tracker
         self._method = self.method()
         self._answers: list[Answer] = []

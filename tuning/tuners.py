@@ -17,7 +17,8 @@ class GridSearch(BatchSizeTuner):
 
     Args:
         seed: The first of the seeds that every batch size is trained with. All other arguments are those of
-            `BatchSizeTuner`.
+            `BatchSizeTuner`; but `seeds="auto"` trains every setting with two seeds, and those batch sizes with up to
+            five that may be the best, as long as that is expected to make the pick better.
 
     Examples:
         >>> tuner = GridSearch(build_model, batch_size=BatchSize(8, 512), objective="val_accuracy")  # doctest: +SKIP
@@ -32,7 +33,7 @@ class GridSearch(BatchSizeTuner):
         super().__init__(hypermodel, objective, max_trials, **rest)
 
     def method(self) -> Method:
-        return grid_method(self._wishes, first_seed=self.seed, max_trials=self.max_trials)
+        return grid_method(self._wishes, self.options, first_seed=self.seed, max_trials=self.max_trials)
 
 
 class BayesianOptimization(BatchSizeTuner):
@@ -83,8 +84,8 @@ class StagedSearch(BatchSizeTuner):
     Hyperparameters of the model's own are held at their defaults.
 
     `batch_size` names the sizes to choose from: a list is tried whole, None means powers of two up to 4096 that leave
-    at least 8 updates in an epoch. Every batch size gets two fresh seeds, those that may be the best up to two
-    more than `seeds`.
+    at least 8 updates in an epoch. Every batch size gets a fresh seed, those that may be the best two, and up
+    to two more than `seeds`.
 
     Args:
         first_seed: The seed of the search; the fresh seeds are those after it.

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from search_spaces.stream import Stream
+from tuning.loops.lean_start import import_keras
 from tuning.messages import DescribeRequest, Request
 from tuning.run.executor import Device, DeviceError, MissingGpuError
 from tuning.run.facts import cpu_device, gpu_device
@@ -37,8 +38,9 @@ def main(file_descriptor: int) -> None:
         sys.path[:] = hello.import_path
         device = tell_device(hello, connection)
         if device is not None:
-            with collecting_later():
-                import tuning.loops.session  # noqa: F401  (takes seconds, in which the driver may find out what to train)
+            with collecting_later():  # takes seconds, in which the driver may find out what to train
+                import_keras()
+                import tuning.loops.session  # noqa: F401
 
             brief: Brief = connection.recv()
             limit = device.memory.bytes if hello.holds_memory else hello.memory_limit_bytes

@@ -10,9 +10,9 @@ from input_forms import FORMS, Y
 
 from search_spaces.data import DataError
 from search_spaces.fit_data import read_fit_data
+from search_spaces.identity import fingerprint
 from search_spaces.space import Setting
 from tuning.loops.session import TrainingSession
-from tuning.run.wire import fingerprint
 from tuning.trial import Budget, Instructions, Status, Trial
 
 SEED, EPOCHS = 3, 2

@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from search_spaces import BatchSize, DataError, Stream, Workload
 from search_spaces.fit_data import read_fit_data
+from search_spaces.identity import fingerprint
 from search_spaces.records import count_records
 from search_spaces.stream import made_by
-from tuning.run.wire import fingerprint
 from tuning.search.preparation import check_sizes, tell_data
 
 RECORDS = 20

@@ -58,6 +58,7 @@ OPTIONS = [
     ("grid digits --epochs 1.5", "got '1.5'"),
     ("grid digits --epochs ٣", "got '٣'"),
     ("grid digits --seeds 0", "from 1 to 10000; got '0'"),
+    ("tune digits --seeds auto", "from 1 to 10000; got 'auto'"),
     ("grid digits --seeds 99999999999", "from 1 to 10000; got '99999999999'"),
     (f"grid digits --seeds {MANY}", "from 1 to 10000; got '9999"),
     ("grid digits --validation-batch-size 0", "--validation-batch-size: must be a whole number from 1"),

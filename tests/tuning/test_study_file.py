@@ -16,6 +16,7 @@ from tuning.commands.study_file import to_toml
 OPTIONS = {
     "grid": "grid 'my model.py:build' --batch-sizes 8,full --seeds 4 --no-scale-decay --timeout 1.5 --study 'ß \"1\"'",
     "bayes": "bayes digits --learning-rates 1e-4,1e-3 --trials 7 --sampler tpe --prune --scale-betas --target=-0.5",
+    "allocated": "grid digits --batch-sizes 8,32 --seeds auto",
     "tune": "tune digits --epochs 3 --no-prune --first-seed 2 --rule quality --memory-limit 3GiB",
 }
 
@@ -36,6 +37,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, argp
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_what_is_saved_is_run_as_it_was_asked(kind: str, ran: list[tuple[str, argparse.Namespace]]) -> None:
     words = shlex.split(OPTIONS[kind])
+    kind = words[0]
     asked = make_parser().parse_args(words)
     Path("study.toml").write_text(to_toml(kind, asked), encoding="utf-8")
     assert main(["run", "study.toml"]) == 0

@@ -209,18 +209,27 @@ def test_a_study_that_does_not_know_its_workload_is_told_it(
 
 
 LOADED = """
-def loaded():
-    keys = np.arange(64)
-    return Data(keys, keys, keys, keys, load=lambda x, y: (np.zeros(4, "float32"), np.zeros(1, "float32")))
+import tensorflow as tf
 
-lazy = Workload("lazy", build, loaded)
-streamed = Workload("streamed", build, lambda: Stream(print, print, n_train=64, n_val=64, identity="made up"))
+def loaded():
+    keys = np.arange(96)
+    made = lambda row: (tf.random.stateless_normal((4,), [1, 0]) * tf.cast(row % 7, tf.float32), tf.ones(1))
+    return Data(keys[:64], None, keys[64:], None, load=lambda row, seed: made(row + seed[0] % 3), load_val=made)
+
+lazy = Workload("lazy", build, loaded, objective="val_loss", epochs=2)
 """
 
 
-def test_examples_that_are_made_of_keys_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_that_are_loaded_train_as_in_the_search(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workplace / "lazy.py").write_text(WORKLOAD + LOADED)
-    assert main(["train", "mine-grid", "--workload", "lazy.py:lazy"]) == 2
-    assert "needs examples as arrays; got a load" in capsys.readouterr().err
-    assert main(["train", "mine-grid", "--workload", "lazy.py:streamed"]) == 2
-    assert "needs examples as arrays; got a Stream" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
+        searching = ["grid", "lazy.py:lazy", "--batch-sizes", "10", "--seeds", "1", "--loop", "keras", "--no-probe"]
+        assert main([*searching, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "lazy-grid", "--seed", "0", "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    [trial] = load_study("lazy-grid", "batch_size_studies").trials
+    assert told["score"] == trial.reports[-1].metrics["val_loss"]
+    assert int(keras.models.load_model("model.keras").optimizer.iterations) == 2 * 64 // 10
+    assert "train.batch(10, drop_remainder=True)" in told["script"]

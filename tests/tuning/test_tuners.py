@@ -170,6 +170,19 @@ def test_a_loop_is_chosen_once_for_all_seeds(tmp_path: Path, tracker: RecordingT
     assert {trial.instructions.trainings for trial in executor.requests} == {2}
 
 
+def test_a_grid_may_leave_its_seeds_to_what_they_are_worth(tmp_path: Path, tracker: RecordingTracker) -> None:
+    def scores(trial: Any) -> list[float]:
+        return [{8: 0.9, 32: 0.7, 64: 0.5}[trial.batch_size] + 0.001 * trial.seed]
+
+    executor, sizes = ScriptedExecutor(scores, probes=throughput), BatchSize.of(8, 32, 64)
+    tuner = tuning.GridSearch(small_model, batch_size=sizes, seeds="auto", directory=tmp_path, tracker=tracker)
+    tuner.run(SearchArguments(small_data(), epochs=1, verbose=False), executor)
+    assert len(executor.requests) == 6
+    assert tuner.recommend().batch_size == 8
+    assert not any("fewer seeds" in caveat for caveat in tuner.recommend().caveats)
+    assert tracker.settings["judged_by_errors_of_examples_per_second"] == '{"8": 0.05, "32": 0.05, "64": 0.05}'
+
+
 def test_bayes_searches_learning_rates_around_the_rule(tmp_path: Path, tracker: RecordingTracker) -> None:
     tuner = tuning.BayesianOptimization(
         small_model,

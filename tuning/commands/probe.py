@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning.commands.search_options import add_memory_limit, read_memory_limit
+from tuning.commands.search_options import add_engine, add_memory_limit, read_engine, read_memory_limit
 from tuning.commands.silence import silent_start
 from tuning.commands.source import add_workload, read_workload
 from tuning.commands.stages import Stages
@@ -38,6 +38,9 @@ def add(commands: Any) -> None:
     about = "passes over the training set of a trial to come (default: the workload's, else 5)"
     parser.add_argument("--epochs", type=count, metavar="N", help=about)
     parser.add_argument("--loop", choices=LOOP_CHOICES, help="how trials would be trained (default: auto)")
+    about = "measure the critical batch size, too, by training on from the middle at several sizes, four times each"
+    parser.add_argument("--branch", action="store_true", help=about)
+    add_engine(parser)
     add_memory_limit(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the findings into this .png or .svg")
     add_tracking_uri(parser)
@@ -57,7 +60,7 @@ def _probe(asked: argparse.Namespace, stage: Stages) -> int:
     from tuning.search.options import SearchOptions
 
     loop = AUTO if asked.loop is None else asked.loop
-    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=read_memory_limit(asked))
+    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=read_memory_limit(asked), **read_engine(asked))
     latency_s = _read_latency(asked)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with starting_workers(options, holds_memory=True) as starter:  # while MLflow and the workload are loaded
@@ -95,7 +98,7 @@ def _measure(
     asked: argparse.Namespace,
     options: SearchOptions,
     latency_s: float | None,
-    starter: Starter,
+    starter: Starter | None,
     stage: Stages,
 ) -> Probe | InferenceProbe:
     from tuning.search.probing import probe_inference_of, probe_workload
@@ -107,7 +110,7 @@ def _measure(
 
     if asked.inference:
         return probe_inference_of(workload, options, latency_s=latency_s, tell=tell, starter=starter)
-    return probe_workload(workload, options, epochs=asked.epochs, tell=tell, starter=starter)
+    return probe_workload(workload, options, epochs=asked.epochs, branches=asked.branch, tell=tell, starter=starter)
 
 
 def _read_file_format(asked: argparse.Namespace) -> str:
@@ -129,7 +132,7 @@ def _read_latency(asked: argparse.Namespace) -> float | None:
     """
     from tuning.machine.inference import parse_latency
 
-    for option, value in (("--epochs", asked.epochs), ("--loop", asked.loop)):
+    for option, value in (("--epochs", asked.epochs), ("--loop", asked.loop), ("--branch", asked.branch or None)):
         if asked.inference and value is not None:
             raise ValueError(f"{option} is about training, and --inference measures none; got {value!r}. Drop one.")
     if asked.latency is None:

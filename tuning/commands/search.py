@@ -73,10 +73,10 @@ def tune(asked: argparse.Namespace) -> int:
 def grid(asked: argparse.Namespace) -> int:
     """`batch-size grid`: every batch size with every seed."""
 
-    def method(wishes: Wishes, _: SearchOptions) -> Method:
+    def method(wishes: Wishes, options: SearchOptions) -> Method:
         from tuning.search.methods import grid_method
 
-        return grid_method(wishes)
+        return grid_method(wishes, options)
 
     return _search("grid", asked, method)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.learning_rate import RULES
 from tuning.commands.parser import Parser
 from tuning.commands.source import add_fit_options, add_workload
 from tuning.commands.telling import read_rule
-from tuning.commands.values import count, repeats, study_name, word
+from tuning.commands.values import count, repeats, repeats_or_auto, study_name, word
 from tuning.loops.loop import LOOP_CHOICES
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BOUNDS = {"tune": ("1", "4096, less where data are few")}
 _SEEDS = {
-    "grid": "trainings per setting",
+    "grid": "trainings per setting, or auto: 2, and up to 5 where that may change the pick",
     "bayes": "fresh seeds for each leading batch size",
     "tune": "fresh seeds for each batch size",
 }
@@ -59,7 +59,8 @@ def _add_space(space: argparse._ActionsContainer, kind: str) -> None:
     add_fit_options(space)
     about = "passes over the training set per trial (default: the workload's, else 5)"
     space.add_argument("--epochs", type=count, metavar="N", help=about)
-    space.add_argument("--seeds", type=repeats, default=3, metavar="N", help=f"{_SEEDS[kind]} (default: 3)")
+    kind_of = repeats_or_auto if kind == "grid" else repeats
+    space.add_argument("--seeds", type=kind_of, default=3, metavar="N", help=f"{_SEEDS[kind]} (default: 3)")
     about = "the metric that decides, NAME:max or NAME:min if unclear; ,seconds_to_target adds the Pareto set"
     space.add_argument("--objective", type=word, metavar="NAME", help=f"{about} (default: val_accuracy, else val_loss)")
 
@@ -81,6 +82,7 @@ def _add_workers(how: argparse._ActionsContainer) -> None:
     how.add_argument("--threads", default="auto", metavar="N", help=about)
     about = "how models are trained (default: auto, measured)"
     how.add_argument("--loop", choices=LOOP_CHOICES, default="auto", help=about)
+    add_engine(how)
     add_memory_limit(how)
     how.add_argument("--no-probe", action="store_true", help="do not learn first which batch sizes fit into memory")
     how.add_argument("--accumulate", action="store_true", help="train batches that do not fit as micro-batches")
@@ -96,6 +98,26 @@ def _add_ends(how: argparse._ActionsContainer, kind: str) -> None:
     about = "end a trial that shows no sign of life for so many seconds (default: 600)"
     how.add_argument("--silence-timeout", type=float, default=600.0, metavar="S", help=about)
     how.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """Declare where trials run."""
+    about = "where trials run: on this machine, or on a Ray cluster (default: local)"
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=about)
+    about = "auto for the cluster of this machine, HOST:PORT of a head, or local to start Ray here (default: auto)"
+    parser.add_argument("--ray-address", type=word, default="auto", metavar="ADDRESS", help=about)
+    about = "with ray: the CPUs of a trial, which are its threads (default: 1)"
+    parser.add_argument("--cpus-per-trial", type=count, metavar="N", help=about)
+    about = "with ray: the GPUs of a trial, 0 or 1 (default: 1 if the cluster has any)"
+    parser.add_argument("--gpus-per-trial", type=int, metavar="N", help=about)
+    about = "with ray: the kind of its devices, such as 'NVIDIA L4' (default: that of the first one)"
+    parser.add_argument("--device-kind", type=word, metavar="NAME", help=about)
+
+
+def read_engine(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return where trials run, as `SearchOptions` takes it."""
+    names = ("engine", "ray_address", "cpus_per_trial", "gpus_per_trial", "device_kind")
+    return {name: getattr(asked, name) for name in names}
 
 
 def add_memory_limit(parser: argparse._ActionsContainer) -> None:
@@ -126,6 +148,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         scale_betas=asked.scale_betas,
         keep_models=0,
         quiet=asked.quiet,
+        **read_engine(asked),
         **read_rule(asked),
     )
 

@@ -88,7 +88,6 @@ def _train(
     place: str | None,
 ) -> int:
     with silent_start():
-        from search_spaces.data import Data
         from tuning.built import ScaledHyperModel
         from tuning.loops.final_fit import FinalFit, some_predictions
         from tuning.loops.optimizers import as_expressions
@@ -98,7 +97,6 @@ def _train(
     stage("")
     print(_told_setting(trial), file=sys.stderr)
     training = FinalFit(trial, Path(asked.output))
-    assert isinstance(arguments.data, Data)  # a stream was refused
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where progress goes; the answer alone is told on the other
             fitted = training.run(
@@ -139,16 +137,8 @@ def _source(study: FinishedStudy, asked: argparse.Namespace) -> argparse.Namespa
 
 
 def _check_data(study: FinishedStudy, arguments: SearchArguments) -> None:
-    from search_spaces.stream import Stream
     from tuning.search.preparation import tell_data
 
-    data = arguments.data
-    if isinstance(data, Stream) or data.load is not None:
-        got = "a Stream" if isinstance(data, Stream) else "a load that makes them of their keys"
-        raise ValueError(
-            f"A final training needs examples as arrays; got {got}. Train tuner.build_recommended() on a dataset of "
-            "yours."
-        )
     searched, now = study.settings["data"], tell_data(arguments.data)
     if searched != now:
         raise ValueError(
@@ -179,6 +169,7 @@ def _interrupted(partial: Path) -> int:
 
 def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments, *, wraps: bool) -> str:
     """Return the same training as a script of plain Keras."""
+    from tuning.search.preparation import how_made
     from tuning.show.snippet import snippet
 
     return snippet(
@@ -192,6 +183,7 @@ def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments,
             "validation_batch_size": trial.instructions.evaluation_batch_size,
             "class_weight": arguments.fit_options.get("class_weight"),
         },
+        made=bool(how_made(arguments.data)),
         optimizer="model.optimizer.inner_optimizer" if wraps else "model.optimizer",
     )
 

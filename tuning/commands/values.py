@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from tuning.search.limits import MOST_REPEATS, check_study_name
+from tuning.search.limits import ALLOCATED, MOST_REPEATS, check_study_name
 
 
 def count(text: str, most: int = 10**9) -> int:
@@ -17,6 +17,11 @@ def count(text: str, most: int = 10**9) -> int:
 def repeats(text: str) -> int:
     """Read how many trainings there are of something."""
     return count(text, MOST_REPEATS)
+
+
+def repeats_or_auto(text: str) -> int | str:
+    """Read how many trainings there are of something, or the word that lets the search decide."""
+    return text if text == ALLOCATED else repeats(text)
 
 
 def seed(text: str) -> int:

@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuning.run.executor import Executor, Question
+    from tuning.run.asking import Question
+    from tuning.run.executor import Executor
     from tuning.run.starter import Starter
 
 
-def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter]:
+def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter | None]:
     """Return workers that have just been started; see `tuning.search.preparation.starting_workers`."""
     from tuning.search import preparation
 
@@ -18,7 +19,7 @@ def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter
 
 
 def running_executor(*given: Any, **rest: Any) -> AbstractContextManager[Executor]:
-    """Return workers on this machine's devices; see `tuning.search.preparation.running_executor`."""
+    """Return workers on devices of this machine or of a cluster; see `tuning.search.preparation.running_executor`."""
     from tuning.search import preparation
 
     return preparation.running_executor(*given, **rest)

@@ -20,8 +20,9 @@ from tuning.gpu_check import memory, neighbours, places, speed
 from tuning.gpu_check.bench import Bench, vectors
 from tuning.gpu_check.check import Result, Verdict, carry_out, summary
 from tuning.gpu_check.models import mlp
+from tuning.run.asking import first_device
 from tuning.run.cuda_driver import ask_driver
-from tuning.run.executor import Device, DeviceError, device_names, first_device
+from tuning.run.executor import Device, DeviceError, device_names
 
 CHECKS = (*places.CHECKS, *memory.CHECKS, *neighbours.CHECKS, *speed.CHECKS)
 NOTHING_FAILED, SOMETHING_FAILED, NO_GPU = 0, 1, 2

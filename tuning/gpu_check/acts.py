@@ -112,6 +112,11 @@ def _compile_chain(length: int) -> None:
     tf.function(chain, jit_compile=True)(tf.zeros((1024,)))
 
 
+def as_float(x: Any, y: Any) -> Any:
+    """Return an image of bytes as numbers below one; the quotient by a power of two is the same anywhere."""
+    return tf.cast(x, tf.float32) / 256, y
+
+
 class CountBusBytes(keras.callbacks.Callback):
     """Writes how many bytes the second epoch's training copied to the card and back, by TensorFlow's profiler.
 

@@ -13,7 +13,7 @@ from tuning.gpu_check.check import Check, Finding
 from tuning.gpu_check.models import cnn, lstm, mlp, transformer, wide, wide_activations
 from tuning.machine.memory import MemoryFindings, margin_for, probe_memory
 from tuning.messages import DescribeRequest, MemoryProbe, MemoryProbeRequest
-from tuning.run.executor import ask, first_device
+from tuning.run.asking import ask, first_device
 from tuning.trial import Status, TrialOutcome
 
 GIB = 2**30

@@ -15,8 +15,9 @@ from pathlib import Path
 from tuning.gpu_check.bench import Bench, vectors
 from tuning.gpu_check.check import Check, Finding, Skipped
 from tuning.gpu_check.models import mlp
+from tuning.run.asking import first_device
 from tuning.run.cuda_driver import ask_driver
-from tuning.run.executor import DeviceError, MissingGpuError, first_device
+from tuning.run.executor import DeviceError, MissingGpuError
 
 
 def _discovery(bench: Bench) -> Finding:

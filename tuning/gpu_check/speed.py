@@ -114,22 +114,17 @@ def _bus(bench: Bench) -> Finding:
 
 def _pipeline(bench: Bench) -> Finding:
     """Images that a pipeline makes, and that are copied to the card ahead of time, are those that it holds already."""
+    from tuning.gpu_check.acts import as_float
+
     raw = images(4096, dtype="uint8")
     held = replace(raw, x_train=np.float32(raw.x_train) / 256, x_val=np.float32(raw.x_val) / 256)
     losses = []
-    for data in (held, replace(raw, load=_as_float)):
+    for data in (held, replace(raw, load=as_float)):
         with bench.executor(cnn, data) as executor:
             reports = bench.train(executor, 128, loop="keras").reports
         losses.append([report.metrics[name] for report in reports for name in ("loss", "val_loss")] or [float("nan")])
-    worst = float(np.max(np.abs(np.divide(*losses) - 1)))
+    worst = float(np.max(np.abs(np.divide(losses[0], losses[1]) - 1)))
     return Finding(worst <= 1e-3, f"losses differ by {worst:.1e} at most", {"held": losses[0], "made": losses[1]})
-
-
-def _as_float(x: Any, y: Any) -> Any:
-    """Return an image of bytes as numbers below one; the quotient by a power of two is the same anywhere."""
-    import tensorflow as tf
-
-    return tf.cast(x, tf.float32) / 256, y
 
 
 def _never_slower(bench: Bench, build: Any, data: Data) -> Finding:

@@ -174,7 +174,15 @@ class TrialCallbacks(keras.callbacks.CallbackList):
         super().__init__(list(callbacks), add_history=True)
         self._ahead = 0
 
-    def attach(self, model: keras.Model, trial: Trial, reporter: keras.callbacks.Callback, *, steps: int) -> None:
+    def attach(
+        self,
+        model: keras.Model,
+        trial: Trial,
+        reporter: keras.callbacks.Callback,
+        *,
+        steps: int,
+        verbose: int = 0,
+    ) -> None:
         """Give every callback its model and its `params`: those of `fit`, and `trial_id`, `batch_size` and `seed`.
 
         Args:
@@ -182,10 +190,11 @@ class TrialCallbacks(keras.callbacks.CallbackList):
             trial: Its trial.
             reporter: Comes last, so that it sees what the others have put into the logs.
             steps: The steps of an epoch as `fit` counts them.
+            verbose: What a progress bar among them shows, as `fit` takes it.
         """
         self.callbacks.append(reporter)
         self.set_model(model)
-        told = {"verbose": 0, "epochs": trial.budget.epochs, "steps": steps}
+        told = {"verbose": verbose, "epochs": trial.budget.epochs, "steps": steps}
         self.set_params({**told, "trial_id": trial.trial_id, "batch_size": trial.batch_size, "seed": trial.seed})
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

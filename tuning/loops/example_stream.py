@@ -15,6 +15,7 @@ from search_spaces.collecting import row_hashes
 from search_spaces.data import Arrays, DataError
 from search_spaces.dataset_chain import is_batched
 from search_spaces.datasets import is_dataset
+from search_spaces.records import TrainingRecords
 from search_spaces.stream import Stream, made_by
 from tuning.loops.class_weights import ClassWeights
 from tuning.loops.failures import status_of_error
@@ -57,9 +58,7 @@ class ExampleStream:
 
     def training_batches(self, seed: int, batch_size: int) -> tf.data.Dataset:
         """Return the batches of a trial, without an end: the epochs of the factory follow one another."""
-        kept: deque[tf.data.Dataset] = deque(maxlen=2)  # the epoch that is read, and the one before it
-        epochs = tf.data.Dataset.range(_ENDLESS).flat_map(functools.partial(self._epoch_of, seed, kept))
-        batches = epochs.batch(batch_size, drop_remainder=True).map(functools.partial(_shaped, self.spec))
+        batches = self._endless(seed).batch(batch_size, drop_remainder=True).map(functools.partial(_shaped, self.spec))
         return batches if self._weighted is None else batches.map(self._weighted)
 
     def validation_batches(self, batch_size: int) -> tf.data.Dataset:
@@ -117,6 +116,14 @@ class ExampleStream:
 
     def _validation(self) -> tf.data.Dataset:
         return self._made("validation", 0, 0)
+
+    def _endless(self, seed: int) -> tf.data.Dataset:
+        """Return the examples of one epoch after the other."""
+        epochs, train = tf.data.Dataset.range(_ENDLESS), self._stream.train
+        if isinstance(train, TrainingRecords):
+            return train.one_after_the_other(epochs.map(functools.partial(_drawn_seed, seed)))
+        kept: deque[tf.data.Dataset] = deque(maxlen=2)  # the epoch that is read, and the one before it
+        return epochs.flat_map(functools.partial(self._epoch_of, seed, kept))
 
     def _made(self, part: str, seed: int, epoch: int) -> tf.data.Dataset:
         """Return what a factory makes, in an order that no number of threads changes."""
@@ -200,6 +207,12 @@ class ExampleStream:
 def _seed_of(seed: int, epoch: int) -> int:
     """Return what an epoch of a trial draws from, from 0 to 2**31 - 1."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0] >> 1)
+
+
+def _drawn_seed(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Return the same inside a graph, int64."""
+    drawn = tf.numpy_function(lambda epoch: np.int64(_seed_of(seed, int(epoch))), [epoch], tf.int64)
+    return tf.ensure_shape(drawn, ())
 
 
 def _as_element(*parts: Any) -> Element:

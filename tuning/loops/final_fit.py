@@ -13,8 +13,11 @@ import keras
 import numpy as np
 
 from search_spaces.data import Data
-from tuning.loops.arrays import as_keras_sees_them, first_examples
+from search_spaces.stream import TrainingData
+from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays, as_keras_sees_them, first_examples
 from tuning.loops.autologging import without_autologging
+from tuning.loops.callbacks import TrainingClock, TrialCallbacks
+from tuning.loops.keras_loop import plan_fit
 from tuning.loops.model_builder import evaluation_batch_size
 from tuning.loops.optimizers import accumulate_gradients
 from tuning.loops.user_callbacks import copies_for_trial, restored_epoch
@@ -47,6 +50,8 @@ class Fitted:
 class FinalFit:
     """Trains one model as a script of the user's own would, and writes it to a file.
 
+    Examples that are loaded, or that stream, come by the pipeline of the search, so that they are augmented alike.
+
     While it trains, the model of the last whole epoch lies beside the file, `NAME.partial.keras`, whatever ends it.
 
     Args:
@@ -62,17 +67,17 @@ class FinalFit:
     def run(
         self,
         model: keras.Model,
-        data: Data,
+        data: TrainingData,
         *,
         callbacks: Sequence[Any] = (),
         class_weight: Mapping[int, float] | None = None,
-        verbose: Any = "auto",
+        verbose: int = 1,
     ) -> Fitted:
         """Train the model, write it, and return how that went.
 
         Args:
             model: Compiled for the trial, and not trained yet.
-            data: Training and validation arrays.
+            data: Training and validation arrays, the keys of examples with what loads them, or a stream.
             callbacks: Keras callbacks, which are copied.
             class_weight: Weight of each class in the training loss.
             verbose: As Keras's `fit` takes it.
@@ -86,20 +91,12 @@ class FinalFit:
             accumulate_gradients(model, trial.batch_size // micro)
         factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
         copies = copies_for_trial(callbacks, _NAME, factor)
-        arrays = as_keras_sees_them(data, None)
-        x, y, sample_weight = (*arrays.train, None, None)[:3]
-        history = model.fit(
-            x,
-            y,
-            batch_size=micro or trial.batch_size,
-            epochs=trial.budget.epochs,
-            validation_data=arrays.validation,
-            validation_batch_size=evaluation_batch_size(model, trial, arrays.n_val),
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            callbacks=[*copies, _Keeper(self.partial)],
-            verbose=verbose,
-        )
+        if isinstance(data, Data) and data.load is None:
+            arrays = as_keras_sees_them(data, None)
+            history = self._fit_arrays(model, arrays, copies, class_weight, verbose)
+        else:
+            arrays = as_keras_sees_them(data, class_weight)
+            history = self._fit_pipeline(model, arrays, copies, verbose)
         save(model, self._path)
         self.partial.unlink(missing_ok=True)
         epochs = [
@@ -107,6 +104,42 @@ class FinalFit:
             for place in range(len(history.epoch))
         ]
         return Fitted(tuple(epochs), restored_epoch(copies) or len(epochs), arrays.n_train)
+
+    def _fit_arrays(
+        self,
+        model: keras.Model,
+        arrays: TrainingArrays,
+        callbacks: Sequence[Any],
+        class_weight: Mapping[int, float] | None,
+        verbose: int,
+    ) -> Any:
+        trial = self._trial
+        x, y, sample_weight = (*arrays.train, None, None)[:3]
+        return model.fit(
+            x,
+            y,
+            batch_size=self._rows_of_a_step,
+            epochs=trial.budget.epochs,
+            validation_data=arrays.validation,
+            validation_batch_size=evaluation_batch_size(model, trial, arrays.n_val),
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            callbacks=[*callbacks, _Keeper(self.partial)],
+            verbose=verbose,
+        )
+
+    def _fit_pipeline(self, model: keras.Model, arrays: TrainingArrays, callbacks: Sequence[Any], verbose: int) -> Any:
+        trial = self._trial
+        watching = TrialCallbacks([*callbacks, *([keras.callbacks.ProgbarLogger()] if verbose else [])])
+        order = ExampleOrder(arrays.n_train, self._rows_of_a_step, trial.seed)
+        clock = TrainingClock(counts_gaps=True, watching=watching)
+        arguments = plan_fit(model, trial, DataPlacement(arrays), order, clock).arguments
+        watching.attach(model, trial, _Keeper(self.partial), steps=arguments["steps_per_epoch"], verbose=verbose)
+        return model.fit(**arguments, epochs=trial.budget.epochs, callbacks=watching, verbose=verbose)
+
+    @property
+    def _rows_of_a_step(self) -> int:
+        return self._trial.instructions.micro_batch_size or self._trial.batch_size
 
 
 class _Keeper(keras.callbacks.Callback):
@@ -125,14 +158,18 @@ class _Keeper(keras.callbacks.Callback):
             save(self.model, self._path)
 
 
-def some_predictions(model: keras.Model, data: Data) -> tuple[Any, Any]:
+def some_predictions(model: keras.Model, data: TrainingData) -> tuple[Any, Any]:
     """Return a few validation inputs and the model's predictions, as arrays or, where there are several, by name.
 
     Args:
         model: Trained.
-        data: The arrays that it was trained on.
+        data: What it was trained on.
     """
-    inputs = first_examples(data.validation, _EXAMPLES)[0]
+    arrays = as_keras_sees_them(data, None)
+    if arrays.hold_examples:
+        inputs = first_examples(arrays.validation, _EXAMPLES)[0]
+    else:
+        inputs = arrays.validation_examples(_EXAMPLES)[0]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         outputs = model.predict(inputs, verbose=0)

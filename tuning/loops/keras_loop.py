@@ -16,6 +16,7 @@ from tuning.loops.fit_plan import FitPlan, Pipeline, evaluation_dataset, install
 from tuning.loops.loading_pipeline import loaded_validation, pipeline_for, streamed_validation
 from tuning.loops.loop import KERAS, Material
 from tuning.loops.model_builder import evaluation_batch_size
+from tuning.trial import Trial
 
 
 class KerasLoop:
@@ -29,9 +30,22 @@ class KerasLoop:
 
     def plan(self, material: Material, order: ExampleOrder, clock: Clock) -> FitPlan:
         """Plan one training on a pipeline; the model's compile settings stay the user's."""
-        size = evaluation_batch_size(material.model, material.trial, material.data.arrays.n_val)
-        pipeline = pipeline_for(material.data, order, distributed=is_distributed(material.model))
-        return _pipeline_plan(material.model, pipeline, _validation(material.data, size), clock)
+        return plan_fit(material.model, material.trial, material.data, order, clock)
+
+
+def plan_fit(model: keras.Model, trial: Trial, data: DataPlacement, order: ExampleOrder, clock: Clock) -> FitPlan:
+    """Return how plain `fit` trains a model on an order of examples.
+
+    Args:
+        model: Compiled for the trial, in its initial state.
+        trial: What is trained.
+        data: What it trains on.
+        order: The examples of every gradient.
+        clock: Is told every execution of the train function.
+    """
+    size = evaluation_batch_size(model, trial, data.arrays.n_val)
+    pipeline = pipeline_for(data, order, distributed=is_distributed(model))
+    return _pipeline_plan(model, pipeline, _validation(data, size), clock)
 
 
 def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from scipy import stats
+from scipy.special import stdtrit
 
 from search_spaces.data import Arrays, map_arrays
 from tuning.loops.arrays import device_dtype
@@ -115,7 +115,7 @@ def noise_scale(statistics: GradientStatistics) -> NoiseScale:
     groups = len(statistics.squared_norms)
     trace, squared_norm = statistics.estimate()
     parts = np.array([statistics.estimate(left_out) for left_out in range(groups)])
-    quantile = float(stats.t.ppf(LEVEL, groups - 1))
+    quantile = float(stdtrit(groups - 1, LEVEL))  # of the t distribution; scipy.stats takes half a second to import
     share = statistics.sampled_variance
     spread = quantile * math.sqrt(share) * _jackknife_error(parts[:, 1])
     if trace <= 0:

@@ -16,6 +16,7 @@ from search_spaces.data import DataError
 from search_spaces.stream import Stream, TrainingData
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
 from tuning.loops.autologging import without_autologging
+from tuning.loops.branching import probe_branches
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.energy import EnergyMeter, energy_meter_here
@@ -33,6 +34,8 @@ from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds, measu
 from tuning.loops.training import Training
 from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
+    Branches,
+    BranchRequest,
     DescribeRequest,
     Inference,
     InferenceRequest,
@@ -118,8 +121,8 @@ class TrainingSession:
 
     @without_autologging()
     def probe(
-        self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | InferenceRequest
-    ) -> MemoryProbe | Throughput | NoiseScales | Inference | TrialOutcome:
+        self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | BranchRequest | InferenceRequest
+    ) -> MemoryProbe | Throughput | NoiseScales | Branches | Inference | TrialOutcome:
         """Measure what is asked for, apart from any trial; a failure is told as by `train`."""
         try:
             if isinstance(request, InferenceRequest):
@@ -128,6 +131,8 @@ class TrainingSession:
                 return self._probe_throughput(request)
             if isinstance(request, NoiseScaleRequest):
                 return probe_noise_scale(self._plan_unwatched, self._arrays, request)
+            if isinstance(request, BranchRequest):
+                return probe_branches(self._plan_unwatched, self._arrays, request)
             return probe_memory(self._plan_unwatched, self._data.epoch_length, request)
         except Exception as error:
             if "_planner" in self.__dict__:

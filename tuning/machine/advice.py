@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.machine.machine import Machine
-from tuning.machine.throughput import KERAS
-from tuning.machine.user_seconds import SLICE_SECONDS, SLICES, user_threads
+from tuning.machine.throughput import CHUNK_SECONDS, CHUNKS, KERAS
+from tuning.machine.user_seconds import user_threads
 from tuning.messages import Throughput, ThroughputRequest
-from tuning.run.executor import Executor, ask, first_device
+from tuning.run.asking import ask, first_device
+from tuning.run.executor import Executor
 from tuning.stats.recommendation import Recommendation
 from tuning.trial import Status, Trial
 
@@ -122,8 +123,8 @@ def _measure(
         loop=loop,
         epochs=epochs,
         hyperparameters=dict(recommendation.hyperparameters),
-        chunks=SLICES,
-        chunk_seconds=SLICE_SECONDS / 2,  # it is told, and decides nothing
+        chunks=CHUNKS,
+        chunk_seconds=CHUNK_SECONDS / 2,  # it is told, and decides nothing
         threads=threads,
         times_input=False,
     )

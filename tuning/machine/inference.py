@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuning.messages import LEAST_CALLS_FOR_P95, Inference, InferenceRequest, Measurement
-from tuning.run.executor import Executor, ask_again
+from tuning.run.asking import ask_again
+from tuning.run.executor import Executor
 from tuning.trial import Status, TrialOutcome
 
 LONGEST_LATENCY_S = 10.0

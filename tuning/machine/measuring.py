@@ -22,7 +22,8 @@ from tuning.machine.throughput import (
     sizes_to_time,
 )
 from tuning.messages import Event, ModelDescription, Request
-from tuning.run.executor import Device, Executor, first_device
+from tuning.run.asking import first_device
+from tuning.run.executor import Device, Executor
 from tuning.trial import HyperparameterValue, Status, Trial, TrialOutcome
 
 
@@ -123,7 +124,7 @@ def with_threads(
         evaluation_batch_size=evaluation_batch_size,
         places=places,
     )
-    return replace(machine, threads=choice, workers=places if places > 1 and choice.pays_beside(places) else 1)
+    return replace(machine, threads=choice, workers=places if places > 1 and choice.pays_beside(places, updates) else 1)
 
 
 def with_timings(
@@ -138,7 +139,8 @@ def with_timings(
 ) -> Machine:
     """Time updates at some batch sizes, nothing else running.
 
-    The user is taken to train the final model with plain `fit`, unless a loop of ours is asked for by name.
+    That is the user's loop at each of them, and the other one at three. The user is taken to train the final model with
+    plain `fit`, unless a loop of ours is asked for by name.
 
     Args:
         machine: What is known.
@@ -162,6 +164,7 @@ def with_timings(
         epochs=epochs,
         hyperparameters=hyperparameters,
         evaluation_batch_size=evaluation_batch_size,
+        rough=CHOSEN if series_of_user(loop) == KERAS else KERAS,
     )
     if not found.seconds(KERAS) or not found.seconds(CHOSEN):
         why = next(iter(found.failures.values()), "")

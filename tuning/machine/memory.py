@@ -10,7 +10,8 @@ from search_spaces.data import leaves
 from search_spaces.stream import TrainingData
 from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
 from tuning.messages import Measurement, MemoryProbe, MemoryProbeRequest, ModelDescription
-from tuning.run.executor import Executor, ask_again, first_device
+from tuning.run.asking import ask_again, first_device
+from tuning.run.executor import Executor
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.forecast import LARGEST_MEMORY_RESIDUAL, MemoryLine
 from tuning.trial import HyperparameterValue, Status, TrialOutcome

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.messages import Measurement, NoiseScalePoint, NoiseScaleRequest, NoiseScales
-from tuning.run.executor import Executor, ask_again
+from tuning.run.asking import ask_again
+from tuning.run.executor import Executor
 from tuning.trial import HyperparameterValue, TrialOutcome
 
 BATCH_SIZE = 32

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from tuning.messages import Measurement, Throughput, ThroughputRequest
-from tuning.run.executor import Device, Executor, ask
+from tuning.run.asking import ask
+from tuning.run.executor import Device, Executor
 
 _LEAST_GAIN = 0.1  # what one thread must save of an update's seconds; less is noise
 
@@ -33,14 +36,35 @@ class ThreadChoice:
         """1, or None for all."""
         return 1 if batch_size <= self._limit else None
 
-    def pays_beside(self, places: int) -> bool:
-        """Return whether so many trainings of one thread each do more together than one with all threads.
+    def pays_beside(self, places: int, updates: Mapping[int, float]) -> bool:
+        """Return whether so many trainings of one thread each do the work sooner than one after another.
 
-            places / t_one(B) > 1.1 / t_all(B) at every measured batch size B
+            1.1 * sum u(B)*t_one(B)/places < sum u(B)*min(t_one(B), t_all(B)),   u(B) updates at batch size B
 
-        Two threads seldom do twice the work of one: handing over costs, and a small batch leaves them idle.
+        Two threads seldom do twice the work of one: handing over costs, and a small batch leaves them idle. Between two
+        measured sizes times are lines in B; beyond the largest the throughput stays what it is there.
+
+        Args:
+            places: Trainings beside one another.
+            updates: Updates of all the search's trials, by batch size.
         """
-        return bool(self.seconds) and all(places * every > _BESIDE_GAIN * one for one, every in self.seconds.values())
+        if not self.seconds:
+            return False
+        alone, beside = 0.0, 0.0
+        for size, count in updates.items():
+            one, every = self._seconds_at(size)
+            alone += count * min(one, every)
+            beside += count * one / places
+        return _BESIDE_GAIN * beside < alone
+
+    def _seconds_at(self, batch_size: int) -> tuple[float, float]:
+        sizes = sorted(self.seconds)
+        beyond = max(1.0, batch_size / sizes[-1])
+        one, every = (
+            beyond * float(np.interp(batch_size, sizes, [self.seconds[size][index] for size in sizes]))
+            for index in (0, 1)
+        )
+        return one, every
 
     @property
     def measurement(self) -> Measurement:

@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.messages import Measurement, Throughput, ThroughputRequest
-from tuning.run.executor import Executor, ask_again
+from tuning.run.asking import ask_again
+from tuning.run.executor import Executor
 from tuning.stats.forecast import ThroughputLine, fit_throughput, knee
 from tuning.stats.input_bound import INPUT_SHARE
 from tuning.trial import HyperparameterValue, TrialOutcome
 
 KERAS, CHOSEN = "keras", "chosen"
-CHUNKS = 5
-CHUNK_SECONDS = 0.3
+CHUNKS, CHUNK_SECONDS = 3, 0.2
+"""The slices in which a batch size is timed, and the least seconds of each."""
 _SMALLEST, _LARGEST = 8, 4096
 _MOST_SIZES = 6
 _UPDATES_PER_SIZE = 8  # warm-up and one per chunk, where an update takes longer than a chunk
@@ -151,8 +152,7 @@ def probe_throughput(
     epochs: int = 1,
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
-    chunks: int = CHUNKS,
-    chunk_seconds: float = CHUNK_SECONDS,
+    rough: str | None = None,
 ) -> ThroughputFindings:
     """Time each size under plain Keras and under `loop`, one after another, with nothing else running.
 
@@ -166,8 +166,7 @@ def probe_throughput(
         epochs: The epochs of the training that "auto" chooses its loop for.
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
-        chunks: How many to time of each size.
-        chunk_seconds: The least duration of one.
+        rough: The series of which three sizes suffice, the ends and the middle: it only tells how long trials take.
     """
     rows: list[Measured] = []
     failures: dict[str, str] = {}
@@ -183,10 +182,10 @@ def probe_throughput(
                 epochs=epochs,
                 hyperparameters=dict(hyperparameters or {}),
                 evaluation_batch_size=evaluation_batch_size,
-                chunks=chunks,
-                chunk_seconds=chunk_seconds,
+                chunks=CHUNKS,
+                chunk_seconds=CHUNK_SECONDS,
             )
-            for size in sizes
+            for size in (_ends_and_middle(sizes) if series == rough else sizes)
         )
         for request, answer in answers(executor, requests):
             if isinstance(answer, Throughput):
@@ -196,6 +195,10 @@ def probe_throughput(
             else:
                 failures[f"{series} {request.batch_size}"] = answer.reason
     return ThroughputFindings(tuple(rows), failures)
+
+
+def _ends_and_middle(sizes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((sizes[0], sizes[len(sizes) // 2], sizes[-1])))
 
 
 def _is_flat(rates: Sequence[float]) -> bool:

@@ -5,17 +5,21 @@ The clocks of trials say nothing of them: trials may run beside one another, and
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import series_of_user
-from tuning.machine.throughput import KERAS, Measured, ThroughputFindings, answers
+from tuning.machine.throughput import CHUNK_SECONDS, CHUNKS, KERAS, Measured, ThroughputFindings, answers
 from tuning.messages import MOST_OF_OTHERS, Throughput, ThroughputRequest
 from tuning.run.executor import Executor
+from tuning.stats.costs import RATE_ERROR
 from tuning.trial import HyperparameterValue
 
-SLICES, SLICE_SECONDS = 3, 0.2
+_MOST_COUNTED = 0.9  # a share of others that is counted as no more, so that its logarithm is finite
+_OF_A_MEDIAN = 1.25  # the standard error of a median over that of a mean, sqrt(pi/2)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,8 @@ def with_user_seconds(
             epochs=epochs,
             hyperparameters=dict(each.hyperparameters),
             evaluation_batch_size=evaluation_batch_size,
-            chunks=SLICES,
-            chunk_seconds=SLICE_SECONDS,
+            chunks=CHUNKS,
+            chunk_seconds=CHUNK_SECONDS if len(tried) > 1 else CHUNK_SECONDS / 2,  # one alone is only told
             threads=each.threads,
             times_input=False,
         )
@@ -121,6 +125,37 @@ def rates_of_user(machine: Machine, batch_sizes: Iterable[int]) -> dict[int, flo
         return None
     own = timings.seconds_per_update
     return {size: size / (own[size] if size in own else timings.seconds(size)) for size in batch_sizes}
+
+
+def errors_of_user(machine: Machine, batch_sizes: Iterable[int]) -> dict[int, float]:
+    """Return the standard error of ln(seconds per update) by batch size, of those that were timed.
+
+        e^2 = 0.05^2 + (1.25 s)^2/n + d^2
+
+    0.05 is what timings minutes apart differ by, which slices of one timing cannot show. s is the spread of ln(seconds)
+    between the n slices of a timing, pooled over the batch sizes, 0 where nothing was timed twice. d = -ln(1 - share)
+    where others took so much of the machine that the seconds may be theirs, else 0.
+
+    Args:
+        machine: What is known.
+        batch_sizes: Those to be told of.
+    """
+    timed = {row.batch_size: row.throughput for row in _rows_of_user(machine)}
+    spread = _spread_of_slices(timed.values())
+    found = {}
+    for size in batch_sizes:
+        if size in timed:
+            slices = max(1, len(timed[size].repeats))
+            share = min(timed[size].others_share or 0.0, _MOST_COUNTED) if timed[size].is_disturbed else 0.0
+            found[size] = math.hypot(RATE_ERROR, _OF_A_MEDIAN * spread / math.sqrt(slices), math.log1p(-share))
+    return found
+
+
+def _spread_of_slices(timed: Iterable[Throughput]) -> float:
+    logs = [[math.log(seconds) for seconds in each.repeats] for each in timed if len(each.repeats) > 1]
+    squares = sum(statistics.variance(each) * (len(each) - 1) for each in logs)
+    degrees = sum(len(each) - 1 for each in logs)
+    return math.sqrt(squares / degrees) if degrees else 0.0
 
 
 def note_on_disturbance(machine: Machine, batch_sizes: Iterable[int]) -> str:

@@ -14,7 +14,8 @@ from tuning.objective import Objective
 from tuning.plans.plan import Decision, Judgement, MemoryWall, Pause
 from tuning.plans.samplers import Proposals
 from tuning.study.encoding import Encoding
-from tuning.study.study import ChangeReader, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import PlainEncoder
 from tuning.trial import CONFIRM, SEARCH, Budget, Trial
 
 MakeSampler = Callable[[Encoding, Callable[[Setting], bool]], BaseSampler]

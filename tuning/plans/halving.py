@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tuning.objective import Objective
-from tuning.study.study import ChangeReader, Records
+from tuning.study.records import ChangeReader, Records
 from tuning.trial import CONFIRM, Status, Trial
 
 RUNGS = (1 / 9, 1 / 3)
@@ -103,7 +103,7 @@ class Halving:
         rung = rung_reached(curve.examples, trial.budget.epochs * self._n_train)
         if rung is None:
             return False
-        others = self._groups[_group(trial)].values()
+        others = self._groups[group_of(trial)].values()
         peers = [self._curve(peer) for peer in others if _is_peer(peer, trial)]
         return is_behind(curve, peers, rung)
 
@@ -120,8 +120,8 @@ class Halving:
         """Take in what has changed; only batch sizes that it concerns are looked at again."""
         changed = self._reader.new(records)
         for trial in changed:
-            self._groups[_group(trial)][trial.trial_id] = trial
-        for group in {_group(trial) for trial in changed}:
+            self._groups[group_of(trial)][trial.trial_id] = trial
+        for group in {group_of(trial) for trial in changed}:
             self._starved.pop(group, None)
             if lost := _stopped_in_vain(self._groups[group].values()):
                 self._starved[group] = max(lost, key=lambda trial: len(trial.reports))
@@ -149,5 +149,6 @@ def _is_peer(other: Trial, trial: Trial) -> bool:
     return other.trial_id != trial.trial_id and other.status not in _BROKEN
 
 
-def _group(trial: Trial) -> Group:
+def group_of(trial: Trial) -> Group:
+    """Return what a trial is compared within."""
     return trial.batch_size, trial.seed, trial.stage

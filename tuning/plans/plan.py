@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Protocol
 
 from search_spaces.space import SearchSpace, Setting
-from tuning.study.study import ChangeReader, Encoder, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import Encoder, PlainEncoder
 from tuning.trial import Budget, Hyperparameters, HyperparameterValue, Status, Trial
 
 
@@ -54,7 +55,20 @@ class TimeUpdates:
     hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
 
 
-Wish = MeasureNoise | TimeUpdates
+@dataclass(frozen=True)
+class ShareOut:
+    """A plan has trials ahead that may run beside one another, where that is faster on the machine.
+
+    Args:
+        batch_size: About the batch size of these trials.
+        updates: What their optimizer updates come to there.
+    """
+
+    batch_size: int
+    updates: float
+
+
+Wish = MeasureNoise | TimeUpdates | ShareOut
 Decision = Trial | Wish | Pause
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from tuning.messages import Measurement
 from tuning.record import experiments, layout
 from tuning.record.contact import Contact
-from tuning.record.dataset import dataset_of
 from tuning.record.delivery_warnings import DeliveryWarnings
 from tuning.record.documents import Document, MeasurementDocument, RecommendationDocument
 from tuning.record.mlflow_private import EXPERIMENT_KIND, client_limits
@@ -105,7 +105,7 @@ class MlflowTracker:
         """
         tags = _tags_of(settings)
         if study != self._study:
-            objective, data = layout.objective_of(settings), dataset_of(study, settings)
+            objective, data = layout.objective_of(settings), _dataset_of(study, settings)
             open_experiment = partial(self._open_experiment, study, tags)
             command = settings.get("command", "")
             self._runs = StudyRuns(self._store.client, open_experiment, objective, data, command=command)
@@ -243,3 +243,21 @@ def _tags_of(settings: Mapping[str, str]) -> dict[str, str]:
         metric = layout.clean_name(settings["objective"])
         tags |= view_tags(metric, _view(has_target=layout.TARGET in settings))
     return tags | EXPERIMENT_KIND
+
+
+def _dataset_of(study: str, settings: Mapping[str, str]) -> DatasetInput | None:
+    """Return what the runs of a study's trials have been trained on, for MLflow's own field of data.
+
+    Args:
+        study: Its name, by which MLflow lists the data.
+        settings: Of the study; the one called "data" ends with the digest, as `tell_data` writes it.
+
+    Returns:
+        None where the settings do not tell.
+    """
+    examples, _, digest = settings.get("data", "").rpartition(", ")
+    if not examples:
+        return None
+    source = json.dumps({"command": settings.get("command", "")})
+    data = Dataset(study, digest, source_type="local", source=source, profile=json.dumps({"examples": examples}))
+    return DatasetInput(data, [InputTag("mlflow.data.context", "training")])

@@ -18,8 +18,8 @@ from mlflow.entities import Run
 
 from tuning.messages import Measurement, NoiseScalePoint
 from tuning.record import experiments, layout
+from tuning.record.foreign_runs import number_in
 from tuning.record.mlflow_views import EVERYTHING, view_url
-from tuning.record.reading import number_in
 from tuning.record.store import answers, connect, resolve_tracking_uri
 from tuning.record.tracker import Deciding, Files
 from tuning.trial import Status, TrialOutcome

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from search_spaces.stream import TrainingData
-from tuning.messages import DescribeRequest, Event, Request, WorkerAnswer
+from tuning.messages import DescribeRequest, Event, Request
 from tuning.run.cuda_driver import Gpu, ask_driver
-from tuning.run.memory_limit import EXIT_CODE, MemoryLimit
+from tuning.run.memory_limit import MemoryLimit
 from tuning.run.pulse import SILENCE_LIMIT_S
-from tuning.trial import EpochReport, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Trial
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """The variables that set the CPU threads of NumPy and TensorFlow; each is read once, when they are imported."""
@@ -90,17 +89,27 @@ def share_of_threads(n_devices: int) -> int:
     return max(1, usable_cores() // n_devices)
 
 
-def worker_environment(device: str, threads: int) -> dict[str, str]:
+def worker_environment(device: str, threads: int, programs: Path | None = None) -> dict[str, str]:
     """Return the variables that place a worker on its device; they must be set before TensorFlow is imported.
 
     Args:
         device: A device's name, from `device_names`.
         threads: The CPU threads of a worker on the CPU; those of one on a GPU are left to TensorFlow.
+        programs: The folder in which workers on the CPU leave what XLA has compiled for others of as many threads;
+            None for none.
     """
     kind, _, name = device.partition(":")
     if kind != "gpu":
-        return {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        placed = {"CUDA_VISIBLE_DEVICES": "-1", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        return placed if programs is None else placed | _sharing(programs / str(threads))
     return {"CUDA_VISIBLE_DEVICES": name, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def _sharing(programs: Path) -> dict[str, str]:
+    """Return the variable by which XLA keeps compiled programs in a folder, unless the user has named one."""
+    own = os.environ.get("TF_XLA_FLAGS", "")
+    option = "--tf_xla_persistent_cache_directory"
+    return {} if option in own else {"TF_XLA_FLAGS": f"{own} {option}={programs}".strip()}
 
 
 class DeviceError(RuntimeError):
@@ -289,93 +298,3 @@ class InlineExecutor:
         if device not in {known.name for known in self.devices()}:
             usable = "none (closed)" if self._is_closed else self._device.name
             raise ValueError(f"The device must be one of {usable}; got {device!r}.")
-
-
-PATIENCE_S = 300.0
-_POLL_S = 1.0
-
-
-def first_device(
-    executor: Executor, *, patience_s: float = PATIENCE_S, now: Callable[[], float] = time.monotonic
-) -> Device:
-    """Return the first device of an executor, which is waited for while the workers start.
-
-    Raises:
-        DeviceError: If there is still none after `patience_s`.
-    """
-    deadline = now() + patience_s
-    while not executor.devices():
-        if now() >= deadline:
-            raise DeviceError(f"At least one device must come up within {patience_s:g} s; got none. Free the machine.")
-        executor.events(timeout_s=_POLL_S)
-    return executor.devices()[0]
-
-
-class Question:
-    """A request that is asked at once, and whose answer can be waited for later.
-
-    Near its limit an allocator may retry for minutes instead of failing; who waits longer than his patience has the
-    worker replaced, and the outcome is a failure.
-
-    Args:
-        executor: Its first device must be idle.
-        request: The question.
-        patience_s: How long to wait for the device, and then for the answer.
-        now: The clock, in seconds.
-
-    Raises:
-        DeviceError: If there is no device.
-    """
-
-    def __init__(
-        self,
-        executor: Executor,
-        request: Request,
-        *,
-        patience_s: float = PATIENCE_S,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._executor, self._request, self._now, self._patience_s = executor, request, now, patience_s
-        self._device = first_device(executor, patience_s=patience_s, now=now).name
-        executor.submit(request, self._device)
-
-    def answer(self, meanwhile: Callable[[], None] = lambda: None) -> WorkerAnswer | TrialOutcome:
-        """Return the answer to the request, or an outcome that says why there is none.
-
-        Args:
-            meanwhile: What this process may do while it waits.
-        """
-        try:
-            meanwhile()
-        except Exception:
-            self._executor.renew(self._device)
-            raise
-        deadline = self._now() + self._patience_s
-        while self._now() < deadline:
-            for event in self._executor.events(timeout_s=_POLL_S):
-                if event.trial_id == self._request.trial_id and not isinstance(event, EpochReport):
-                    return event
-        self._executor.renew(self._device)
-        reason = f"It did not end within {self._patience_s:g} s."
-        return TrialOutcome(self._request.trial_id, Status.FAILED, reason=reason)
-
-
-def ask(
-    executor: Executor,
-    request: Request,
-    *,
-    patience_s: float = PATIENCE_S,
-    now: Callable[[], float] = time.monotonic,
-) -> WorkerAnswer | TrialOutcome:
-    """Return the answer to a request, or an outcome that says why there is none; the arguments are a `Question`'s."""
-    return Question(executor, request, patience_s=patience_s, now=now).answer()
-
-
-def ask_again(executor: Executor, request: Request) -> WorkerAnswer | TrialOutcome:
-    """Return the answer as `ask` does, but ask once more, of a new worker, where the worker was killed.
-
-    A kill says little: who runs out of memory does so again, and what someone or something else killed does not count.
-    """
-    answer = ask(executor, request)
-    killed = isinstance(answer, TrialOutcome) and answer.exit_code not in (None, EXIT_CODE)
-    return ask(executor, request) if killed else answer

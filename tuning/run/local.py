@@ -27,35 +27,23 @@ class LocalExecutor:
     that started it, so the thread that submits must live as long as the executor.
 
     Args:
-        setup: What every worker needs once.
+        setup: What every worker needs once; or, where another engine has moved that to this machine, a `Brief` of where
+            it lies, with a starter that knows the limits.
         devices: The devices' names, from `device_names`.
         starter: Has started the devices' workers, and is closed with the executor; None to start them now.
     """
 
-    def __init__(self, setup: WorkerSetup, devices: tuple[str, ...], starter: Starter | None = None) -> None:
+    def __init__(self, setup: WorkerSetup | Brief, devices: tuple[str, ...], starter: Starter | None = None) -> None:
         self._names = devices
-        self._starts_ahead = setup.holds_memory and setup.memory_limit_bytes is not None
-        payload = pickle_setup(setup)
-        self._starter = starter or Starter(
-            devices,
-            threads=setup.threads,
-            memory_limit_bytes=setup.memory_limit_bytes,
-            holds_memory=setup.holds_memory,
-            silence_limit_s=setup.silence_limit_s,
-        )
+        payload = pickle_setup(setup) if isinstance(setup, WorkerSetup) else b""
+        self._starter = starter or _starter_of(setup, devices)
         self._told: dict[str, Device] = {}
         self._refused: dict[str, str] = {}
         self._lacks_gpu = False
         self._submitted: Counter[str] = Counter()
         self._last_used: dict[Place, int] = {}
         self._waiting: list[Event] = []
-        data_directory = self._starter.directory / "data"
-        self._brief = Brief(import_path(), payload, data_directory, setup.weights_directory)
-        try:
-            write_data(setup.data, data_directory, in_place=True)
-        except BaseException:  # such as of a full disk
-            self._starter.close()
-            raise
+        self._brief = setup if isinstance(setup, Brief) else _moved(setup, payload, self._starter)
         self._workers = {place: self._start(place) for place in map(self._starter.place, devices)}
 
     def devices(self) -> tuple[Device, ...]:
@@ -139,12 +127,8 @@ class LocalExecutor:
             raise ValueError(f"The device must be one of {', '.join(usable) or 'none (closed)'}; got {device!r}.")
 
     def _look_ahead(self, request: Trial | Request, place: Place) -> None:
-        """While memory is probed, start the next fresh worker; while anything else is asked, nothing starts.
-
-        Without a limit that was asked for a worker is held to the memory that is free when it starts, of which the one
-        that is being probed leaves less.
-        """
-        if isinstance(request, MemoryProbeRequest) and self._starts_ahead:
+        """While memory is probed, start the next fresh worker; while anything else is asked, nothing starts."""
+        if isinstance(request, MemoryProbeRequest) and self._starter.may_start_ahead:
             self._living(place)
             self._starter.start_ahead(place)
         else:
@@ -251,6 +235,30 @@ class LocalExecutor:
         worker = self._workers.pop(place, None)
         if worker is not None:
             self._starter.end(worker)
+
+
+def _starter_of(setup: WorkerSetup | Brief, devices: tuple[str, ...]) -> Starter:
+    """Start the workers of a setup."""
+    if isinstance(setup, Brief):
+        raise TypeError("A brief knows no limits of workers; give the starter that has started them.")
+    return Starter(
+        devices,
+        threads=setup.threads,
+        memory_limit_bytes=setup.memory_limit_bytes,
+        holds_memory=setup.holds_memory,
+        silence_limit_s=setup.silence_limit_s,
+    )
+
+
+def _moved(setup: WorkerSetup, payload: bytes, starter: Starter) -> Brief:
+    """Write the data of a setup to where the workers find it."""
+    directory = starter.directory / "data"
+    try:
+        write_data(setup.data, directory, in_place=True)
+    except BaseException:  # such as of a full disk
+        starter.close()
+        raise
+    return Brief(import_path(), payload, directory, setup.weights_directory)
 
 
 def _threads_of(request: Trial | Request) -> int | None:

@@ -46,9 +46,12 @@ class WorkerProcess:
         hello: What it is told first.
         threads: Its CPU threads, which TensorFlow fixes when it is imported.
         silence_limit_s: It hangs if it shows no sign of life for so long; see `Pulse`.
+        programs: Where it leaves and finds what XLA has compiled; see `worker_environment`.
     """
 
-    def __init__(self, hello: Hello, threads: int, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+    def __init__(
+        self, hello: Hello, threads: int, silence_limit_s: float = SILENCE_LIMIT_S, programs: Path | None = None
+    ) -> None:
         self.request: Trial | Request | None = None
         self.connection: Connection[Any, Any]
         self.sentinel: int | None
@@ -63,7 +66,7 @@ class WorkerProcess:
             stdout=self._output.writing,
             stderr=subprocess.STDOUT,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, **worker_environment(hello.device, threads)},
+            env={**os.environ, **worker_environment(hello.device, threads, programs)},
             start_new_session=True,
         )
         self._output.hand_over()

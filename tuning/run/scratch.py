@@ -14,8 +14,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_PREFIX = "batch-size-scratch-"
-_LOCK = "lock"
+PREFIX = "batch-size-scratch-"
+LOCK = "lock"
 
 
 class Scratch:
@@ -27,8 +27,8 @@ class Scratch:
 
     def __init__(self, parent: Path | None = None) -> None:
         _sweep(Path(tempfile.gettempdir()) if parent is None else parent)
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR)
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        self._lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class Scratch:
 
 def _sweep(parent: Path) -> None:
     """Remove the folders of drivers that have ended; one that is just being made has no lock file yet, and stays."""
-    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+    for lock in parent.glob(f"{PREFIX}*/{LOCK}"):
         with contextlib.suppress(OSError):  # another user's, or another driver sweeps, too
             descriptor = os.open(lock, os.O_RDWR)
             try:

@@ -31,6 +31,7 @@ class Starter:
         memory_limit_bytes: The memory that a worker may use; None for no limit of its own.
         holds_memory: Whether a worker is ended where it exceeds the memory that it told; see `WorkerSetup`.
         silence_limit_s: A worker that shows no sign of life for so long hangs.
+        sharing: The number of workers that share this machine's CPU and memory; None where these are all.
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Starter:
         memory_limit_bytes: int | None = None,
         holds_memory: bool = False,
         silence_limit_s: float = SILENCE_LIMIT_S,
+        sharing: int | None = None,
     ) -> None:
         self.devices = devices
         self._threads = dict.fromkeys(devices, threads or share_of_threads(len(devices)))
-        self._sharing = max(1, sum(name.startswith("cpu") for name in devices))
+        self._sharing = sharing or max(1, sum(name.startswith("cpu") for name in devices))
         self._memory_limit_bytes, self._holds_memory = memory_limit_bytes, holds_memory
         self._silence_limit_s = silence_limit_s
         self._scratch = Scratch()
@@ -53,6 +55,14 @@ class Starter:
         self._ahead: dict[Place, WorkerProcess] = {}
         for device in devices:
             self.start_ahead(self.place(device))
+
+    @property
+    def may_start_ahead(self) -> bool:
+        """Whether a worker started ahead of a probe of memory is held to the same limit as one started then.
+
+        Without a limit that was asked for it is held to the memory that is free when it starts.
+        """
+        return self._holds_memory and self._memory_limit_bytes is not None
 
     @property
     def directory(self) -> Path:
@@ -110,7 +120,7 @@ class Starter:
             sharing=self._sharing,
             holds_memory=self._holds_memory,
         )
-        worker = WorkerProcess(hello, place.threads, self._silence_limit_s)
+        worker = WorkerProcess(hello, place.threads, self._silence_limit_s, self._scratch.path / "programs")
         self._guard.watch(worker.process_id)
         return worker
 

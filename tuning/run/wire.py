@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pickle
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 import numpy as np
 
 from search_spaces.array_files import LEAST_BYTES_IN_PLACE, FileRegion, region_of
 from search_spaces.data import Data, leaves, map_arrays
-from search_spaces.identity import evidence
 from search_spaces.loading import Load, Reading
 from search_spaces.stream import Stream, TrainingData
 from search_spaces.workload import FILE_MODULE_PREFIX
@@ -81,7 +79,14 @@ class Refusal:
 _STRUCTURE = "structure.pickle"
 
 
-def write_data(data: TrainingData, directory: Path, *, in_place: bool = False) -> None:
+class HasParts(Protocol):
+    """What holds arrays by part, such as training data."""
+
+    def parts(self) -> Mapping[str, Any]:
+        """Return them."""
+
+
+def write_data(data: HasParts, directory: Path, *, in_place: bool = False) -> None:
     """Write every array to `directory` as `.npy`, and how they nest beside them.
 
     Args:
@@ -117,7 +122,7 @@ def _region_of(array: np.ndarray[Any, Any], *, in_place: bool) -> FileRegion | N
     return region_of(array) if in_place and array.nbytes >= LEAST_BYTES_IN_PLACE else None
 
 
-def _check_room(data: TrainingData, directory: Path, *, in_place: bool) -> None:
+def _check_room(data: HasParts, directory: Path, *, in_place: bool) -> None:
     """Refuse to fill a disk: NumPy itself would only say how many bytes it could not write."""
     arrays = [leaf for part in data.parts().values() for leaf in leaves(part)]
     needed = sum(array.nbytes for array in arrays if _region_of(array, in_place=in_place) is None)
@@ -145,22 +150,7 @@ def read_data(directory: Path, loads: tuple[Load | None, Load | None] = (None, N
     return Data(**parts, load=load, load_val=load_val)
 
 
-def fingerprint(data: TrainingData) -> str:
-    """Return a short hash, which tells whether a study continues on the same data.
-
-    It is of shapes, types and `data.identity`, or without that of the values, of large arrays a sample (see
-    `search_spaces.identity`); of a stream, of its identity alone.
-    """
-    digest = hashlib.blake2b(data.identity.encode(), digest_size=8)
-    for part, arrays in data.parts().items():
-        for leaf in leaves(arrays):
-            digest.update(part.encode())
-            for piece in [f"{leaf.shape}{leaf.dtype}".encode()] if data.identity else evidence(leaf):
-                digest.update(piece)
-    return digest.hexdigest()
-
-
-def pickle_setup(setup: WorkerSetup) -> bytes:
+def pickle_setup(setup: WorkerSetup, *, with_neighbours: bool = False) -> bytes:
     """Return the pickled `(hypermodel, callbacks, fit_options, source, custom_objects)` of a setup.
 
     `source` is the stream that is trained on, else the functions that make training and validation examples of their
@@ -170,6 +160,11 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
 
     What lives in the user's script, notebook or loose file, which a worker cannot import or would import under another
     name, travels by value. Packages are imported there.
+
+    Args:
+        setup: What every worker needs once.
+        with_neighbours: Whether the modules that lie beside the build function and are loaded travel by value, too, for
+            a machine that does not have the folder.
     """
     for name, module in list(sys.modules.items()):
         if name.startswith(FILE_MODULE_PREFIX):
@@ -179,6 +174,8 @@ def pickle_setup(setup: WorkerSetup) -> bytes:
     source = data if isinstance(data, Stream) else (data.load, data.load_val)
     for part in (setup.hypermodel, *setup.callbacks, *_functions_of(data), *custom.values()):
         _register_by_value(part)
+    if with_neighbours:
+        _register_neighbours(setup.hypermodel)
     content = (setup.hypermodel, list(setup.callbacks), dict(setup.fit_options), source, custom)
     return dumps(content)
 
@@ -208,12 +205,32 @@ def _custom_objects() -> dict[str, Any]:
 
 def _register_by_value(part: Any) -> None:
     """Mark the loose top-level module of a part, such as one beside a notebook, to travel by value."""
-    while isinstance(part, functools.partial):
-        part = part.func
-    name = part.__module__ if hasattr(part, "__qualname__") else type(part).__module__
+    name = _module_of(part)
     path = getattr(sys.modules.get(name), "__file__", None)
     if path and _is_loose(name, Path(path)):
         cloudpickle.register_pickle_by_value(sys.modules[name])
+
+
+def _register_neighbours(part: Any) -> None:
+    """Mark what is loaded from the folder of a part's module to travel by value; what is installed is not of that."""
+    own = getattr(sys.modules.get(_module_of(part)), "__file__", None)
+    if own is None or Path(own).is_relative_to(sys.prefix):
+        return
+    folder = Path(own).resolve().parent
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        is_ours = name.partition(".")[0] in ("tuning", "search_spaces", "__main__")
+        if path is None or is_ours or Path(path).is_relative_to(sys.prefix):
+            continue
+        if Path(path).resolve().is_relative_to(folder):
+            cloudpickle.register_pickle_by_value(module)
+
+
+def _module_of(part: Any) -> str:
+    """Return the name of the module that a function, or the class of an object, comes from."""
+    while isinstance(part, functools.partial):
+        part = part.func
+    return str(part.__module__ if hasattr(part, "__qualname__") else type(part).__module__)
 
 
 def _is_loose(name: str, path: Path) -> bool:

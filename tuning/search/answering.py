@@ -10,12 +10,20 @@ from typing import Any
 from tuning.machine.advice import advise
 from tuning.machine.machine import Machine
 from tuning.machine.throughput import KERAS
-from tuning.machine.user_seconds import Tried, note_on_disturbance, rates_of_user, user_threads, with_user_seconds
+from tuning.machine.user_seconds import (
+    Tried,
+    errors_of_user,
+    note_on_disturbance,
+    rates_of_user,
+    user_threads,
+    with_user_seconds,
+)
 from tuning.messages import ModelDescription
-from tuning.plans.plan import Plan
+from tuning.plans.plan import Judgement, Plan
 from tuning.record.layout import TARGET, THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor, first_device
+from tuning.run.asking import first_device
+from tuning.run.executor import Executor
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
@@ -29,7 +37,8 @@ from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
-from tuning.study.study import Records, Study
+from tuning.study.records import Records
+from tuning.study.study import Study
 from tuning.study.view import StudyView
 from tuning.trial import Trial
 
@@ -106,15 +115,16 @@ def answer_search(
     notes += notes_of_following(setup, scaling_of(setup, options))
     notes += judgement.notes
     notes += _notes_on_seconds(study, throughput, is_plans=judgement.throughput is not None)
-    by_size = {"throughput": throughput, "throughput_errors": judgement.throughput_errors}
+    errors = _errors(judgement, study.records.machine, throughput)
+    by_size = {"throughput": throughput, "throughput_errors": errors}
     study.remember(_JUDGED_BY, {"target": judgement.target, **by_size, "notes": notes})
     settings = {**shown, "notes": "\n".join(notes)}
     if judgement.target is not None:
         settings[TARGET] = str(judgement.target)
     if throughput is not None:
         settings[THROUGHPUT] = json.dumps(throughput)
-    if judgement.throughput_errors is not None:
-        settings[THROUGHPUT_ERRORS] = json.dumps(judgement.throughput_errors)
+    if errors is not None:
+        settings[THROUGHPUT_ERRORS] = json.dumps(errors)
     if settings != shown:
         tracker.start_study(study.name, settings)
     found = recommend_from_study(study, options, seeds)
@@ -186,6 +196,15 @@ def _time_sizes(
         study.measured(machine)
         tracker.measured(machine.throughput.measurement)
     return rates_of_user(machine, [arm.batch_size for arm in judged])
+
+
+def _errors(
+    judgement: Judgement, machine: Machine, throughput: Mapping[int, float] | None
+) -> Mapping[int, float] | None:
+    """Return the errors of the clock: those that the plan knows, else what the timings show; None without timings."""
+    if throughput is None or judgement.throughput is not None:
+        return judgement.throughput_errors
+    return errors_of_user(machine, throughput)
 
 
 def _tried(arm: Arm, machine: Machine, cores: int) -> Tried:

@@ -10,15 +10,18 @@ from typing import Any
 
 from tuning.loops.loop import AUTO
 from tuning.machine.machine import Machine
-from tuning.machine.measuring import with_noise, with_timings, with_timings_again
+from tuning.machine.measuring import with_noise, with_threads, with_timings, with_timings_again
 from tuning.machine.noise import GradientNoise
+from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import ThroughputFindings
 from tuning.messages import Measurement
 from tuning.objective import Objective
-from tuning.plans.plan import MeasureNoise, Plan, Wish
+from tuning.plans.plan import MeasureNoise, Plan, ShareOut, Wish
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
 from tuning.search.preparation import Setup
+from tuning.search.shadow import Shadow
+from tuning.search.side_by_side import divide
 from tuning.study.study import Study
 from tuning.trial import Hyperparameters, Instructions, Trial
 
@@ -33,6 +36,8 @@ class SearchAssistant:
         executor: Measures, when all its devices are idle.
         tracker: Shows measurements.
         instructions: The instructions of every trial, but for what follows the batch size.
+        shadow: Loads what the answer needs once trials train.
+        places: How many trials may run beside one another, where a plan wishes to share the CPU out.
         checkpoints: Which weights stay on disk.
         tell: Told what is going on, a line at a time.
     """
@@ -46,23 +51,30 @@ class SearchAssistant:
         executor: Executor,
         tracker: Tracker,
         instructions: Instructions,
+        shadow: Shadow,
+        places: int,
         checkpoints: Checkpoints,
         tell: Callable[[str], None],
     ) -> None:
         self._study, self._plan, self._setup = study, plan, setup
         self._executor, self._tracker, self._tell = executor, tracker, tell
-        self._usual, self._checkpoints = instructions, checkpoints
+        self._usual, self._places, self._checkpoints = instructions, places, checkpoints
+        self._shadow = shadow
         self._loops: dict[tuple[int, Hyperparameters], str] = {}
         for trial in study.records:
             self._learn_loop(trial)
 
     def instruct(self, trial: Trial) -> Trial:
-        """Return a trial with the instructions that its worker needs."""
+        """Return a trial, about to start, with the instructions that its worker needs."""
+        self._shadow.begin()
         threads = self._study.records.machine.threads_of_trials(trial.batch_size)
         return replace(trial, instructions=replace(self._usual, loop=self._loop_for(trial), threads=threads))
 
     def measure(self, wish: Wish) -> None:
         """Measure what a plan needs and keep it with the study; all devices are idle."""
+        self._shadow.wait()
+        if isinstance(wish, ShareOut):
+            return self._share_out(wish)
         machine = self._study.records.machine
         shown: GradientNoise | ThroughputFindings | None
         if isinstance(wish, MeasureNoise):
@@ -88,6 +100,31 @@ class SearchAssistant:
         wants_outline = isinstance(wish, MeasureNoise) or not len(self._study.records)
         if wants_outline and (line := self._plan.outline(self._study.records)):
             self._tell(line)
+        return None
+
+    def _share_out(self, wish: ShareOut) -> None:
+        """Have trials run beside one another with a thread each from now on, where a timing shows that to do more.
+
+        A plan that wishes so answers for the user's loop, which it times with all threads, so that no batch size is
+        given other ones.
+        """
+        machine, found = self._study.records.machine, Machine()
+        if self._places > 1:
+            self._tell("Timing whether trainings do more beside one another, with one CPU thread each.")
+            found = with_threads(
+                machine,
+                self._executor,
+                {wish.batch_size: wish.updates},
+                loop=self._usual.loop,
+                n_train=self._setup.n_train,
+                evaluation_batch_size=self._setup.arguments.evaluation_batch_size,
+                places=self._places,
+            )
+        if found.threads is not None and found.threads.seconds:
+            self._tracker.measured(found.threads.measurement)
+        machine = replace(machine, threads=ThreadChoice(), workers=found.workers)
+        self._study.measured(machine)
+        divide(self._executor, machine)
 
     def keep(self, machine: Machine, shown: Measurement) -> None:
         """Keep what was measured with the study, and show it."""

@@ -9,7 +9,7 @@ from search_spaces.batch_size import BatchSize
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace
 from tuning.machine.machine import Machine
-from tuning.study.study import Records
+from tuning.study.records import Records
 
 SIZES, RATE, SEEDS = "batch_sizes", "learning_rate", "seeds"
 GROWING = (SIZES, RATE, SEEDS)

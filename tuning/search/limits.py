@@ -7,6 +7,8 @@ from typing import Any
 
 MOST_REPEATS = 10_000
 """The most seeds and proposals of a search; its plan is held in memory."""
+ALLOCATED = "auto"
+"""In the place of a number of seeds: two, and more for those batch sizes that are worth them."""
 _LONGEST_NAME = 200  # bytes: it names a directory, and what is set aside gets the date behind it
 
 

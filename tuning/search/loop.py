@@ -11,9 +11,13 @@ from typing import Protocol
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Decision, Pause, Plan, Wish
 from tuning.record.tracker import Tracker
-from tuning.run.executor import PATIENCE_S, DeviceError, Executor
+from tuning.run.asking import PATIENCE_S
+from tuning.run.executor import Device, DeviceError, Executor
 from tuning.study.study import Study
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
+
+DEVICE_KIND, NODE = "device_kind", "node"
+"""The settings of an outcome that tell on what kind of device a trial ran, and on which host."""
 
 _POLL_S = 0.5
 
@@ -114,7 +118,7 @@ class SearchLoop:
         self._trial_timeout_s = math.inf if trial_timeout_s is None else trial_timeout_s
         self._begun: dict[str, float] = {}
         self._failures: list[str] = []
-        self._devices: dict[str, str] = {}
+        self._devices: dict[str, Device] = {}
         self._stopped: set[str] = set()
         self._late: set[str] = set()
 
@@ -166,17 +170,17 @@ class SearchLoop:
         again = records.interrupted_to_rerun() or self._halving.starved(records)
         return again or self._plan.next(records)
 
-    def _idle_devices(self) -> list[str]:
-        busy = set(self._devices.values())
-        return [device.name for device in self._executor.devices() if device.name not in busy]
+    def _idle_devices(self) -> list[Device]:
+        busy = {device.name for device in self._devices.values()}
+        return [device for device in self._executor.devices() if device.name not in busy]
 
-    def _start(self, planned: Trial, device: str) -> None:
+    def _start(self, planned: Trial, device: Device) -> None:
         trial = self._assistant.instruct(self._study.start(planned, self._plan.encoder))
         self._devices[trial.trial_id] = device
         self._begun[trial.trial_id] = self._deadline.now()
-        self._executor.submit(trial, device)
+        self._executor.submit(trial, device.name)
         self._tracker.start_trial(trial)
-        self._display.started(trial, device)
+        self._display.started(trial, device.name)
 
     def _collect(self, ended: list[Trial]) -> None:
         """Wait for what happens next; trials that have ended are recorded and added to a list."""
@@ -201,7 +205,7 @@ class SearchLoop:
         now = self._deadline.now()
         for trial_id, device in list(self._devices.items()):
             if now - self._begun[trial_id] > self._trial_timeout_s:
-                self._executor.renew(device)
+                self._executor.renew(device.name)
                 reason = f"It ran longer than the limit of {self._trial_timeout_s:g} s for a trial, and was ended."
                 ended.append(self._finish(TrialOutcome(trial_id, Status.FAILED, reason=reason)))
 
@@ -213,8 +217,10 @@ class SearchLoop:
                 self._executor.stop(trial_id)
 
     def _finish(self, outcome: TrialOutcome) -> Trial:
-        """Record an outcome; its device is idle from now on."""
-        del self._devices[outcome.trial_id], self._begun[outcome.trial_id]
+        """Record an outcome with where it came from; its device is idle from now on."""
+        device = self._devices.pop(outcome.trial_id)
+        del self._begun[outcome.trial_id]
+        outcome = replace(outcome, settings={**outcome.settings, DEVICE_KIND: device.kind, NODE: device.node})
         if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
             outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
         records = self._study.records

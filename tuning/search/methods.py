@@ -9,9 +9,8 @@ import optuna
 from search_spaces.batch_size import BatchSize
 from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
-from tuning.plans.bayes import BayesianBudget, BayesianPlan
+from tuning.plans.allocated_grid import AllocatedGridPlan, SeedGoal
 from tuning.plans.plan import GridPlan, Plan
-from tuning.plans.samplers import check_sampler, make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
 from tuning.search.limits import check_repeats
@@ -27,11 +26,14 @@ PROPOSALS = 30
 """How many settings Bayesian optimisation proposes where nobody says otherwise."""
 
 
-def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None = None) -> Method:
-    """Return the method that trains every batch size with every seed.
+def grid_method(
+    wishes: Wishes, options: SearchOptions, *, first_seed: int = 0, max_trials: int | None = None
+) -> Method:
+    """Return the method that trains every batch size with every seed, or with those that are worth it.
 
     Args:
         wishes: What is to be tried.
+        options: How the search runs.
         first_seed: The first of the seeds that every batch size is trained with.
         max_trials: Trials to plan; None for all.
 
@@ -44,10 +46,13 @@ def grid_method(wishes: Wishes, *, first_seed: int = 0, max_trials: int | None =
 
     def make_plan(setup: Setup, _: Machine) -> Plan:
         budget = Budget(setup.arguments.epochs)
-        return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
+        if not wishes.allocates_seeds:
+            return GridPlan(setup.space, wishes.seeds, budget=budget, max_trials=max_trials, first_seed=first_seed)
+        goal = SeedGoal(setup.objective, options.rule, options.tolerance, options.target, options.cost)
+        return AllocatedGridPlan(setup.space, goal, budget=budget, max_trials=max_trials, first_seed=first_seed)
 
     settings = {"first_seed": str(first_seed)} if first_seed else {}
-    return Method("grid", make_plan, ignores_order=True, widens=False, settings=settings)
+    return Method("grid", make_plan, widens=False, settings=settings)
 
 
 def bayes_method(
@@ -74,7 +79,11 @@ def bayes_method(
         ValueError: If there is no sampler of this name, it takes no batch size to start with, or a number is out of its
             range.
     """
+    from tuning.plans.bayes import BayesianBudget, BayesianPlan  # a Gaussian process, which only this search needs
+    from tuning.plans.samplers import check_sampler, make_sampler
+
     check_sampler(sampler, start_batch_size)
+    _check_seeds(wishes)
     _check_trials(max_trials)
     proposals = PROPOSALS if max_trials is None else max_trials
 
@@ -119,6 +128,7 @@ def tune_method(
         )
     if first_seed < 0:
         raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
+    _check_seeds(wishes)
     if options.accumulate:
         raise ValueError("StagedSearch tries no batch size beyond memory, which trains no faster; got accumulate.")
     timed = "plain model.fit" if options.loop in (AUTO, KERAS) else f"the {options.loop!r} loop"
@@ -137,7 +147,14 @@ def tune_method(
             tolerance_loss=tolerance_loss,
         )
         all_sizes = bool(wishes.batch_size and wishes.batch_size.sizes)
-        return StagedPlan(setup.space, goal, all_sizes=all_sizes, timed_loop=timed)
+        return StagedPlan(
+            setup.space,
+            goal,
+            all_sizes=all_sizes,
+            timed_loop=timed,
+            shares_out=True,
+            halves=options.prune is not False,
+        )
 
     return Method(
         "tune",
@@ -145,9 +162,18 @@ def tune_method(
         prunes=True,
         varies_model=False,
         chooses_threads=False,  # it answers for plain fit, which it times with all threads
+        keeps_order=True,
         default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
         settings={"first_seed": str(first_seed), "target": str(options.target)},
     )
+
+
+def _check_seeds(wishes: Wishes) -> None:
+    if wishes.allocates_seeds:
+        raise ValueError(
+            "seeds must be a whole number here, since fresh seeds go to the leaders anyway; got 'auto', which only "
+            "GridSearch takes."
+        )
 
 
 def _check_trials(count: int | None) -> None:

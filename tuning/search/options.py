@@ -17,6 +17,9 @@ from tuning.run.pulse import SILENCE_LIMIT_S
 from tuning.stats.rules import TIME, check_cost, check_rule
 from tuning.trial import MOST_LOSSES
 
+LOCAL, RAY = "local", "ray"
+ENGINES = (LOCAL, RAY)
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -53,6 +56,12 @@ class SearchOptions:
         max_consecutive_failed_trials: After so many failed trials in a row no further one is started; None for no end.
         keep_models: How many of the best models' weights to keep on disk.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
+        engine: Where trials run: "local" for this machine, or "ray" for a Ray cluster.
+        ray_address: "auto" for the cluster of which this machine is a node, HOST:PORT of the head of such a cluster, or
+            "local" to start Ray on this machine only.
+        cpus_per_trial: CPUs that a trial takes of a node of Ray, which are its threads; None for 1.
+        gpus_per_trial: GPUs that it takes there, 0 or 1; None for 1 if the cluster has any.
+        device_kind: The kind of the devices of Ray, such as "NVIDIA L4"; None for the kind of the first that is there.
         quiet: Show no progress.
 
     Raises:
@@ -82,6 +91,11 @@ class SearchOptions:
     max_consecutive_failed_trials: int | None = None
     keep_models: int = 5
     in_process: bool = False
+    engine: str = LOCAL
+    ray_address: str = "auto"
+    cpus_per_trial: int | None = None
+    gpus_per_trial: int | None = None
+    device_kind: str | None = None
     quiet: bool = False
 
     def __post_init__(self) -> None:
@@ -98,6 +112,7 @@ class SearchOptions:
         for name in ("tracking_uri", "storage"):
             if (address := getattr(self, name)) is not None and not str(address).strip():
                 raise ValueError(f"{name} must not be empty; got {address!r}. Leave it out for the default.")
+        self._check_engine()
         if self.in_process and self.threads is not None:
             raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
         for name in ("timeout_s", "trial_timeout_s", "silence_timeout_s"):
@@ -110,6 +125,21 @@ class SearchOptions:
         if self.max_retries_per_trial > MOST_LOSSES:
             raise ValueError(f"max_retries_per_trial must be at most {MOST_LOSSES}; got {self.max_retries_per_trial}.")
 
+    def _check_engine(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {self.engine!r}.")
+        if self.engine == LOCAL:
+            for name, usual in _OF_RAY.items():
+                if (value := getattr(self, name)) != usual:
+                    raise ValueError(f"{name} is about the engine ray; got {value!r}. Give engine (--engine) ray, too.")
+        elif self.threads is not None:
+            raise ValueError(
+                f"threads are those that Ray counts for a trial; got {self.threads}. Give cpus_per_trial "
+                "(--cpus-per-trial) instead."
+            )
+        elif self.in_process:
+            raise ValueError("in_process trains in this process, and engine='ray' does not; drop one of the two.")
+
     def _check_numbers(self) -> None:
         for name, least in _LEAST.items():
             number = getattr(self, name)
@@ -120,8 +150,12 @@ class SearchOptions:
                 raise ValueError(f"{name} must be a number; got {number!r}.")
 
 
+_OF_RAY = {"ray_address": "auto", "cpus_per_trial": None, "gpus_per_trial": None, "device_kind": None}
+
 _LEAST = {
     "workers": 1,
+    "cpus_per_trial": 1,
+    "gpus_per_trial": 0,
     "threads": 1,
     "memory_limit_bytes": 1,
     "max_consecutive_failed_trials": 1,
@@ -142,7 +176,7 @@ def read_options(given: Mapping[str, Any]) -> SearchOptions:
         if name == "distribution_strategy":
             raise ValueError(
                 "distribution_strategy must be left out: one training uses one device, and several devices run several "
-                "trials. Create the strategy in the build function to train every trial under it."
+                "trials."
             )
         if name not in known:
             raise TypeError(f"The tuner takes the options {', '.join(known)}; got {name!r}.")

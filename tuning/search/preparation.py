@@ -17,17 +17,18 @@ from typing import Any
 
 from search_spaces.batch_size import FULL, BatchSize
 from search_spaces.entry import Entry
+from search_spaces.identity import fingerprint
 from search_spaces.learning_rate import LearningRate
 from search_spaces.space import SearchSpace, declared_batch_sizes, resolve_learning_rate
 from search_spaces.stream import Stream, TrainingData
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.passwords import without_passwords
+from tuning.run.asking import Question
 from tuning.run.executor import (
     Device,
     Executor,
     InlineExecutor,
-    Question,
     WorkerSetup,
     check_cores,
     device_names,
@@ -36,8 +37,8 @@ from tuning.run.executor import (
 from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
 from tuning.run.starter import Starter
-from tuning.run.wire import fingerprint
-from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.options import LOCAL, RAY, SearchArguments, SearchOptions
+from tuning.show.snippet import MADE
 from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
@@ -179,8 +180,16 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
         "model": f"{model.parameters} parameters, {model.optimizer}, learning rate {model.learning_rate}",
         "hyperparameters": _digest(entries) if entries else "none",
         "data": tell_data(arguments.data),
+        **({MADE: how} if (how := how_made(arguments.data)) else {}),
         "evaluation_batch_size": str(arguments.evaluation_batch_size),
     }
+
+
+def how_made(data: TrainingData) -> str:
+    """Return how examples are made that no array holds: "loaded" of their keys, or "streamed"; empty for arrays."""
+    if isinstance(data, Stream):
+        return "streamed"
+    return "" if data.load is None else "loaded"
 
 
 def tell_data(data: TrainingData) -> str:
@@ -263,8 +272,10 @@ def _machine(device: Device) -> str:
 
 
 @contextmanager
-def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> Iterator[Starter]:
+def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> Iterator[Starter | None]:
     """Yield workers on this machine's devices that have just been started, not knowing yet what they will train.
+
+    It is None where they run elsewhere.
 
     Args:
         options: How the search runs.
@@ -273,6 +284,9 @@ def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> I
     Raises:
         ValueError: If there are fewer devices than workers asked for, or fewer cores than threads.
     """
+    if options.engine != LOCAL:
+        yield None
+        return
     check_cores("threads", options.threads)
     starter = Starter(
         device_names(options.workers, gpus_of_this_machine()),
@@ -295,7 +309,9 @@ def running_executor(
     holds_memory: bool = False,
     starter: Starter | None = None,
 ) -> Iterator[Executor]:
-    """Yield workers on this machine's devices, or this very process if the options say so; they end on leaving.
+    """Yield workers on devices of this machine or of a cluster, or this very process, as the options say.
+
+    They end on leaving.
 
     Args:
         hypermodel: A build function or a `keras_tuner.HyperModel`.
@@ -307,7 +323,7 @@ def running_executor(
         starter: Has started the workers, with the same options; None to start them now.
 
     Raises:
-        ValueError: If there are fewer devices than workers asked for.
+        ValueError: If there are fewer devices than workers asked for, or the cluster cannot be used.
     """
     if options.in_process:
         with closing(_this_process(hypermodel, arguments, weights_directory)) as inline:
@@ -323,9 +339,23 @@ def running_executor(
         holds_memory=holds_memory,
     )
     with contextlib.ExitStack() as stack:
+        if options.engine == RAY:
+            yield stack.enter_context(closing(_on_cluster(setup, options)))
+            return
         if starter is None:
             starter = stack.enter_context(starting_workers(options, holds_memory=holds_memory))
+        assert starter is not None
         yield stack.enter_context(closing(LocalExecutor(setup, starter.devices, starter)))
+
+
+def _on_cluster(setup: WorkerSetup, options: SearchOptions) -> Executor:
+    from tuning.run.ray_cluster import Cluster, Demand
+    from tuning.run.ray_executor import RayExecutor
+
+    cluster = Cluster(options.ray_address)
+    gpus = int(cluster.has_gpus) if options.gpus_per_trial is None else options.gpus_per_trial
+    demand = Demand(options.cpus_per_trial or 1, gpus)
+    return RayExecutor(setup, cluster, demand, workers=options.workers, device_kind=options.device_kind)
 
 
 def _this_process(hypermodel: Any, arguments: SearchArguments, weights_directory: Path | None) -> Executor:

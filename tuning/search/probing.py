@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from search_spaces.learning_rate import LearningRate
 from search_spaces.workload import Workload
 from tuning.loops.loop import AUTO, KERAS
+from tuning.machine.branching import REPEATS, Branching, probe_branching, sizes_to_branch
 from tuning.machine.inference import probe_inference
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import series_of_user
@@ -14,14 +16,15 @@ from tuning.machine.memory import margin_for, probe_memory
 from tuning.machine.noise import BATCH_SIZE, probe_noise
 from tuning.machine.throughput import KERAS as KERAS_SERIES
 from tuning.machine.throughput import probe_throughput, sizes_to_time
-from tuning.machine.user_seconds import SLICE_SECONDS, SLICES
 from tuning.messages import DescribeRequest, ModelDescription
-from tuning.run.executor import Executor, ask_again, first_device
+from tuning.run.asking import ask_again, first_device
+from tuning.run.executor import Executor
 from tuning.run.starter import Starter
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.preparation import running_executor
 from tuning.show.inference_page import InferenceProbe
 from tuning.show.probe_page import Probe
+from tuning.stats.branching import BranchedSize
 from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
@@ -37,6 +40,7 @@ def probe_workload(
     options: SearchOptions,
     *,
     epochs: int | None = None,
+    branches: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     starter: Starter | None = None,
 ) -> Probe:
@@ -46,6 +50,7 @@ def probe_workload(
         workload: Model and data.
         options: One worker, the loop that trials would train with, and the memory that training may use.
         epochs: Epochs of the training that is to be searched; None for the workload's own.
+        branches: Whether to measure the critical batch size by branching, too.
         tell: Told what is going on, one line at a time.
         starter: Has started the worker with these options; None to start it now.
 
@@ -60,6 +65,7 @@ def probe_workload(
             n_train=arguments.data.epoch_length,
             epochs=arguments.epochs,
             loop=options.loop,
+            branches=branches,
             tell=tell,
         )
 
@@ -71,6 +77,7 @@ def run_probe(
     n_train: int,
     epochs: int,
     loop: str = AUTO,
+    branches: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Probe:
     """Measure memory, then throughput up to the largest size that fits, then the gradient noise scale.
@@ -84,6 +91,7 @@ def run_probe(
         n_train: Training examples.
         epochs: Epochs of the training that is to be searched.
         loop: The loop that trials would train with.
+        branches: Whether to measure the critical batch size by branching, too.
         tell: Told what is going on, one line at a time.
 
     Raises:
@@ -91,16 +99,19 @@ def run_probe(
     """
     model = _described(executor)
     device = first_device(executor)
+    branching: Branching | None = None
     machine = _with_memory(executor, model, n_train, KERAS if loop == AUTO else loop, tell)
     if machine.memory is not None and machine.memory.verified:
         executor.renew(device.name)  # the last one is at the limit, where a small batch may be one too many
         sizes = sizes_to_time(machine.memory.largest_batch_size)
         tell(f"throughput at batch sizes {', '.join(map(str, sizes))}")
-        timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs, chunks=SLICES, chunk_seconds=SLICE_SECONDS)
+        timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs)
         machine = replace(machine, throughput=timed, user_series=series_of_user(loop))
         tell("gradient noise scale")
         machine = _with_noise(machine, executor, n_train, epochs)
-    return Probe(workload, device.name, machine, n_train, model.has_batch_normalization)
+        if branches:
+            branching = _branching(executor, machine, model, n_train * epochs // 2, tell)
+    return Probe(workload, device.name, machine, n_train, model.has_batch_normalization, branching)
 
 
 def probe_inference_of(
@@ -194,3 +205,22 @@ def _with_noise(machine: Machine, executor: Executor, n_train: int, epochs: int)
         patience_s=_NOISE_PATIENCE_S,
     )
     return replace(machine, noise=noise)
+
+
+def _branching(
+    executor: Executor, machine: Machine, model: ModelDescription, examples: int, tell: Callable[[str], None]
+) -> Branching:
+    """Branch plain Keras from the middle of the training, at the rates that the model's own rule gives."""
+    if model.learning_rate is None or model.schedule or model.has_own_loop:
+        what = "a loop of its own" if model.has_own_loop else "a schedule of learning rates"
+        return Branching(BranchedSize(reason=f"the model has {what}"))
+    assert machine.memory is not None
+    sizes = sizes_to_branch(BATCH_SIZE, machine.memory.largest_batch_size, examples)
+    rate = LearningRate()
+    rates = {
+        size: rate.centre(size, optimizer=model.optimizer_kind or model.optimizer, model_rate=model.learning_rate)
+        for size in sizes
+    }
+    told = f"{REPEATS} branches at each of batch sizes {', '.join(map(str, sizes))}"
+    tell(f"{told}: {(1 + REPEATS * len(sizes)) * examples:,} examples in all")
+    return probe_branching(executor, rates=rates, examples=examples)

@@ -7,9 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import scipy.optimize  # answers need both, which are loaded here while a worker starts
-import scipy.stats  # noqa: F401
-
 from search_spaces.batch_size import BatchSize
 from search_spaces.entry import Entry
 from tuning.machine.machine import Machine
@@ -20,7 +17,8 @@ from tuning.plans.plan import Plan
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
-from tuning.run.executor import Executor, Question, first_device
+from tuning.run.asking import Question, first_device
+from tuning.run.executor import Executor
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
@@ -38,6 +36,7 @@ from tuning.search.preparation import (
     resolve_space,
     settings_of,
 )
+from tuning.search.shadow import Shadow
 from tuning.search.side_by_side import divide, places_for
 from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
@@ -62,7 +61,7 @@ class Method:
         kind: Its name, such as "grid".
         make_plan: Returns the plan, from what is known before the first trial.
         prunes: Whether trials that are behind are stopped where nobody says otherwise.
-        ignores_order: Whether what is tried does not depend on the order in which trials end.
+        keeps_order: Whether its plan has trials wait for one another that halving compares, where several run.
         chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
         default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
         varies_model: Whether the model's own hyperparameters are searched, too, or held.
@@ -74,7 +73,7 @@ class Method:
     kind: str
     make_plan: Callable[[Setup, Machine], Plan]
     prunes: bool = False
-    ignores_order: bool = False
+    keeps_order: bool = False
     chooses_threads: bool = True
     default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
     varies_model: bool = True
@@ -273,7 +272,7 @@ class Search:
             return
         self._stage("Choosing the CPU threads of each batch size")
         examples = self._trainings_per_size(plan, setup) * setup.arguments.epochs * setup.n_train
-        places = places_for(setup, self._options, executor, plan.total(records)) if self._may_run_beside else 1
+        places = self._places(setup, executor, plan.total(records))
         machine = with_threads(
             records.machine,
             executor,
@@ -287,10 +286,14 @@ class Search:
         if machine.threads is not None and machine.threads.seconds:
             self._tracker.measured(machine.threads.measurement)
 
+    def _places(self, setup: Setup, executor: Executor, n_trials: int) -> int:
+        """Return how many trials may run beside one another on one CPU."""
+        return places_for(setup, self._options, executor, n_trials) if self._may_run_beside else 1
+
     @property
     def _may_run_beside(self) -> bool:
-        """Whether it makes no difference in which order trials end."""
-        return self._method.ignores_order and not self._prunes
+        """Whether trials may run beside one another: it makes no difference to which of them are stopped."""
+        return self._method.keeps_order or not self._prunes
 
     @property
     def _prunes(self) -> bool:
@@ -299,7 +302,7 @@ class Search:
     def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline, *, growth: str) -> None:
         """Run the trials of the plan, once people have been told by what the study grows, if it does."""
         self._stage("")
-        study, options = self._study, self._options
+        study, options, shadow = self._study, self._options, Shadow()
         quiet = options.quiet or not setup.arguments.verbose
         with SearchProgress(
             plan.total(study.records),
@@ -317,6 +320,8 @@ class Search:
                 executor=executor,
                 tracker=self._tracker,
                 instructions=self._instructions(plan, setup),
+                shadow=shadow,
+                places=self._places(setup, executor, first_device(executor).cores),
                 checkpoints=Checkpoints(
                     self._directory / "weights", options.keep_models, study.objective, study.records
                 ),
@@ -335,6 +340,7 @@ class Search:
                 trial_timeout_s=options.trial_timeout_s,
                 deadline=deadline,
             ).run()
+        shadow.wait()
 
     def _answer(
         self,

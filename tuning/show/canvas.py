@@ -1,4 +1,7 @@
-"""What every figure is drawn on, and the way out of it: SVG and PNG, and the pieces of HTML around it."""
+"""What every figure is drawn on, and the way out of it: SVG and PNG, and the pieces of HTML around it.
+
+Matplotlib is imported by what draws, not before: a search loads it while its first trials train.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,10 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 from tuning.show.hover import hover_marks
 
@@ -61,6 +63,9 @@ def sketch(draw: Callable[[Any], None]) -> Figure:
     Args:
         draw: Draws on the axes.
     """
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.subplots()
@@ -78,13 +83,15 @@ def batch_axis(axes: Any, sizes: Collection[int], *, least_gap: float = _LEAST_G
         sizes: What is shown.
         least_gap: Between two numbers, as a share of the axis.
     """
+    from matplotlib import ticker
+
     known = sorted(set(sizes))
     axes.set_xscale("log", base=2)
     low, high = math.log2(known[0]), math.log2(known[-1])
     room = max(0.06 * (high - low), 0.3)
     axes.set_xlim(2 ** (low - room), 2 ** (high + room))
-    axes.xaxis.set_major_locator(FixedLocator(known))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(ticker.FixedLocator(known))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
     shown = _with_room([math.log2(size) for size in known], least_gap * (high - low + 2 * room))
     axes.set_xticklabels([str(size) if i in shown else "" for i, size in enumerate(known)])
     axes.set_xlabel("batch size (examples per update)")
@@ -97,20 +104,24 @@ def log_axis(axes: Any, which: str = "y") -> None:
         axes: The matplotlib axes.
         which: "x" or "y".
     """
+    from matplotlib import ticker
+
     axis = getattr(axes, f"{which}axis")
     getattr(axes, f"set_{which}scale")("log")
     low, high = axis.get_view_interval()
     axis.set_major_locator(
-        MaxNLocator(5) if high < 8 * low else LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
+        ticker.MaxNLocator(5) if high < 8 * low else ticker.LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
     )
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: _short(value)))
+    axis.set_minor_locator(ticker.NullLocator())
 
 
 def examples_axis(axes: Any) -> None:
     """Make the x axis one of training examples seen."""
+    from matplotlib import ticker
+
     axes.set_xlabel("training examples seen")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
 
 
 def steps(count: int) -> list[str]:
@@ -169,6 +180,8 @@ def inline_svg(figure: Figure, label: str) -> str:
         figure: What to write.
         label: What it shows, for those who cannot see it.
     """
+    import matplotlib
+
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -195,6 +208,8 @@ def image_tag(figure: Figure, label: str, *, dpi: int = 90) -> str:
         label: What it shows, for those who cannot see it.
         dpi: Pixels per inch.
     """
+    import matplotlib
+
     content = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
         figure.savefig(content, format="png", dpi=dpi, facecolor="white")
@@ -204,7 +219,9 @@ def image_tag(figure: Figure, label: str, *, dpi: int = 90) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:g}" if 1e-4 <= value < 1e4 else EngFormatter(sep="")(value) if value >= 1 else f"{value:.0e}"
+    from matplotlib import ticker
+
+    return f"{value:g}" if 1e-4 <= value < 1e4 else ticker.EngFormatter(sep="")(value) if value >= 1 else f"{value:.0e}"
 
 
 def _inherit_font(found: re.Match[str]) -> str:

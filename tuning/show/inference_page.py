@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,9 @@ from tuning.messages import LEAST_CALLS_FOR_P95, Inference, Measurement
 from tuning.show.canvas import BLUE, GREEN, GREY, VERMILION, as_file, batch_axis, legend, log_axis
 from tuning.show.schema import SCHEMA_VERSION
 from tuning.trial import Status
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = ("batch", "examples/s", "p50 ms", "p95 ms", "calls", "MiB", "")
 _NO_BATCH_IS_LARGER = "data"
@@ -199,6 +201,8 @@ def _time(seconds: float) -> str:
 
 def draw(probe: InferenceProbe) -> Figure:
     """Return one figure with two panels, throughput and latency; a panel without data says so."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 4), layout="constrained")
     figure.suptitle(f"Inference of {probe.workload} on {probe.device}")
     left, right = figure.subplots(1, 2)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tuning.machine.branching import Branching
 from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, KERAS, ThroughputFindings
 from tuning.messages import Measurement
-from tuning.show.canvas import as_file, heading, paragraphs, warnings
+from tuning.show.canvas import as_file, heading, image_tag, paragraphs, warnings
 from tuning.show.canvas import table as html_table
 from tuning.show.cost_figures import draw_memory, draw_noise, draw_throughput
 from tuning.show.schema import SCHEMA_VERSION
 from tuning.stats.forecast import LARGEST_TIME_RESIDUAL, best_forecast, candidate_sizes, sizes_to_search
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = ("batch", "MiB", "fits", "keras ex/s", "chosen ex/s", "loop", "knee")
 
@@ -34,6 +37,7 @@ class Probe:
         machine: What was found.
         n_train: Training examples.
         has_batch_normalization: Whether the batch size also changes what is normalised.
+        branching: The critical batch size by branching; None if nobody asked for it.
     """
 
     workload: str
@@ -41,6 +45,7 @@ class Probe:
     machine: Machine
     n_train: int
     has_batch_normalization: bool = False
+    branching: Branching | None = None
 
     @property
     def memory(self) -> MemoryFindings:
@@ -62,10 +67,16 @@ class Probe:
     def suggested_batch_sizes(self) -> tuple[int, ...]:
         """The sizes that `tune` would search, knowing the same; empty if nothing fits."""
         candidates = candidate_sizes(self.n_train, self.memory.largest_batch_size)
-        user, critical = self.machine.user, self.noise.critical_batch_size
+        user, critical = self.machine.user, self._critical_batch_size
         if user is None:
             return candidates
         return sizes_to_search(candidates, best_forecast(user.line, user.knee, critical), critical)
+
+    @property
+    def _critical_batch_size(self) -> float:
+        """That of the branches, else the forecast by the noise scale."""
+        branched = None if self.branching is None else self.branching.found.value
+        return branched or self.noise.critical_batch_size
 
     @property
     def has_answer(self) -> bool:
@@ -86,6 +97,7 @@ class Probe:
             "memory": self.memory.to_json(),
             **self.throughput.to_json(),
             "noise_scale": self.noise.to_json(),
+            "branches": None if self.branching is None else self.branching.to_json(),
             "suggested_batch_sizes": list(self.suggested_batch_sizes),
             "caveats": list(self.caveats),
         }
@@ -94,6 +106,7 @@ class Probe:
     def measurement(self) -> Measurement:
         """What the record shows of it, all in one run."""
         parts = [self.memory.measurement, self.throughput.measurement, self.noise.measurement]
+        parts += [] if self.branching is None else [self.branching.measurement]
         return Measurement(
             "probe",
             params={
@@ -127,8 +140,6 @@ class Probe:
 
     def _repr_html_(self) -> str:
         """The findings with their figures, for notebooks."""
-        from tuning.show.canvas import image_tag  # takes a second to load
-
         return "".join(
             [
                 heading(f"{self.workload} on {self.device}"),
@@ -193,6 +204,7 @@ class Probe:
             slope, base = _size(line.bytes_per_example), _size(line.intercept_bytes)
             told.append(f"Memory: {base} + {slope} per example, off by at most {line.largest_residual:.1%}.")
         told.append(self._noise_headline())
+        told += [] if self.branching is None else [self.branching.headline]
         if self.suggested_batch_sizes:
             told.append(f"A search should look at {', '.join(map(str, self.suggested_batch_sizes))}.")
         return told
@@ -251,6 +263,8 @@ def _size(number: float) -> str:
 
 def draw(probe: Probe) -> Figure:
     """One figure with three panels; a panel without data says so."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 4), layout="constrained")
     figure.suptitle(f"{probe.workload} on {probe.device}")
     left, middle, right = figure.subplots(1, 3)

@@ -15,6 +15,9 @@ _FOLLOWERS = {
 }
 """What may follow the batch size beside the learning rate, by its setting, and what a trial calls the numbers."""
 
+MADE = "examples"
+"""The setting of a study whose examples are made as they are needed: "loaded" of their keys, or "streamed"."""
+
 
 def snippet(
     *,
@@ -27,8 +30,9 @@ def snippet(
     fit_options: Mapping[str, Any] | None = None,
     left_out: Sequence[str] = (),
     optimizer: str = "model.optimizer",
+    made: bool = False,
 ) -> str:
-    """Return a script that trains a model, of a `build_model(hp)` and arrays that it takes to be there.
+    """Return a script that trains a model, of a `build_model(hp)` and data that it takes to be there.
 
     Args:
         batch_size: Examples per update.
@@ -40,6 +44,7 @@ def snippet(
         fit_options: Further arguments of `fit`.
         left_out: What follows the batch size besides, and is not known here.
         optimizer: The expression of the optimizer.
+        made: Whether the data are datasets `train` and `validation` of single examples, rather than arrays.
     """
     rates = {} if learning_rate is None else {"learning_rate": learning_rate}
     values = {**(hyperparameters or {}), "batch_size": batch_size, **rates}
@@ -57,18 +62,37 @@ def snippet(
     lines += [
         f"# {each} follows the batch size, too; batch-size train sets it and tells the number" for each in left_out
     ]
-    more = "".join(f"    {name}={value!r},\n" for name, value in (fit_options or {}).items() if value is not None)
-    lines += [
+    options = {name: value for name, value in (fit_options or {}).items() if value is not None}
+    lines += _fit_of_datasets(batch_size, epochs, options) if made else _fit_of_arrays(batch_size, epochs, options)
+    lines += ['model.save("model.keras")']
+    return "\n".join(lines) + "\n"
+
+
+def _fit_of_arrays(batch_size: int, epochs: int, options: Mapping[str, Any]) -> list[str]:
+    return [
         "model.fit(",
         "    x_train,",
         "    y_train,",
         f"    batch_size={batch_size},",
         f"    epochs={epochs},",
         "    validation_data=(x_val, y_val),",
-        f"{more})",
-        'model.save("model.keras")',
+        *(f"    {name}={value!r}," for name, value in options.items()),
+        ")",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _fit_of_datasets(batch_size: int, epochs: int, options: Mapping[str, Any]) -> list[str]:
+    more = dict(options)
+    evaluation = more.pop("validation_batch_size", batch_size)
+    return [
+        "# train and validation: your tf.data datasets of single examples; train is shuffled anew in every epoch",
+        "model.fit(",
+        f"    train.batch({batch_size}, drop_remainder=True).prefetch(2),",
+        f"    epochs={epochs},",
+        f"    validation_data=validation.batch({evaluation}),",
+        *(f"    {name}={value!r}," for name, value in more.items()),
+        ")",
+    ]
 
 
 def script_of(found: Recommendation, settings: Mapping[str, str], trials: Sequence[Trial]) -> str:
@@ -93,6 +117,7 @@ def script_of(found: Recommendation, settings: Mapping[str, str], trials: Sequen
         hyperparameters=dict(found.hyperparameters),
         constants=constants,
         left_out=[name.replace("_", " ") for name in unknown],
+        made=MADE in settings,
     )
 
 

@@ -14,6 +14,7 @@ from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import Costs, arm_costs
 from tuning.stats.decision import Decision, decide, is_worse
 from tuning.stats.efficiency import LEAST_SIGMA, NOISE
+from tuning.stats.pooling import Pooled
 from tuning.stats.rules import FASTEST, TIME, TOLERANCE_LOSS, check_rule
 from tuning.trial import Trial
 
@@ -24,6 +25,8 @@ ENOUGH = 0.10
 LEAST_GAIN = 0.02
 """A seed that is expected to save less than this share of the tolerance is not worth its training; the first of
 several may save little."""
+POSSIBLE = 0.01
+"""A batch size that is the best with less than this chance after one seed is not trained on a second."""
 _DRAWS = 512
 
 
@@ -37,6 +40,7 @@ def sizes_worth_another_seed(
     throughput: Mapping[int, float] | None = None,
     throughput_errors: Mapping[int, float] | None = None,
     cost: str = TIME,
+    least_seeds: int = 1,
     most_seeds: int = MOST_SEEDS,
     tolerance_loss: float = TOLERANCE_LOSS,
 ) -> tuple[int, ...]:
@@ -50,7 +54,10 @@ def sizes_worth_another_seed(
     Where scores decide: the pick and all that it cannot be told from go on, until the chance that the pick loses more
     than the margin (`Decision.chance_of_loss`) falls below 10 %.
 
-    With the noise still unknown every batch size goes on. None gets more than `most_seeds`.
+    With the noise still unknown every batch size goes on; where times decide and two seeds or more are planned, those
+    alone that are the best with a chance of 1 % or more, by what the noise usually is.
+
+    None gets more than `most_seeds`.
 
     Args:
         trials: The trials so far; those of stage "confirm" decide where there are any.
@@ -61,6 +68,7 @@ def sizes_worth_another_seed(
         throughput: Examples per second by batch size, as in `recommend`.
         throughput_errors: Their errors, as in `recommend`.
         cost: "time" or "energy", as in `recommend`.
+        least_seeds: The seeds planned for a batch size that may be the best, whatever they gain.
         most_seeds: The seeds that no batch size gets more of.
         tolerance_loss: The expected loss, as a share of the time, below which no further seed is asked for.
 
@@ -79,6 +87,8 @@ def sizes_worth_another_seed(
     )
     decision = decide(arms, costs, objective=objective, rule=rule, tolerance=tolerance, target=target)
     judged = decision.judged
+    if judged.sigma is None and least_seeds > 1 and decision.times is not None and decision.pooled is not None:
+        return _possible(decision.chosen, decision.pooled)
     seeds = dict(zip(judged.batch_sizes, judged.seeds, strict=True))
     racing = [size for size in judged.batch_sizes if size == decision.chosen or not is_worse(size, decision)]
     open_to_more = tuple(size for size in racing if seeds[size] < most_seeds)
@@ -88,6 +98,13 @@ def sizes_worth_another_seed(
         return _block(decision, costs, open_to_more, tolerance_loss)
     chance = decision.chance_of_loss
     return () if judged.sigma is not None and chance is not None and chance < ENOUGH else open_to_more
+
+
+def _possible(chosen: int, pooled: Pooled) -> tuple[int, ...]:
+    """Return the pick with those that may be the best; all, where that is the pick alone: one says nothing of noise."""
+    sizes = pooled.batch_sizes
+    found = tuple(size for size in sizes if size == chosen or pooled.chance_of_best(size) >= POSSIBLE)
+    return found if len(found) > 1 else sizes
 
 
 def _block(decision: Decision, costs: Costs, sizes: Sequence[int], tolerance_loss: float) -> tuple[int, ...]:

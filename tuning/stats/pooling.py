@@ -86,6 +86,10 @@ class Pooled:
         """
         return float(np.mean(self._losses(batch_size)))
 
+    def chance_of_best(self, batch_size: int) -> float:
+        """Return P(no true mean exceeds that of the batch size)."""
+        return float(np.mean(self._losses(batch_size) <= 0))
+
     def _losses(self, batch_size: int) -> Array:
         return np.asarray(self.draws.max(axis=1) - self.draws[:, self.batch_sizes.index(batch_size)])
 

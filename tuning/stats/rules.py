@@ -11,6 +11,9 @@ TIME = "time"
 ENERGY = "energy"
 COSTS = (TIME, ENERGY)
 
+LEAST_SEEDS = 2
+"""The fewest seeds that show the noise; more go to the batch sizes that are worth them."""
+
 TOLERANCE_LOSS = 0.01
 """The share of its time that a pick may be expected to lose; no further seeds are trained for less."""
 

@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 
 from tuning.objective import Objective
 from tuning.study.encoding import read_trial
+from tuning.study.records import Records
 from tuning.study.storage import StudyError, shared_storage, stored_settings
-from tuning.study.study import Records
 
 
 class StudyView:

@@ -124,6 +124,38 @@ def test_the_stream_is_the_same_at_every_batch_size():
     assert not np.array_equal(first[:30], first[30:60] - 30)
 
 
+def records_of(folder, batch_size, count):
+    """The first records that a trial reads, and the seeds that they are made with, `(count, 3)`."""
+    for part in range(2):
+        with tf.io.TFRecordWriter(str(folder / f"{part}.tfrecord")) as writer:
+            for number in range(10 * part, 10 * part + 10):
+                writer.write(str(number).encode())
+
+    def parse(record, seed):
+        return tf.concat([[tf.strings.to_number(record, tf.int32)], seed], 0)
+
+    def parse_val(record):
+        return parse(record, [0, 0])
+
+    files = str(folder / "*.tfrecord")
+    source = ExampleStream(Stream.from_tfrecords(files, parse, validation=files, parse_val=parse_val))
+    batches = source.training_batches(SEED, batch_size).take(-(-count // batch_size)).as_numpy_iterator()
+    return np.concatenate([x for (x,) in batches])[:count]
+
+
+def test_records_and_their_seeds_are_the_same_at_every_batch_size(tmp_path):
+    tf.random.set_seed(0)  # as in a trial of this seed
+    first = records_of(tmp_path, 1, 60)
+    tf.random.set_seed(5)
+    for size in (7, 20):
+        np.testing.assert_array_equal(records_of(tmp_path, size, 60), first)
+    epochs = first.reshape(3, 20, 3)
+    assert all(sorted(epoch[:, 0]) == list(range(20)) for epoch in epochs)
+    assert len({tuple(epoch[:, 0]) for epoch in epochs}) == len({int(epoch[0, 1]) for epoch in epochs}) == 3
+    assert (epochs[:, :, 1] == epochs[:, :1, 1]).all()
+    assert (epochs[:, :, 2] == np.arange(20)).all()
+
+
 def test_epochs_are_made_when_their_turn_comes():
     made: list[int] = []
     rows_of(10, 60, made)

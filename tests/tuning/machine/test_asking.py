@@ -6,7 +6,8 @@ import pytest
 from fakes import ScriptedExecutor
 
 from tuning.messages import Event, MemoryProbe, MemoryProbeRequest
-from tuning.run.executor import DeviceError, Question, ask, ask_again, first_device
+from tuning.run.asking import Question, ask, ask_again, first_device
+from tuning.run.executor import DeviceError
 from tuning.trial import Status, TrialOutcome
 
 

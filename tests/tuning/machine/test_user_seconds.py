@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from fakes import ScriptedExecutor
 
 from tuning.machine.machine import Machine
 from tuning.machine.throughput import CHOSEN, KERAS, Measured, ThroughputFindings
-from tuning.machine.user_seconds import Tried, note_on_disturbance, rates_of_user, with_user_seconds
+from tuning.machine.user_seconds import Tried, errors_of_user, note_on_disturbance, rates_of_user, with_user_seconds
 from tuning.messages import Throughput
 from tuning.trial import Status, TrialOutcome
 
@@ -50,6 +51,13 @@ def test_each_size_is_timed_by_plain_fit_with_its_hyperparameters_and_threads() 
     ]
     assert machine.user_series == KERAS
     assert rates_of_user(machine, SIZES) == pytest.approx(dict.fromkeys(SIZES, 1e4))
+
+
+def test_a_size_that_is_compared_with_none_is_timed_for_half_as_long() -> None:
+    alone, among = executor(), executor()
+    timed(alone, sizes=(8,))
+    timed(among)
+    assert 2 * alone.probed[0].chunk_seconds == among.probed[0].chunk_seconds
 
 
 @pytest.mark.parametrize(("loop", "series"), [("keras", KERAS), ("device", CHOSEN), ("xla", CHOSEN)])
@@ -127,3 +135,32 @@ def test_a_size_that_was_timed_twice_is_disturbed_where_both_timings_were() -> N
 def test_what_was_timed_is_read_from_the_record_as_it_was() -> None:
     machine = timed(executor(shares={8: 0.5}))
     assert Machine.from_json(machine.to_json()) == machine
+
+
+def with_slices(slices: Mapping[int, tuple[float, ...]], shares: Mapping[int, float] | None = None) -> Machine:
+    """A machine that was timed in such slices."""
+    rows = (
+        Measured(KERAS, Throughput("t", size, "keras", 0.1, repeats=each, others_share=(shares or {}).get(size)))
+        for size, each in slices.items()
+    )
+    return Machine(throughput=ThroughputFindings(tuple(rows), {}), user_series=KERAS)
+
+
+def test_the_error_of_a_clock_grows_with_the_spread_of_its_slices_and_falls_with_their_number() -> None:
+    machine = with_slices({8: (1.0, math.e**0.2), 32: (1.0, math.e**0.2), 128: (1.0, 1.0, 1.0, 1.0)})
+    pooled = math.sqrt((0.02 + 0.02) / 5)  # variances of 2 and 2 slices .2 apart in ln, 1 + 1 + 3 degrees of freedom
+    found = errors_of_user(machine, (8, 32, 128, 512))
+    assert found == pytest.approx(
+        {size: math.hypot(0.05, 1.25 * pooled / math.sqrt(count)) for size, count in ((8, 2), (32, 2), (128, 4))}
+    )
+
+
+def test_what_others_may_have_taken_is_an_error_of_the_clock() -> None:
+    machine = with_slices(dict.fromkeys(SIZES, (1.0, 1.0)), shares={8: 0.5, 32: 0.04, 128: 1.0})
+    found = errors_of_user(machine, SIZES)
+    assert found == pytest.approx({8: math.hypot(0.05, math.log(2)), 32: 0.05, 128: math.hypot(0.05, math.log(10))})
+
+
+def test_a_clock_that_was_read_once_has_the_error_of_any() -> None:
+    assert errors_of_user(with_slices({8: (), 32: (1.0,)}), (8, 32)) == {8: 0.05, 32: 0.05}
+    assert errors_of_user(Machine(), SIZES) == {}

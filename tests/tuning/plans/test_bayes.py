@@ -14,7 +14,7 @@ from tuning.plans.bayes import BayesianBudget, BayesianPlan, MakeSampler
 from tuning.plans.plan import Pause
 from tuning.plans.samplers import Proposals, make_sampler
 from tuning.study.encoding import Encoding
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import Budget, Status, Trial
 
 OBJECTIVE = Objective("val_accuracy")

@@ -8,7 +8,8 @@ import pytest
 
 from search_spaces import Data, identity
 from search_spaces.array_files import LEAST_BYTES_IN_PLACE
-from tuning.run.wire import fingerprint, read_data, write_data
+from search_spaces.identity import fingerprint
+from tuning.run.wire import read_data, write_data
 
 Usage = namedtuple("Usage", "total used free")
 

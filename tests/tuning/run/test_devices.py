@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tuning.run import executor
@@ -83,3 +85,14 @@ def test_a_cpu_worker_has_its_threads_and_no_gpu() -> None:
     environment = worker_environment("cpu:0", 3)
     assert environment.pop("CUDA_VISIBLE_DEVICES") == "-1"
     assert environment == dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "3")
+
+
+def test_cpu_workers_of_as_many_threads_share_what_xla_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+    flags = worker_environment("cpu:1", 3, Path("p"))["TF_XLA_FLAGS"]
+    assert flags == "--tf_xla_persistent_cache_directory=p/3"  # XLA compiles otherwise for other threads
+    assert "TF_XLA_FLAGS" not in worker_environment("gpu:GPU-abc", 3, Path("p"))
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=2")
+    assert worker_environment("cpu:1", 3, Path("p"))["TF_XLA_FLAGS"] == f"--tf_xla_auto_jit=2 {flags}"
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory=mine")
+    assert "TF_XLA_FLAGS" not in worker_environment("cpu:1", 3, Path("p"))

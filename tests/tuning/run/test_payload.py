@@ -82,6 +82,21 @@ def test_loose_modules_travel_by_value_and_the_callbacks_too(tmp_path: Path, mon
     assert opened(setup, ROOT) == "3 called {}\n"
 
 
+def test_with_neighbours_what_is_loaded_from_the_folder_travels_too_for_a_machine_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "layers_of_mine").mkdir()
+    (tmp_path / "layers_of_mine" / "__init__.py").write_text("")
+    (tmp_path / "layers_of_mine" / "wide.py").write_text("def width(n):\n    return 3 * n\n")
+    (tmp_path / "helper_of_mine.py").write_text("from layers_of_mine.wide import width\nWIDTH = width\n")
+    (tmp_path / "file.py").write_text("import helper_of_mine\ndef build(n):\n    return helper_of_mine.WIDTH(n)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    setup = WorkerSetup(load_workload(f"{tmp_path / 'file.py'}:build").build, DATA)
+    payload = pickle_setup(setup, with_neighbours=True)
+    done = subprocess.run([sys.executable, "-P", "-c", OPEN], input=payload, capture_output=True, check=True, cwd=ROOT)
+    assert done.stdout == b"6  {}\n"
+
+
 @pytest.mark.usefixtures("nothing_registered")
 def test_a_package_s_function_is_imported_there() -> None:
     payload = pickle_setup(WorkerSetup(load_workload("digits").build, DATA))

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay, lost
+from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay, device, lost
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
 from tuning.objective import Objective
@@ -19,8 +19,9 @@ from tuning.plans.samplers import make_sampler
 from tuning.run.executor import DeviceError
 from tuning.search.delivery import relog
 from tuning.search.loop import Deadline, SearchLoop
+from tuning.study.records import Records
 from tuning.study.storage import create_study, journal_of
-from tuning.study.study import Records, Study
+from tuning.study.study import Study
 from tuning.trial import Budget, Status, Trial, TrialOutcome
 
 SPACE = SearchSpace(BatchSize.of(8, 32, 128), LearningRate(), optimizer="Adam", model_rate=0.001)
@@ -163,6 +164,23 @@ def test_two_devices_share_the_work_without_repeating_any(tmp_path: Path) -> Non
     run(opened(tmp_path), grid(seeds=3), executor)
     assert len({(t.batch_size, t.seed) for t in executor.requests}) == len(executor.requests) == 9
     assert {device for _, device in executor.submitted} == {"cpu:0", "cpu:1"}
+
+
+def test_every_trial_tells_the_kind_and_the_node_of_its_device_also_one_that_was_lost(tmp_path: Path) -> None:
+    def lose_one(trial: Trial) -> list[float] | TrialOutcome:
+        return lost(trial) if trial.trial_id == "0000" else good(trial)
+
+    near, far = device("cpu:0", kind="Old 1", node="near"), device("cpu:1", kind="New 2", node="far")
+    study, executor = opened(tmp_path), ScriptedExecutor(lose_one, devices=(near, far))
+    run(study, grid(), executor)
+    places = {"cpu:0": ("Old 1", "near"), "cpu:1": ("New 2", "far")}
+    told = {
+        trial.trial_id: (trial.outcome.settings["device_kind"], trial.outcome.settings["node"])
+        for trial in study.records
+        if trial.outcome is not None
+    }
+    assert told == {trial_id: places[name] for trial_id, name in executor.submitted}
+    assert len(told) == 4
 
 
 def test_a_device_that_joins_is_used(tmp_path: Path) -> None:

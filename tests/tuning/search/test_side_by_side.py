@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras_tuner
 import numpy as np
 import pytest
 from fakes import RecordingTracker, ScriptedExecutor, description, device
+from scripted_searches import arguments, curve, probes
 
 from search_spaces import BatchSize, Data
-from tuning import GridSearch
+from search_spaces.entry import entries_of
+from tuning import BayesianOptimization, GridSearch, StagedSearch
 from tuning.machine.threads import ThreadChoice
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.run.memory_limit import MemoryLimit
@@ -25,9 +28,15 @@ ROOMY = MemoryLimit(2**40, "test")
 class DivisibleExecutor(ScriptedExecutor):
     """A CPU of four cores that can be divided; an update takes 20 ms with one thread, with all as told."""
 
-    def __init__(self, all_threads_s: float = 0.01, memory: MemoryLimit = ROOMY, **rest: Any) -> None:
+    def __init__(
+        self,
+        all_threads_s: float = 0.01,
+        memory: MemoryLimit = ROOMY,
+        script: Any = lambda _: [0.5],
+        **rest: Any,
+    ) -> None:
         first = replace(device("cpu:0", cores=4, threads=4), memory=memory)
-        super().__init__(lambda _: [0.5], devices=[first], probes=self.answer, **rest)
+        super().__init__(script, devices=[first], probes=self.answer, **rest)
         self._all_threads_s = all_threads_s
         self.parts: list[int] = []
 
@@ -72,6 +81,36 @@ def test_a_search_that_goes_on_trains_as_it_began(tmp_path: Path) -> None:
     again = DivisibleExecutor(all_threads_s=0.001)
     search(tmp_path, again, seeds=2, overwrite=False)
     assert again.parts == [4]
+
+
+class ScriptedCpu(DivisibleExecutor):
+    """The same, with trainings that learn."""
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(script=curve, **rest)
+
+    def answer(self, request: Any) -> Any:
+        return super().answer(request) if isinstance(request, ThroughputRequest) else probes(request)
+
+
+@pytest.mark.parametrize("kind", [BayesianOptimization, StagedSearch])
+def test_searches_that_learn_from_trials_run_them_beside_one_another_too(kind: Any, tmp_path: Path) -> None:
+    executor = ScriptedCpu()
+    tuner = kind(
+        lambda: None,
+        batch_size=BatchSize(8, 256),
+        directory=tmp_path,
+        project_name="study",
+        tracker=RecordingTracker(),
+        **({"max_trials": 6} if kind is BayesianOptimization else {}),
+    )
+    tuner.run(replace(arguments(), epochs=20), executor)
+    assert executor.parts == [4]
+    names = {trial.trial_id for trial in executor.requests}
+    assert {trial.instructions.threads for trial in executor.requests} == {1}
+    assert len({where for name, where in executor.submitted if name in names}) > 1
+    timed = [request for request in executor.probed if request.trial_id.startswith(("throughput-", "seconds-"))]
+    assert {request.threads for request in timed} == {None}  # as the user trains
 
 
 def test_what_is_divided_stays_divided(tmp_path: Path) -> None:
@@ -124,8 +163,27 @@ def test_memory_is_shared_out_and_no_size_may_run_out_of_its_share(tmp_path: Pat
     assert executor.parts == [2]  # about 2.5 GiB each may be needed at the largest size
 
 
+@pytest.mark.parametrize(("gib", "parts"), [(21, [2]), (19, [])])
+def test_a_model_that_may_become_larger_needs_four_times_the_room(gib: int, parts: list[int], tmp_path: Path) -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Int("units", 1, 2)
+    roomy = MemoryLimit(gib * 2**30, "test")  # each of two places needs about 2.5 GiB by default
+    executor = DivisibleExecutor(0.015, memory=roomy, described=description(entries=entries_of(hp.space)))
+    search(tmp_path, executor)
+    assert executor.parts == parts
+
+
 def test_places_pay_where_together_they_do_a_tenth_more() -> None:
-    assert ThreadChoice({8: (0.02, 0.0111)}).pays_beside(2)
-    assert not ThreadChoice({8: (0.02, 0.0109)}).pays_beside(2)
-    assert not ThreadChoice({8: (0.02, 0.02), 64: (0.02, 0.0101)}).pays_beside(2)
-    assert not ThreadChoice().pays_beside(2)
+    assert ThreadChoice({8: (0.02, 0.0111)}).pays_beside(2, {8: 1})
+    assert not ThreadChoice({8: (0.02, 0.0109)}).pays_beside(2, {8: 1})
+    assert not ThreadChoice({8: (0.02, 0.009)}).pays_beside(2, {8: 1})
+    assert not ThreadChoice().pays_beside(2, {8: 1})
+
+
+def test_places_pay_by_the_work_of_all_batch_sizes() -> None:
+    choice = ThreadChoice({8: (0.02, 0.03), 64: (0.04, 0.02)})  # at 36 0.03 with one thread and 0.025 with all
+    assert choice.pays_beside(2, {8: 10, 64: 10})  # 0.3 s against 0.4 s
+    assert not choice.pays_beside(2, {8: 1, 64: 100})
+    assert choice.pays_beside(2, {36: 1})
+    assert not choice.pays_beside(2, {64: 100, 8: 1, 128: 50})
+    assert choice.pays_beside(2, {128: 10}) is choice.pays_beside(2, {64: 10}) is False

@@ -44,6 +44,16 @@ def test_a_schedule_stands_in_the_place_of_a_rate():
     assert "model.optimizer.learning_rate = CosineDecay(1, 2)\n" in told
 
 
+def test_examples_that_are_made_come_in_datasets():
+    options = {"class_weight": {0: 2.0}, "validation_batch_size": 64}
+    told = snippet(batch_size=8, epochs=3, seed=5, fit_options=options, made=True)
+    ast.parse(told)
+    assert "    train.batch(8, drop_remainder=True).prefetch(2),\n" in told
+    assert "    validation_data=validation.batch(64),\n    class_weight={0: 2.0},\n)" in told
+    assert "x_train" not in told
+    assert "train.batch(" in render_report(evidence(settings={"epochs": "30", "examples": "streamed"}))
+
+
 def test_a_report_has_the_script_and_says_what_it_lacks():
     page = render_report(evidence(settings={"epochs": "30", "schedule": "CosineDecay"}))
     assert "epochs=30," in page

@@ -78,3 +78,14 @@ def test_seeds_do_not_help_where_the_clock_is_what_is_not_known():
 
 def test_no_size_of_a_race_to_the_target_gets_more_seeds_than_the_most():
     assert asked({8: 8000, 32: 2000, 128: 6100}, spread=0.2, most_seeds=2) == ()
+
+
+def test_after_one_seed_those_go_on_that_may_be_the_best_where_two_are_planned():
+    race = {8: 8000, 32: 2000, 128: 6600}  # seconds of 16, 1 and 1.1
+    assert asked(race, seeds=1, least_seeds=2) == (32, 128)
+    assert asked(race, spread=0.02, seeds=2, least_seeds=2, tolerance_loss=0.2) == ()
+    assert asked({8: 5000, 32: 2000, 128: 60000}, seeds=1, least_seeds=1, tolerance_loss=0.2) == ()
+
+
+def test_after_one_seed_all_go_on_where_one_alone_may_be_the_best():
+    assert asked({8: 8000, 32: 2000, 128: 90000}, seeds=1, least_seeds=2) == (8, 32, 128)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from study_helpers import add, ended, records_of
 
 from search_spaces.space import Setting
-from tuning.study.study import MOST_LOSSES, ChangeReader
-from tuning.trial import Status, Trial
+from tuning.study.records import ChangeReader
+from tuning.trial import MOST_LOSSES, Status, Trial
 
 TRIAL = Trial(Setting(8, 0.1), 0)
 OTHER = Trial(Setting(16, 0.1), 0)

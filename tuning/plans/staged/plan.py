@@ -8,24 +8,27 @@ from dataclasses import dataclass
 
 from search_spaces.space import SearchSpace
 from tuning.machine.noise import GradientNoise
-from tuning.plans.plan import Decision, Judgement, MeasureNoise, MemoryWall, Pause, TimeUpdates, Wish
+from tuning.plans.halving import Group, group_of
+from tuning.plans.plan import Decision, Judgement, MeasureNoise, MemoryWall, Pause, ShareOut, TimeUpdates, Wish
 from tuning.plans.staged.reference import SEEDS, SHARE_OF_BUDGET, Reference, expected_examples, judged_target
 from tuning.plans.staged.stages import (
     confirm_trials,
-    first_seeds,
     reference_of,
     reference_size_of,
     reference_trials,
     repeats_ahead,
     search_trials,
     searched_sizes,
+    usual_seeds,
 )
 from tuning.plans.staged.state import WINDOW, StagedState, StudyGoal, defaults_of
 from tuning.stats.forecast import MOST_SIZES
 from tuning.stats.reasons import duration, listing, number, plural
-from tuning.study.study import ChangeReader, PlainEncoder, Records
+from tuning.study.records import ChangeReader, Records
+from tuning.study.study import PlainEncoder
 from tuning.trial import CONFIRM, Trial
 
+_WORTH_SHARING_S = 20.0  # of trainings; finding out and starting two more workers takes half of what two cores save
 _SECONDS_PER_TRIAL = 0.2  # building, validating and recording a small model; a large one takes longer than that anyway
 
 
@@ -71,7 +74,7 @@ def outline_of(state: StagedState, *, all_sizes: bool) -> Outline:
         return Outline(None, 0, 0, 0, (), 0.0)
     sizes = searched_sizes(state, reference, all_sizes=all_sizes)
     searched = rates_per_size(state) * (len(sizes) - 1)
-    confirmed = first_seeds(goal) * len(sizes)
+    confirmed = usual_seeds(goal) * len(sizes)
     seconds = due * _seconds_of(state, reference.batch_size, goal.epochs * goal.n_train)
     seconds += sum(_seconds_by_size(state, sizes, reference))
     return Outline(size, due, searched, confirmed, sizes, seconds)
@@ -89,7 +92,7 @@ def tell_plan(found: Outline, goal: StudyGoal) -> str:
     steps = [f"{plural(found.reference, 'training')} at batch size {found.reference_size}"]
     if others:
         steps.append(f"{plural(found.search // others, 'learning rate')} at each of {plural(others, 'other size')}")
-    steps.append(f"{plural(first_seeds(goal), 'fresh seed')} for each size")
+    steps.append(f"{plural(usual_seeds(goal), 'fresh seed')} for each size that may be the best")
     more = "more where a best learning rate is at an edge or the race is close"
     return f"Plan: about {found.trainings} trainings in {duration(found.seconds)}: {', then '.join(steps)}; {more}."
 
@@ -159,7 +162,7 @@ def _seconds_by_size(state: StagedState, sizes: tuple[int, ...], reference: Refe
         confirmed = max(examples, goal.epochs * goal.n_train)
         yield state.machine.seconds_to_start
         yield searched * _seconds_of(state, size, examples)
-        yield first_seeds(goal) * _seconds_of(state, size, confirmed)
+        yield usual_seeds(goal) * _seconds_of(state, size, confirmed)
 
 
 def _seconds_of(state: StagedState, size: int, examples: float) -> float:
@@ -182,13 +185,15 @@ class StagedPlan:
     2. search: six batch sizes around the forecast, three learning rates each around the rule's centre, moved outward
        likewise, then half a step to both sides of the best where the size is in the race, at the reference's seed.
        These trainings end at the target.
-    3. confirm: each batch size that reached the target at its best rate, on two fresh seeds shared by all; then one
-    seed
-       more at a time for those that save most expected loss per second. These end at the target, too, where times
-       decide.
+    3. confirm: each batch size that reached the target at its best rate, on one fresh seed shared by all; those that
+       may be the best on a second; then one seed more at a time for those that save most expected loss per second.
+       These end at the target, too, where times decide.
 
     Updates are timed before the first trial, the gradient's noise is measured after the reference, and the batch sizes
     that were tried are timed again at the end.
+
+    What a stage is known to need may run in any order, but for trials that halving compares: where trials run beside
+    one another on one CPU, these wait for one another, so that the same ones are stopped as if all ran in turn.
 
     The records are read whole only when all that a stage was known to need has ended, a dozen times in a search; in
     between the plan hands out what it found due then.
@@ -198,17 +203,27 @@ class StagedPlan:
         goal: What is to be answered.
         all_sizes: Whether every batch size of the space is searched, because the user named them.
         timed_loop: How the training that is timed is called, for the notes.
+        shares_out: Whether trials may run beside one another on one CPU.
+        halves: Whether trials that are behind are stopped.
     """
 
     def __init__(
-        self, space: SearchSpace, goal: StudyGoal, *, all_sizes: bool = False, timed_loop: str = "plain model.fit"
+        self,
+        space: SearchSpace,
+        goal: StudyGoal,
+        *,
+        all_sizes: bool = False,
+        timed_loop: str = "plain model.fit",
+        shares_out: bool = False,
+        halves: bool = True,
     ) -> None:
         self.encoder = PlainEncoder(space.entries)
         self._space, self._goal = space, goal
         self._all_sizes, self._timed_loop = all_sizes, timed_loop
+        self._shares_out, self._halves = shares_out, halves
         self._defaults = defaults_of(space)
         self._due: deque[Trial] = deque()
-        self._running: set[str] = set()
+        self._running: dict[str, Group] = {}
         self._wall = MemoryWall()
         self._reader = ChangeReader()
         self._later = _Later()
@@ -217,6 +232,8 @@ class StagedPlan:
         """Return the next trial, what is to be measured before it, or why there is neither."""
         if records.machine.user is None:
             return TimeUpdates(hyperparameters=self._defaults)
+        if self._shares_out and not len(records) and (sharing := self._share_out(records)) is not None:
+            return sharing
         self._follow(records)
         if (trial := self._take(records)) is not None:
             return trial
@@ -229,8 +246,8 @@ class StagedPlan:
 
     def total(self, records: Records) -> int:
         """Return the trials that ran and those that are due as far as is known: none for edges and close races."""
-        begun = bool(self._due) and records.has(self._due[0])  # it leaves the queue at the next question
-        return records.n_settled + len(self._due) - begun + self._later.trials
+        due = sum(not records.has(trial) for trial in self._due)  # what has begun leaves the queue at the next question
+        return records.n_settled + due + self._later.trials
 
     def judgement(self, records: Records) -> Judgement:
         """Return the target and the timings that the answer is judged by."""
@@ -260,19 +277,28 @@ class StagedPlan:
         """Take in which trials run and which sizes have run out of memory."""
         for trial in self._reader.new(records):
             if trial.status is None:
-                self._running.add(trial.trial_id)
+                self._running[trial.trial_id] = group_of(trial)
             else:
-                self._running.discard(trial.trial_id)
+                self._running.pop(trial.trial_id, None)
                 self._wall.add(trial)
 
     def _take(self, records: Records) -> Trial | None:
-        """Return the first trial that is due and has not been started, and for whose size there is memory."""
-        while self._due:
-            trial = self._due[0]
-            if not records.has(trial) and not self._wall.rules_out(trial.setting):
-                return trial
-            self._due.popleft()
-        return None
+        """Return the first trial that is due, has not been started, has memory, and need not wait for its group."""
+        due = [t for t in self._due if not records.has(t) and not self._wall.rules_out(t.setting)]
+        self._due.clear()
+        self._due.extend(due)
+        held = set(self._running.values()) if self._halves and records.machine.workers > 1 else set()
+        return next((trial for trial in self._due if group_of(trial) not in held), None)
+
+    def _share_out(self, records: Records) -> ShareOut | None:
+        """Return what is ahead if it is worth finding out whether that runs beside one another, and nobody knows."""
+        state = self._state(records)
+        assert state is not None
+        found = outline_of(state, all_sizes=self._all_sizes)
+        if found.reference_size is None or found.seconds < _WORTH_SHARING_S or records.machine.threads is not None:
+            return None
+        timings = records.machine.trials or state.user
+        return ShareOut(found.reference_size, found.seconds / timings.seconds(found.reference_size))
 
     def _plan_ahead(self, records: Records) -> Wish | None:
         """Find out what the earliest incomplete stage needs, all before it being complete and nothing running."""
@@ -287,7 +313,7 @@ class StagedPlan:
             return self._noise_along(reference)
         self._due.extend(search_trials(state, reference, all_sizes=self._all_sizes))
         if self._due:
-            self._later.trials = len(searched_sizes(state, reference, all_sizes=self._all_sizes)) * first_seeds(
+            self._later.trials = len(searched_sizes(state, reference, all_sizes=self._all_sizes)) * usual_seeds(
                 self._goal
             )
             return None
@@ -301,7 +327,7 @@ class StagedPlan:
     def _later_than_reference(self, state: StagedState) -> int:
         """Return about how many trials follow those of the reference that are due now."""
         sizes = len(self._space.batch_size.values()) if self._all_sizes else MOST_SIZES
-        return repeats_ahead(state) + (sizes - 1) * rates_per_size(state) + sizes * first_seeds(self._goal)
+        return repeats_ahead(state) + (sizes - 1) * rates_per_size(state) + sizes * usual_seeds(self._goal)
 
     def _noise_along(self, reference: Reference) -> MeasureNoise:
         return MeasureNoise(

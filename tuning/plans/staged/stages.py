@@ -32,6 +32,7 @@ from tuning.stats.arms import Arm
 from tuning.stats.costs import arm_costs
 from tuning.stats.forecast import best_forecast, reference_size, sizes_to_search
 from tuning.stats.next_seed import sizes_worth_another_seed
+from tuning.stats.rules import LEAST_SEEDS
 from tuning.trial import CONFIRM, REFERENCE, SEARCH, Trial
 
 RACE = 1.5
@@ -266,8 +267,6 @@ def _window(state: StagedState, reference: Reference, size: int) -> tuple[Rate, 
     return around(centre, WINDOW)
 
 
-FIRST_SEEDS = 2
-"""Fresh seeds that every batch size gets: the fewest that show the noise."""
 MORE_SEEDS = 2
 """Fresh seeds that batch sizes in a close race may get beyond those planned."""
 
@@ -275,15 +274,14 @@ MORE_SEEDS = 2
 def confirm_trials(state: StagedState, reference: Reference) -> list[Trial]:
     """Return what the confirmation still needs.
 
-    All batch sizes share the first two fresh seeds, or one if no more are planned. A further seed goes to those that
-    save most expected loss per second of training, and is asked for only when all trials of the seeds before have
-    ended.
+    All batch sizes share the first fresh seed; those that may be the best share the second, unless only one is planned.
+    A further seed goes to those that save most expected loss per second of training. It is asked for only when all
+    trials of the seeds before have ended.
     """
     chosen = settings_to_confirm(state, reference)
     first = state.goal.first_seed + SEEDS
-    further = first + first_seeds(state.goal)
-    lacking = [trial for seed in range(first, further) for trial in _lacking(state, reference, chosen, seed)]
-    for seed in range(further, first + state.goal.seeds + MORE_SEEDS):
+    lacking = _lacking(state, reference, chosen, first)
+    for seed in range(first + 1, first + most_seeds(state.goal)):
         if lacking or state.is_running(CONFIRM, before_seed=seed):
             break
         worth = _worth_another(state.without(CONFIRM, from_seed=seed), reference)
@@ -293,9 +291,14 @@ def confirm_trials(state: StagedState, reference: Reference) -> list[Trial]:
     return lacking
 
 
-def first_seeds(goal: StudyGoal) -> int:
-    """Return the fresh seeds that every batch size gets."""
-    return min(goal.seeds, FIRST_SEEDS)
+def usual_seeds(goal: StudyGoal) -> int:
+    """Return the fresh seeds that a batch size usually gets: the fewest that show the noise."""
+    return min(goal.seeds, LEAST_SEEDS)
+
+
+def most_seeds(goal: StudyGoal) -> int:
+    """Return the fresh seeds that no batch size gets more of."""
+    return goal.seeds + MORE_SEEDS
 
 
 def settings_to_confirm(state: StagedState, reference: Reference) -> dict[int, Setting]:
@@ -332,6 +335,7 @@ def _worth_another(state: StagedState, reference: Reference) -> tuple[int, ...]:
         cost=goal.cost,
         target=judged_target(reference, state.ended(CONFIRM), goal),
         throughput=state.user.examples_per_second(state.space.batch_size.values()),
-        most_seeds=goal.seeds + MORE_SEEDS,
+        least_seeds=usual_seeds(goal),
+        most_seeds=most_seeds(goal),
         tolerance_loss=goal.tolerance_loss,
     )

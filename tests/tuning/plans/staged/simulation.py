@@ -21,7 +21,7 @@ from tuning.plans.staged.reference import Reference
 from tuning.plans.staged.stages import reference_of, searched_sizes
 from tuning.plans.staged.state import StagedState, StudyGoal
 from tuning.stats.target import Timings
-from tuning.study.study import Records
+from tuning.study.records import Records
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 N_TRAIN, EPOCHS = 1000, 10
@@ -108,8 +108,15 @@ def space(batch_size: BatchSize | None = None, rate: LearningRate | None = Learn
     return SearchSpace(batch_size or BatchSize(1, 1024), rate, optimizer="Adam", model_rate=0.001)
 
 
-def plan(batch_size: BatchSize | None = None, *, all_sizes: bool = False, **asked: object) -> StagedPlan:
-    return StagedPlan(space(batch_size), goal(**asked), all_sizes=all_sizes)
+def plan(
+    batch_size: BatchSize | None = None,
+    *,
+    all_sizes: bool = False,
+    shares_out: bool = False,
+    halves: bool = True,
+    **asked: object,
+) -> StagedPlan:
+    return StagedPlan(space(batch_size), goal(**asked), all_sizes=all_sizes, shares_out=shares_out, halves=halves)
 
 
 def state_of(records: Records, batch_size: BatchSize | None = None, **asked: object) -> StagedState:

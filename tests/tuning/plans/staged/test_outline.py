@@ -17,8 +17,8 @@ OUTLINE = Outline(64, 7, 15, 18, (4, 8, 16, 32, 64, 128), 300.0)
 def test_the_plan_tells_how_many_trainings_and_how_long() -> None:
     assert tell_plan(OUTLINE, GOAL) == (
         "Plan: about 40 trainings in 5.0 minutes: 7 trainings at batch size 64, then 3 learning rates at each of 5 "
-        "other sizes, then 2 fresh seeds for each size; more where a best learning rate is at an edge or the race is "
-        "close."
+        "other sizes, then 2 fresh seeds for each size that may be the best; more where a best learning rate is at "
+        "an edge or the race is close."
     )
 
 

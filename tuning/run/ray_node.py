@@ -1,0 +1,176 @@
+"""What an actor does on its node: keeps a `LocalExecutor` of one device at work, and tells the driver what happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuning.messages import Event
+from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, device_names, gpus_of_this_machine
+from tuning.run.local import LocalExecutor
+from tuning.run.node_data import node_data
+from tuning.run.starter import Starter, import_path
+from tuning.run.wire import Brief, Refusal, write_data
+from tuning.trial import EpochReport, TrialOutcome
+
+SUBMIT, STOP, RENEW, CLOSE = "submit", "stop", "renew", "close"
+"""The first of a command: `(SUBMIT, number, request)`, `(STOP, trial_id)`, `(RENEW,)`, `(CLOSE,)`."""
+
+_POLL_S = 0.1
+
+Commands = queue.SimpleQueue[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a device of a node needs to know.
+
+    Args:
+        payload: What `pickle_setup` returns.
+        key: Names the data among those of other studies.
+        cpus: The CPUs that Ray counts for it, which are the threads of its training.
+        has_gpu: Whether it is a GPU, which Ray has chosen.
+        sharing: How many devices there may be on a node of the cluster.
+        memory_limit_bytes: As in `WorkerSetup`.
+        holds_memory: Likewise.
+        silence_limit_s: Likewise.
+    """
+
+    payload: bytes
+    key: str
+    cpus: int
+    has_gpu: bool
+    sharing: int
+    memory_limit_bytes: int | None
+    holds_memory: bool
+    silence_limit_s: float
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event of a request.
+
+    Args:
+        number: The number with which the request was submitted: what was dropped may still be told of.
+        event: What happened.
+        weights: The final weights of a trial that keeps them, by the names of their files.
+    """
+
+    number: int
+    event: Event
+    weights: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The arrays of training data as they travel, by part."""
+
+    content: Mapping[str, Any]
+
+    def parts(self) -> Mapping[str, Any]:
+        """Return them."""
+        return self.content
+
+
+def serve(told_share: bytes, data: list[Any], commands: Commands) -> Iterator[Device | Refusal | list[Happened]]:
+    """Yield the device of this actor, or why there is none, and then what happens there, until it is closed.
+
+    Args:
+        told_share: A pickled `Share`.
+        data: The reference to the data's `Parts`.
+        commands: What the driver asks for.
+    """
+    import ray
+
+    share: Share = pickle.loads(told_share)
+    # Ray has counted CPUs for this actor, and set one of these variables, perhaps to 1: the children inherit them.
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(share.cpus)))
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(node_data(share.key, lambda directory: write_data(ray.get(data[0]), directory)))
+        names = device_names(1, gpus_of_this_machine() if share.has_gpu else ())
+        if share.has_gpu and names[0].startswith("cpu"):
+            yield Refusal("The CUDA driver tells of no GPU there, though Ray counts one.", lacks_gpu=True)
+            return
+        starter = Starter(
+            names,
+            threads=share.cpus,
+            memory_limit_bytes=share.memory_limit_bytes,
+            holds_memory=share.holds_memory,
+            silence_limit_s=share.silence_limit_s,
+            sharing=share.sharing,
+        )
+        weights = starter.directory / "weights"
+        brief = Brief(import_path(), share.payload, directory, weights)
+        executor = stack.enter_context(closing(LocalExecutor(brief, names, starter)))
+        yield from _Attendant(executor, share.cpus, weights, commands).attend()
+
+
+class _Attendant:
+    """Does what a driver asks for on one device.
+
+    Args:
+        executor: Of that device.
+        cpus: The CPUs that Ray counts for it.
+        weights: Where its worker puts final weights.
+        commands: What the driver asks for.
+    """
+
+    def __init__(self, executor: LocalExecutor, cpus: int, weights: Path, commands: Commands) -> None:
+        self._executor, self._cpus, self._weights, self._commands = executor, cpus, weights, commands
+        self._device = ""
+        self._number = 0
+        self._is_idle = True
+
+    def attend(self) -> Iterator[Device | Refusal | list[Happened]]:
+        """Yield the device, and then what happens, until the command to close."""
+        try:
+            while not (devices := self._executor.devices()):
+                self._executor.events(_POLL_S)
+        except DeviceError as error:
+            yield Refusal(str(error))
+            return
+        self._device = devices[0].name
+        yield replace(devices[0], cores=self._cpus, threads=self._cpus)
+        while (command := self._next_command()) != (CLOSE,):
+            if command is not None:
+                self._obey(*command)
+            elif found := self._executor.events(_POLL_S):
+                yield [self._told(event) for event in found]
+
+    def _next_command(self) -> tuple[Any, ...] | None:
+        """Return what the driver wants; None if it wants nothing while something runs."""
+        if self._is_idle:
+            return self._commands.get()
+        with contextlib.suppress(queue.Empty):
+            return self._commands.get_nowait()
+        return None
+
+    def _obey(self, kind: str, *rest: Any) -> None:
+        if kind == SUBMIT:
+            self._number, request = rest
+            self._executor.submit(request, self._device)
+            self._is_idle = False
+        elif kind == STOP:
+            self._executor.stop(*rest)
+        elif kind == RENEW:
+            self._executor.renew(self._device)
+            self._is_idle = True
+
+    def _told(self, event: Event) -> Happened:
+        self._is_idle = not isinstance(event, EpochReport)
+        weights = self._taken() if isinstance(event, TrialOutcome) else {}
+        return Happened(self._number, event, weights)
+
+    def _taken(self) -> dict[str, bytes]:
+        """Return the weights that have been written, and keep them no longer."""
+        found = {path.name: path.read_bytes() for path in self._weights.glob("*")}
+        for name in found:
+            (self._weights / name).unlink()
+        return found
