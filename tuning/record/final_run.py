@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tuning.record import experiments, layout
-from  import dataset_of
+from tuning.record.mlflow_tracker import dataset_of
 from tuning.record.origin import origin_tags
 from tuning.record.runs import FULL
 from tuning.record.store import TrackingError, answers, connect, resolve_tracking_uri

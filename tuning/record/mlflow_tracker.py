@@ -105,7 +105,7 @@ class MlflowTracker:
         """
         tags = _tags_of(settings)
         if study != self._study:
-            objective, data = layout.objective_of(settings), _dataset_of(study, settings)
+            objective, data = layout.objective_of(settings), dataset_of(study, settings)
             open_experiment = partial(self._open_experiment, study, tags)
             command = settings.get("command", "")
             self._runs = StudyRuns(self._store.client, open_experiment, objective, data, command=command)
@@ -245,7 +245,7 @@ def _tags_of(settings: Mapping[str, str]) -> dict[str, str]:
     return tags | EXPERIMENT_KIND
 
 
-def _dataset_of(study: str, settings: Mapping[str, str]) -> DatasetInput | None:
+def dataset_of(study: str, settings: Mapping[str, str]) -> DatasetInput | None:
     """Return what the runs of a study's trials have been trained on, for MLflow's own field of data.
 
     Args:
