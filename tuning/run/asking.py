@@ -91,10 +91,13 @@ def ask(
 
 
 def ask_again(executor: Executor, request: Request) -> WorkerAnswer | TrialOutcome:
-    """Return the answer as `ask` does, but ask once more, of a new worker, where the worker was killed.
+    """Return the answer as `ask` does, but ask once more, of another worker, where the worker was killed or lost.
 
     A kill says little: who runs out of memory does so again, and what someone or something else killed does not count.
+    Nor does the loss of a node.
     """
     answer = ask(executor, request)
-    killed = isinstance(answer, TrialOutcome) and answer.exit_code not in (None, EXIT_CODE)
-    return ask(executor, request) if killed else answer
+    if not isinstance(answer, TrialOutcome):
+        return answer
+    gone = answer.status is Status.LOST or answer.exit_code not in (None, EXIT_CODE)
+    return ask(executor, request) if gone else answer

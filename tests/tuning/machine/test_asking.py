@@ -63,10 +63,15 @@ def test_a_device_that_never_comes_is_an_error_of_one_line() -> None:
         first_device(ScriptedExecutor(devices=()), patience_s=30, now=lambda: float(next(seconds)))
 
 
-@pytest.mark.parametrize(("exit_code", "questions"), [(-9, 2), (86, 1), (None, 1)])
-def test_only_a_worker_that_was_killed_is_asked_again(exit_code: int | None, questions: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "exit_code", "questions"),
+    [(Status.FAILED, -9, 2), (Status.FAILED, 86, 1), (Status.FAILED, None, 1), (Status.LOST, None, 2)],
+)
+def test_only_a_worker_that_was_killed_or_lost_is_asked_again(
+    status: Status, exit_code: int | None, questions: int
+) -> None:
     def dies(request: MemoryProbeRequest) -> Event:
-        return TrialOutcome(request.trial_id, Status.FAILED, exit_code=exit_code)
+        return TrialOutcome(request.trial_id, status, exit_code=exit_code)
 
     executor = ScriptedExecutor(probes=dies)
     ask_again(executor, MemoryProbeRequest("m", 8))
