@@ -29,7 +29,7 @@ from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
-from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds, measure, probe_memory
+from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds_alone, measure, probe_memory
 from tuning.loops.training import Training
 from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
@@ -162,7 +162,7 @@ class TrainingSession:
             request.batch_size,
             plan.loop,
             statistics.median(chunks.seconds_per_update),
-            input_seconds(plan.pipeline) if plan.pipeline is not None and request.times_input else None,
+            input_seconds_alone(plan.pipeline) if plan.pipeline is not None and request.times_input else None,
             repeats=chunks.seconds_per_update,
             wall_seconds=chunks.wall_s,
             cpu_seconds=chunks.cpu_s,
