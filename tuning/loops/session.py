@@ -146,7 +146,7 @@ class TrainingSession:
         if arrays is None or arrays.loader is None or not isinstance(error, tf.errors.OpError):
             return outcome
         if outcome.status is Status.FAILED and (example := broken_example(arrays, trial.seed)):
-            return replace(outcome, reason=f"{outcome.reason} It is raised by {example}.")
+            return replace(outcome, reason=f"{outcome.reason.rstrip('.')}. It is raised by {example}.")
         return outcome
 
     def _plan_unwatched(self, trial: Trial, order: ExampleOrder) -> FitPlan:
