@@ -190,7 +190,7 @@ def _refusal(name: str, given: Any) -> str:
     if hasattr(given, "__next__"):
         return (
             f"{name} must have a length and be read as often as needed; got an iterator ({told}), which may never end. "
-            "Collect what it yields into arrays, np.stack(list(...)), or hand over a finite tf.data.Dataset."
+            "Collect what it yields into arrays, np.stack(list(...)), if it ends; else hand over a Stream."
         )
     if hasattr(given, "__getitem__") or hasattr(given, "__iter__"):
         return (

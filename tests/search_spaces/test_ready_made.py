@@ -26,6 +26,9 @@ def built(workload: Any) -> Any:
 
 @pytest.mark.parametrize("name", OF_ARRAYS)
 def test_the_model_takes_the_data_and_learns(name: str) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
     workload = load_workload(name)
     data = workload.load_data()
     model = built(workload)

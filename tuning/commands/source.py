@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from tuning.commands.silence import silent_start
 from tuning.commands.values import count, word
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def read_workload(asked: argparse.Namespace) -> Workload:
     """Return the workload, with the data and the callbacks asked for."""
     from dataclasses import replace
 
+    from search_spaces.deferred import deferring
     from search_spaces.workload import load_workload
 
-    found = load_workload(asked.workload)
-    if getattr(asked, "callbacks", None) is not None:  # a probe takes none
-        found = replace(found, callbacks=_located(asked.callbacks))
+    with deferring(("tensorflow", "keras", "keras_tuner"), around=silent_start):  # workers build the model, not this
+        found = load_workload(asked.workload)
+        if getattr(asked, "callbacks", None) is not None:  # a probe takes none
+            found = replace(found, callbacks=_located(asked.callbacks))
     if asked.validation_split is not None:
         found = replace(found, validation_split=asked.validation_split)
     size = read_image_size(asked.image_size)

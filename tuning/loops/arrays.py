@@ -70,7 +70,10 @@ class TrainingArrays:
         """Return the first `count` validation examples, likewise."""
         if self.stream is not None:
             return self.stream.validation_examples(count)
-        rows = np.arange(min(count, self.n_val))
+        return self.validation_batch(np.arange(min(count, self.n_val)))
+
+    def validation_batch(self, rows: npt.NDArray[Any]) -> tuple[Arrays, ...]:
+        """Return the validation examples of some rows, in Keras's float type; a stream has no rows."""
         return _examples(self.validation, rows, self.validation_loader)
 
     def refuse_chance(self) -> None:

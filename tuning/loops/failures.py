@@ -47,6 +47,8 @@ _ALLOCATION_FAILED = re.compile(
 )
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")  # keras 3.15 sets some errors in bold
 _PLACE = re.compile(r'\s*(?:File "|Graph execution error|Detected at node|<stack traces unavailable>)')
+_CALLED = re.compile(r"^\{\{function_node [^}]*\}\} ")  # of what runs in a tf.data pipeline
+_NODES = re.compile(r"\s*\[\[\{\{")
 # What cuDNN says of a size that is too large for it, but also of much that does not end a process.
 _SIZE_REFUSED = re.compile(r"CUDNN_STATUS_NOT_SUPPORTED|No algorithm worked!|Failed to get convolution algorithm")
 # Lines that speak of memory, and yet of no failure, or of another resource that is exhausted.
@@ -126,9 +128,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _without_places(text: str) -> str:
-    """Return an error of a graph without the lines that say where its nodes were made, which hide the cause."""
+    """Return an error of a graph without what says where its nodes were made and run, which hides the cause."""
     if not text.startswith("Graph execution error"):
-        return text
+        return _NODES.split(_CALLED.sub("", text))[0] or text
     return "\n".join(line for line in text.partition("\n\t [[{{node")[0].splitlines() if not _PLACE.match(line))
 
 

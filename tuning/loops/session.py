@@ -7,16 +7,19 @@ import gc
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from search_spaces.data import DataError
 from search_spaces.stream import Stream, TrainingData
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
 from tuning.loops.autologging import without_autologging
 from tuning.loops.branching import probe_branches
+from tuning.loops.broken_example import broken_example
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
 from tuning.loops.energy import EnergyMeter, energy_meter_here
@@ -30,7 +33,7 @@ from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
 from tuning.loops.tensorflow_private import CustomGradients
-from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds, measure, probe_memory
+from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds_alone, measure, probe_memory
 from tuning.loops.training import Training
 from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
@@ -47,7 +50,7 @@ from tuning.messages import (
     Throughput,
     ThroughputRequest,
 )
-from tuning.trial import EpochReport, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _TRIALS_PER_COLLECTION = 10
 
@@ -115,7 +118,7 @@ class TrainingSession:
         except Exception as error:
             if "_planner" in self.__dict__:
                 self._planner.clear()
-            return _failed(trial.trial_id, error)
+            return self._naming_the_example(trial, _failed(trial.trial_id, error), error)
         finally:
             self._clean_up()
 
@@ -140,6 +143,15 @@ class TrainingSession:
             return _failed(request.trial_id, error)
         finally:
             self._clean_up()
+
+    def _naming_the_example(self, trial: Trial, outcome: TrialOutcome, error: Exception) -> TrialOutcome:
+        """Return the outcome with the example in its reason, where TensorFlow failed on one that cannot be loaded."""
+        arrays = self.__dict__.get("_arrays")
+        if arrays is None or arrays.loader is None or not isinstance(error, tf.errors.OpError):
+            return outcome
+        if outcome.status is Status.FAILED and (example := broken_example(arrays, trial.seed)):
+            return replace(outcome, reason=f"{outcome.reason.rstrip('.')}. It is raised by {example}.")
+        return outcome
 
     def _plan_unwatched(self, trial: Trial, order: ExampleOrder) -> FitPlan:
         return self._planner.plan(trial, order, TrainingClock(counts_gaps=True))
@@ -166,7 +178,7 @@ class TrainingSession:
             request.batch_size,
             plan.loop,
             statistics.median(chunks.seconds_per_update),
-            input_seconds(plan.pipeline) if plan.pipeline is not None and request.times_input else None,
+            input_seconds_alone(plan.pipeline) if plan.pipeline is not None and request.times_input else None,
             repeats=chunks.seconds_per_update,
             wall_seconds=chunks.wall_s,
             cpu_seconds=chunks.cpu_s,

@@ -45,6 +45,7 @@ def with_user_seconds(
     loop: str,
     epochs: int,
     evaluation_batch_size: int = 256,
+    times_input: bool = False,
     anew: bool = False,
 ) -> Machine:
     """Time the user's loop at each batch size in three slices of .2 s, one size after another, nothing else running.
@@ -59,6 +60,7 @@ def with_user_seconds(
         loop: The loop of the trials.
         epochs: The epochs of the training that "auto" chooses its loop for.
         evaluation_batch_size: Examples per validation step.
+        times_input: Whether the input pipeline is timed apart, too.
         anew: Whether to time all sizes again, such as of a model that varies.
     """
     series = series_of_user(loop)
@@ -76,7 +78,7 @@ def with_user_seconds(
             chunks=CHUNKS,
             chunk_seconds=CHUNK_SECONDS if len(tried) > 1 else CHUNK_SECONDS / 2,  # one alone is only told
             threads=each.threads,
-            times_input=False,
+            times_input=times_input,
         )
         for each in tried
         if each.batch_size not in known and each.batch_size <= limit
@@ -156,6 +158,15 @@ def _spread_of_slices(timed: Iterable[Throughput]) -> float:
     squares = sum(statistics.variance(each) * (len(each) - 1) for each in logs)
     degrees = sum(len(each) - 1 for each in logs)
     return math.sqrt(squares / degrees) if degrees else 0.0
+
+
+def input_of_user(machine: Machine) -> dict[int, tuple[float, float]]:
+    """Return the seconds of a batch in the input pipeline alone and those of an update, by batch size, where known."""
+    return {
+        row.batch_size: (alone, row.throughput.seconds_per_update)
+        for row in _rows_of_user(machine)
+        if (alone := row.throughput.input_seconds_per_update) is not None
+    }
 
 
 def note_on_disturbance(machine: Machine, batch_sizes: Iterable[int]) -> str:

@@ -10,6 +10,7 @@ import cloudpickle
 import numpy as np
 
 from search_spaces.array_files import FileRegion, region_of
+from search_spaces.deferred import Deferred
 
 
 def dumps(content: Any) -> bytes:
@@ -28,4 +29,6 @@ def _reduce(array: np.memmap[Any, Any]) -> Any:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    dispatch_table: ClassVar = collections.ChainMap({np.memmap: _reduce}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar = collections.ChainMap(
+        {np.memmap: _reduce, Deferred: Deferred.__reduce__}, cloudpickle.Pickler.dispatch_table
+    )

@@ -13,12 +13,12 @@ from tuning.machine.throughput import KERAS
 from tuning.machine.user_seconds import (
     Tried,
     errors_of_user,
+    input_of_user,
     note_on_disturbance,
     rates_of_user,
     user_threads,
     with_user_seconds,
 )
-from tuning.messages import ModelDescription
 from tuning.plans.plan import Judgement, Plan
 from tuning.record.layout import TARGET, THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.record.tracker import Tracker
@@ -26,7 +26,7 @@ from tuning.run.asking import first_device
 from tuning.run.executor import Executor
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
-from tuning.search.preparation import Setup
+from tuning.search.preparation import Setup, how_made
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.next_command import proceed
@@ -111,7 +111,7 @@ def answer_search(
     judgement = plan.judgement(study.records)
     throughput = judgement.throughput or _time_sizes(study, setup, options, judgement.target, tracker, executor)
     n_devices = len(executor.devices()) if throughput is None else 1  # its timings were taken alone
-    notes = base_notes(setup.model, options, study.records, n_devices=n_devices)
+    notes = base_notes(setup, options, study.records, n_devices=n_devices)
     notes += notes_of_following(setup, scaling_of(setup, options))
     notes += judgement.notes
     notes += _notes_on_seconds(study, throughput, is_plans=judgement.throughput is not None)
@@ -190,6 +190,7 @@ def _time_sizes(
         loop=options.loop,
         epochs=setup.arguments.epochs,
         evaluation_batch_size=setup.arguments.evaluation_batch_size,
+        times_input=bool(how_made(setup.arguments.data)),
         anew=bool(setup.space.entries),
     )
     if machine != study.records.machine and machine.throughput is not None:
@@ -224,16 +225,16 @@ def _notes_on_seconds(study: Study, throughput: Mapping[int, float] | None, *, i
     return list(filter(None, [told, note_on_disturbance(machine, throughput)]))
 
 
-def base_notes(model: ModelDescription, options: SearchOptions, records: Records, *, n_devices: int) -> list[str]:
+def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devices: int) -> list[str]:
     """Return the caveats that only a search itself knows, one sentence each.
 
     Args:
-        model: What was trained.
+        setup: What was trained, on what.
         options: How the search ran.
         records: Its trials, and what was measured.
         n_devices: How many devices trained beside one another.
     """
-    notes = []
+    notes, model = [], setup.model
     if model.has_batch_normalization:
         notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
     if model.has_own_loop:
@@ -254,7 +255,8 @@ def base_notes(model: ModelDescription, options: SearchOptions, records: Records
         )
     if model.python_load:
         notes.append(f"Python makes the examples, in threads that take turns: {model.python_load}.")
-    notes += filter(None, [note_on_input(records)])
+    is_made = bool(how_made(setup.arguments.data))
+    notes += filter(None, [note_on_input(records, input_of_user(records.machine) if is_made else None)])
     if n_devices > 1:
         notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
     return notes

@@ -214,7 +214,7 @@ class Search:
             self._tracker.fresh(name)
         before = check_settings(storage, name, settings, lambda stored: may_grow(stored, settings))
         settings = grown(before, settings)
-        notes = base_notes(setup.model, self._options, self._study.records, n_devices=len(executor.devices()))
+        notes = base_notes(setup, self._options, self._study.records, n_devices=len(executor.devices()))
         shown = {**settings, "notes": "\n".join(notes), **provenance(executor.devices())}
         self._tracker.start_study(name, shown)
         create_study(storage, name, objective=setup.objective, settings=settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tuning.messages import INPUT_SECONDS
 from tuning.stats.reasons import listing, number
@@ -14,17 +14,25 @@ INPUT_SHARE = 0.8
 """A size waits for its input where the pipeline alone needs this share of the seconds of an update, or more."""
 
 
-def note_on_input(trials: Iterable[Trial]) -> str:
+def note_on_input(trials: Iterable[Trial], timed: Mapping[int, tuple[float, float]] | None = None) -> str:
     """Return a sentence that names the batch sizes that wait for their input, and the pipeline's own limit at each.
 
-    The seconds of an update are those of the trials; of several trials of a size, medians count. Trainings beside one
-    another share the machine's cores, so that a pipeline may be the limit and not show; the sentence then stays out.
+    Of sizes that were not timed alone, the seconds of an update are those of the trials; of several trials of a size,
+    medians count. Trainings beside one another share the machine's cores, so that a pipeline may be the limit and not
+    show; the sentence then stays out.
+
+    Args:
+        trials: Of the search.
+        timed: With nothing else running, by batch size: the seconds of a batch in the pipeline alone, and of an update.
 
     Returns:
         Empty where none waits, or nothing is known of it.
     """
     seconds: dict[int, list[tuple[float, float, int]]] = defaultdict(list)
     for trial in trials:
+        if trial.batch_size in (timed or {}):
+            seconds[trial.batch_size] = [(*(timed or {})[trial.batch_size], trial.batch_size)]
+            continue
         outcome = trial.outcome
         alone = None if outcome is None else outcome.measurements.get(INPUT_SECONDS)
         if outcome is None or alone is None or outcome.examples_per_second is None:

@@ -111,6 +111,13 @@ def test_reason_is_one_bounded_line() -> None:
     assert one_line(KeyError()) == "KeyError"
 
 
+def test_the_reason_leaves_out_where_a_pipeline_ran() -> None:
+    node = "__wrapped__IteratorGetNext_output_types_2_device_/job:localhost/replica:0/task:0/device:CPU:0"
+    told = f"{{{{function_node {node}}}}} assertion failed: [x]\n\t [[{{{{node assert}}}}]] [Op:IteratorGetNext] name: "
+    assert one_line(tf.errors.InvalidArgumentError(None, None, told)) == "InvalidArgumentError: assertion failed: [x]"
+    assert one_line(ValueError("[[{{node assert}}]]")) == "ValueError: [[{{node assert}}]]"
+
+
 def test_the_reason_names_a_cuda_error_that_comes_late_in_a_long_text() -> None:
     error = tf.errors.InternalError(None, None, "x" * 1000 + " CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure")
     status, reason = status_of_error(error)

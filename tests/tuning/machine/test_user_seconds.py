@@ -11,7 +11,14 @@ from fakes import ScriptedExecutor
 
 from tuning.machine.machine import Machine
 from tuning.machine.throughput import CHOSEN, KERAS, Measured, ThroughputFindings
-from tuning.machine.user_seconds import Tried, errors_of_user, note_on_disturbance, rates_of_user, with_user_seconds
+from tuning.machine.user_seconds import (
+    Tried,
+    errors_of_user,
+    input_of_user,
+    note_on_disturbance,
+    rates_of_user,
+    with_user_seconds,
+)
 from tuning.messages import Throughput
 from tuning.trial import Status, TrialOutcome
 
@@ -58,6 +65,14 @@ def test_a_size_that_is_compared_with_none_is_timed_for_half_as_long() -> None:
     timed(alone, sizes=(8,))
     timed(among)
     assert 2 * alone.probed[0].chunk_seconds == among.probed[0].chunk_seconds
+
+
+def test_the_input_is_timed_apart_where_that_is_asked_for() -> None:
+    measuring = executor()
+    assert input_of_user(timed(measuring, times_input=True)) == {}
+    assert all(request.times_input for request in measuring.probed)
+    rows = tuple(Measured(KERAS, Throughput("t", size, KERAS, 1.0, alone)) for size, alone in ((8, 0.9), (32, None)))
+    assert input_of_user(Machine(throughput=ThroughputFindings(rows, {}), user_series=KERAS)) == {8: (0.9, 1.0)}
 
 
 @pytest.mark.parametrize(("loop", "series"), [("keras", KERAS), ("device", CHOSEN), ("xla", CHOSEN)])

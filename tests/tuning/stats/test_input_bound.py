@@ -25,6 +25,12 @@ def test_sizes_whose_pipeline_takes_most_of_an_update_are_named_with_its_limit()
     assert note_on_input([trial(8, 0.9)]).startswith("Batch size 8 waits for its input: the pipeline alone makes 111")
 
 
+def test_what_was_timed_alone_counts_before_what_trials_told() -> None:
+    timed = {8: (0.9, 1.0), 32: (0.5, 1.0), 64: (1.0, 1.0)}
+    note = note_on_input([trial(8, None), trial(32, 1.0), trial(16, 1.0)], timed)
+    assert note.startswith("Batch sizes 8 and 16 wait for their input: the pipeline alone makes 8.89 and 100 examples")
+
+
 def test_the_median_of_the_trials_of_a_size_counts() -> None:
     assert note_on_input([trial(8, share, seed=seed) for seed, share in enumerate((0.1, 0.2, 5.0))]) == ""
     assert note_on_input([trial(8, share, seed=seed) for seed, share in enumerate((0.1, 0.9, 0.9))])
