@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 DIRECTIONS = ("max", "min")
 
-_MORE = frozenset(("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "dice", "r2", "bleu", "reward"))
+_SHARES = frozenset(("accuracy", "acc", "auc", "precision", "recall", "f1", "iou", "dice"))
+_MORE = _SHARES | {"r2", "bleu", "reward"}
 _LESS = frozenset(
     ("loss", "error", "mse", "mae", "rmse", "mape", "msle", "crossentropy", "ce", "nll", "perplexity", "wer", "cer")
 )
@@ -70,8 +71,21 @@ def infer_direction(metric: str) -> str | None:
     >>> infer_direction("val_sparse_categorical_accuracy"), infer_direction("loss"), infer_direction("seconds")
     ('max', 'min', None)
     """
-    words = set(re.findall(r"[a-z]+\d*", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric).lower()))
+    words = _words(metric)
     more, less = not words.isdisjoint(_MORE), not words.isdisjoint(_LESS)
     if more == less:
         return None
     return "max" if more else "min"
+
+
+def possible_range(metric: str) -> tuple[float, float]:
+    """Return between which values a metric lies by its definition, as its name tells; without ends where it does not.
+
+    >>> possible_range("val_accuracy"), possible_range("val_loss")
+    ((0.0, 1.0), (-inf, inf))
+    """
+    return (-math.inf, math.inf) if _words(metric).isdisjoint(_SHARES) else (0.0, 1.0)
+
+
+def _words(metric: str) -> set[str]:
+    return set(re.findall(r"[a-z]+\d*", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", metric).lower()))

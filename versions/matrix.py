@@ -9,7 +9,7 @@ its own in `.matrix/`, which is made anew when its file or a dependency in pypro
     loops           the training loops against plain `fit`, and the private names of the libraries
     kinds           the core of the conformance suite: kinds of models against scripts of plain Keras
     record          MLflow's store written and read, the Optuna study kept
-    command line    a grid, the pick from MLflow, the report and a Bayesian search, as a user runs them
+    command line    a grid, the pick from MLflow, the report, a final model and a Bayesian search, as a user runs them
 
 The table goes into docs/versions.md, each set's line when it has been tried. It takes some minutes for each set on two
 cores, and as long again where an environment has to be made. The exit status is 1 if anything failed.
@@ -60,6 +60,7 @@ COMMANDS = (
     "grid digits --batch-sizes 32,128 --epochs 2 --seeds 2 --json",
     "pick digits-grid --json",
     "report digits-grid",
+    "train digits-grid --register digits --quiet",
     "bayes digits --batch-sizes 32,128 --epochs 1 --seeds 1 --trials 4 --json",
 )
 

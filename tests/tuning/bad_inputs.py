@@ -11,7 +11,7 @@ MANY = "9" * 400
 
 OPTIONS = [
     ("frobnicate", "invalid choice: 'frobnicate'"),
-    ("gird digits", "did you mean grid?"),
+    ("gird digits", "did you mean grid? See batch-size --help."),
     ("grid digit", "Did you mean digits?"),
     ("grid digits --batchsizes=8", "grid: unrecognized arguments: --batchsizes=8; did you mean --batch-sizes?"),
     ("grid", "required: WORKLOAD"),

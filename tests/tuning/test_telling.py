@@ -34,7 +34,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
     [
         (128, True, "Batch size 128 is the recommended one, as expected."),
         (32, True, "Batch size 32 was expected; 128 is recommended, and 32 is tied with the best."),
-        (8, False, "Batch size 8 was expected; 128 is recommended, and 8 is lower."),
+        (8, False, "Batch size 8 was expected; 128 is recommended, and the verdict on 8 is: lower."),
     ],
 )
 def test_a_batch_size_in_use_is_as_good_as_its_verdict(answer: Answer, size: int, is_good: bool, told: str) -> None:

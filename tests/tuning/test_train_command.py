@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import mlflow
 import numpy as np
 import pytest
 from fakes_executor import in_this_process
 
+from search_spaces import Data
 from tuning.cli import main
 from tuning.finished import load_study
+from tuning.loops.final_fit import some_predictions
 
 WORKLOAD = """
 import keras
@@ -88,6 +92,70 @@ def test_the_model_in_the_file_has_the_told_score_and_the_studys_setting(
     assert model.optimizer.weight_decay == pytest.approx(0.08 / 4 * 2)
     assert int(model.optimizer.iterations) == 2 * 96 // 8
     assert not list(workplace.glob("*partial*"))
+
+
+def test_mlflow_has_the_model_with_its_signature_its_curve_and_a_version_in_the_registry(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = trained(capsys, "--register", "mine")
+    told = trained(capsys, "--register", "mine")
+    assert (first["registered_version"], told["registered_version"]) == ("1", "2")
+    client = mlflow.MlflowClient("sqlite:///mlflow.db")
+    run = client.get_run(told["mlflow_run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["batch_size"] == "8"
+    curve = client.get_metric_history(run.info.run_id, "val_loss")
+    assert [point.step for point in curve] == [96, 192]
+    assert curve[-1].value == pytest.approx(told["score"])
+    assert [run.data.metrics[f"final/expected_{end}"] for end in ("from", "to")] == pytest.approx(told["interval"])
+    assert run.inputs.dataset_inputs[0].dataset.name == "mine-grid"
+    assert os.environ.get("MLFLOW_TRACKING_URI") is None  # nothing was left there
+    (version,) = client.search_model_versions("name='mine' and version_number=2")
+    assert version.run_id == run.info.run_id
+    mlflow.set_tracking_uri("sqlite:///mlflow.db")
+    try:
+        found = mlflow.pyfunc.load_model(told["mlflow_model"])
+    finally:
+        mlflow.set_tracking_uri(None)
+    (taken,) = found.metadata.signature.inputs.inputs
+    (made,) = found.metadata.signature.outputs.inputs
+    assert (taken.shape, made.shape) == ((-1, 4), (-1, 1))
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    here = keras.models.load_model("model.keras").predict(x, verbose=0)
+    np.testing.assert_allclose(found.predict(x), here, rtol=1e-6)
+
+
+def test_a_final_training_is_no_trial(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pick", "mine-grid", "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    trained(capsys)
+    assert main(["pick", "mine-grid", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == before
+
+
+def test_without_the_study_in_mlflow_a_model_is_written_but_not_registered(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "mine-grid", "--register", "a/b"]) == 2
+    assert "must not be empty nor contain / or :; got 'a/b'" in capsys.readouterr().err
+    elsewhere = ["--tracking-uri", "sqlite:///nowhere.db"]
+    assert main(["train", "mine-grid", "--register", "mine", *elsewhere]) == 2
+    assert not (workplace / "model.keras").exists()
+    assert main(["train", "mine-grid", "--epochs", "1", "--json", "--quiet", *elsewhere]) == 0
+    printed = capsys.readouterr()
+    assert "The model is in no MLflow: " in printed.err
+    assert json.loads(printed.out)["mlflow_run_id"] is None
+    assert (workplace / "model.keras").exists()
+
+
+def test_several_inputs_and_outputs_have_names_in_the_signature() -> None:
+    left, right = keras.Input((2,)), keras.Input((3,))
+    model = keras.Model([left, right], [keras.layers.Dense(1)(left), keras.layers.Dense(4)(right)])
+    x = (np.zeros((9, 2), "float32"), np.zeros((9, 3), "float32"))
+    y = (np.zeros((9, 1), "float32"), np.zeros((9, 4), "float32"))
+    inputs, outputs = some_predictions(model, Data(x, y, x, y))
+    assert {name: array.shape for name, array in inputs.items()} == {"input_0": (8, 2), "input_1": (8, 3)}
+    assert {name: array.shape for name, array in outputs.items()} == {"output_0": (8, 1), "output_1": (8, 4)}
 
 
 def test_a_seed_gives_the_same_model_again_and_another_seed_another(

@@ -61,8 +61,10 @@ def expected(size: int, answer: Answer) -> tuple[bool, str]:
     if size == found.batch_size:
         return True, f"Batch size {size} is the recommended one, as expected."
     verdict = verdicts[size].replace("_", " ")
-    told = f"Batch size {size} was expected; {found.batch_size} is recommended, and {size} is {verdict}"
-    return verdict == TIED, f"{told} with the best." if verdict == TIED else f"{told}."
+    told = f"Batch size {size} was expected; {found.batch_size} is recommended, and"
+    if verdict == TIED:
+        return True, f"{told} {size} is tied with the best."
+    return False, f"{told} the verdict on {size} is: {verdict}."
 
 
 def add_report(commands: Any) -> None:

@@ -44,7 +44,8 @@ class Parser(argparse.ArgumentParser):
         if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", told):
             known = [word.strip(" '") for word in wrong[2].split(",")]
             told += probably_meant(wrong[1], known)
-        print(f"{self.prog}: {without_passwords(told)}. See {self.prog} --help.", file=sys.stderr)
+        end = "" if told.endswith("?") else "."
+        print(f"{self.prog}: {without_passwords(told)}{end} See {self.prog} --help.", file=sys.stderr)
         raise SystemExit(BAD_INPUT)
 
 

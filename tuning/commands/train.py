@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuning.commands import final_model
 from tuning.commands.silence import silent_start
 from tuning.commands.source import SOURCE_OPTIONS, add_data, add_fit_options, read_arguments, read_workload
 from tuning.commands.stages import Stages
@@ -20,6 +21,7 @@ from tuning.interrupts import INTERRUPTED
 if TYPE_CHECKING:
     from search_spaces.workload import Workload
     from tuning.finished import FinishedStudy
+    from tuning.record.final_run import LoggedModel
     from tuning.search.options import SearchArguments
     from tuning.trial import Trial
 
@@ -43,6 +45,7 @@ def add(commands: Any) -> None:
     add_rule(parser)
     about = "the study's Optuna storage, if it has one (default: a file in batch_size_studies/)"
     parser.add_argument("--storage", type=word, metavar="URL", help=about)
+    final_model.add_options(parser)
     add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=train)
@@ -68,8 +71,10 @@ def _train_recommended(asked: argparse.Namespace, stage: Stages) -> int:
         workload = read_workload(source)
         arguments = read_arguments(workload, source)
         _check_data(study, arguments)
+        place = final_model.place_of(asked)
     trial = study.final_training(found, epochs=asked.epochs, seed=asked.seed)
-    return _train(study, trial, study.scores_after(found, trial.budget.epochs), workload, arguments, asked, stage)
+    scores = study.scores_after(found, trial.budget.epochs)
+    return _train(study, trial, scores, workload, arguments, asked, stage, place)
 
 
 def _train(
@@ -80,10 +85,11 @@ def _train(
     arguments: SearchArguments,
     asked: argparse.Namespace,
     stage: Stages,
+    place: str | None,
 ) -> int:
     with silent_start():
         from tuning.built import ScaledHyperModel
-        from tuning.loops.final_fit import FinalFit
+        from tuning.loops.final_fit import FinalFit, some_predictions
         from tuning.loops.optimizers import as_expressions
         from tuning.stats.fresh_seed import FreshScore
     model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
@@ -93,7 +99,7 @@ def _train(
     training = FinalFit(trial, Path(asked.output))
     try:
         with contextlib.redirect_stdout(sys.stderr):  # where progress goes; the answer alone is told on the other
-            metrics = training.run(
+            fitted = training.run(
                 model,
                 arguments.data,
                 callbacks=arguments.callbacks,
@@ -102,10 +108,14 @@ def _train(
             )
     except KeyboardInterrupt:
         return _interrupted(training.partial)
-    fresh = FreshScore(metrics[study.objective.name], tuple(scores.values()), study.objective.name)
+    fresh = FreshScore(fitted.metrics[study.objective.name], tuple(scores.values()), study.objective.name)
+    stage("Logging the model in MLflow")
+    examples = some_predictions(model, arguments.data)
+    logged = final_model.log_model(place, asked, trial, fitted, fresh, model, examples)
+    stage("")
     script = _script(trial, constants, arguments, wraps=hasattr(model.optimizer, "inner_optimizer"))
-    _tell(trial, fresh, study, script, asked)
-    return 0
+    _tell(trial, fresh, study, script, asked, logged)
+    return 1 if asked.register is not None and logged is None else 0
 
 
 def _check_file(text: str) -> None:
@@ -178,7 +188,9 @@ def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments,
     )
 
 
-def _tell(trial: Trial, fresh: Any, study: FinishedStudy, script: str, asked: argparse.Namespace) -> None:
+def _tell(
+    trial: Trial, fresh: Any, study: FinishedStudy, script: str, asked: argparse.Namespace, logged: LoggedModel | None
+) -> None:
     if asked.json:
         from tuning.show.schema import SCHEMA_VERSION
 
@@ -193,6 +205,7 @@ def _tell(trial: Trial, fresh: Any, study: FinishedStudy, script: str, asked: ar
             "seed": trial.seed,
             "objective": study.objective.name,
             **fresh.to_json(),
+            **final_model.to_json(logged),
             "script": script,
         }
         print(json.dumps(told))
@@ -202,4 +215,6 @@ def _tell(trial: Trial, fresh: Any, study: FinishedStudy, script: str, asked: ar
         print(
             f"It was trained for {trial.budget.epochs} epochs, where the study trained for {study.settings['epochs']}."
         )
+    if logged is not None:
+        print(final_model.told(logged))
     print(f"\nThe same in a script of yours:\n\n{script}", end="")

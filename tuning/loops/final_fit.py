@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from search_spaces.data import Data
 from search_spaces.stream import TrainingData
-from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays, as_keras_sees_them, first_examples
+from tuning.loops.autologging import without_autologging
 from tuning.loops.callbacks import TrainingClock, TrialCallbacks
 from tuning.loops.keras_loop import plan_fit
 from tuning.loops.model_builder import evaluation_batch_size
@@ -21,6 +24,27 @@ from tuning.loops.user_callbacks import copies_for_trial, restored_epoch
 from tuning.trial import Trial
 
 _NAME = "final"
+_EXAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training went.
+
+    Args:
+        epochs: The metrics of each epoch.
+        weights_epoch: The epoch whose weights the model has, from 1.
+        n_train: The training examples of an epoch.
+    """
+
+    epochs: tuple[dict[str, float], ...]
+    weights_epoch: int
+    n_train: int
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those of the weights that the model has."""
+        return self.epochs[self.weights_epoch - 1]
 
 
 class FinalFit:
@@ -39,6 +63,7 @@ class FinalFit:
         self._trial, self._path = trial, path
         self.partial = path.with_name(f"{path.stem}.partial.keras")
 
+    @without_autologging()
     def run(
         self,
         model: keras.Model,
@@ -47,8 +72,8 @@ class FinalFit:
         callbacks: Sequence[Any] = (),
         class_weight: Mapping[int, float] | None = None,
         verbose: int = 1,
-    ) -> dict[str, float]:
-        """Train the model, write it, and return the metrics of the weights that it ended with.
+    ) -> Fitted:
+        """Train the model, write it, and return how that went.
 
         Args:
             model: Compiled for the trial, and not trained yet.
@@ -67,13 +92,18 @@ class FinalFit:
         factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
         copies = copies_for_trial(callbacks, _NAME, factor)
         if isinstance(data, Data) and data.load is None:
-            history = self._fit_arrays(model, as_keras_sees_them(data, None), copies, class_weight, verbose)
+            arrays = as_keras_sees_them(data, None)
+            history = self._fit_arrays(model, arrays, copies, class_weight, verbose)
         else:
-            history = self._fit_pipeline(model, as_keras_sees_them(data, class_weight), copies, verbose)
+            arrays = as_keras_sees_them(data, class_weight)
+            history = self._fit_pipeline(model, arrays, copies, verbose)
         save(model, self._path)
         self.partial.unlink(missing_ok=True)
-        epoch = restored_epoch(copies) or len(history.epoch)
-        return {name: float(values[epoch - 1]) for name, values in history.history.items()}
+        epochs = [
+            {name: float(np.mean(values[place])) for name, values in history.history.items()}
+            for place in range(len(history.epoch))
+        ]
+        return Fitted(tuple(epochs), restored_epoch(copies) or len(epochs), arrays.n_train)
 
     def _fit_arrays(
         self,
@@ -126,6 +156,38 @@ class _Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         if epoch + 1 < self.params["epochs"]:
             save(self.model, self._path)
+
+
+def some_predictions(model: keras.Model, data: TrainingData) -> tuple[Any, Any]:
+    """Return a few validation inputs and the model's predictions, as arrays or, where there are several, by name.
+
+    Args:
+        model: Trained.
+        data: What it was trained on.
+    """
+    arrays = as_keras_sees_them(data, None)
+    if arrays.hold_examples:
+        inputs = first_examples(arrays.validation, _EXAMPLES)[0]
+    else:
+        inputs = arrays.validation_examples(_EXAMPLES)[0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        outputs = model.predict(inputs, verbose=0)
+    return _by_name(inputs, "input"), _by_name(outputs, "output")
+
+
+def _by_name(arrays: Any, kind: str) -> Any:
+    if isinstance(arrays, Mapping):
+        return {name: _plain(array) for name, array in arrays.items()}
+    if isinstance(arrays, list | tuple):
+        return {f"{kind}_{place}": _plain(array) for place, array in enumerate(arrays)}
+    return _plain(arrays)
+
+
+def _plain(array: Any) -> Any:
+    """Return an array; texts, which may come as objects, as texts."""
+    found = np.asarray(array)
+    return found.astype(str) if found.dtype.kind == "O" else found
 
 
 def save(model: keras.Model, path: Path) -> None:

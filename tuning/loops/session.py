@@ -17,6 +17,7 @@ import tensorflow as tf
 from search_spaces.data import DataError
 from search_spaces.stream import Stream, TrainingData
 from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
+from tuning.loops.autologging import without_autologging
 from tuning.loops.branching import probe_branches
 from tuning.loops.broken_example import broken_example
 from tuning.loops.callbacks import TrainingClock
@@ -90,6 +91,7 @@ class TrainingSession:
         self._input_times = InputTimes()
         self._gradients = CustomGradients()
 
+    @without_autologging()
     def describe(self, request: DescribeRequest) -> ModelDescription | TrialOutcome:
         """Return what the build function builds, or a failed outcome that says why it builds nothing usable."""
         try:
@@ -101,6 +103,7 @@ class TrainingSession:
         finally:
             self._builder.restore_policy()
 
+    @without_autologging()
     def train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
         """Train one trial.
 
@@ -119,6 +122,7 @@ class TrainingSession:
         finally:
             self._clean_up()
 
+    @without_autologging()
     def probe(
         self, request: MemoryProbeRequest | ThroughputRequest | NoiseScaleRequest | BranchRequest | InferenceRequest
     ) -> MemoryProbe | Throughput | NoiseScales | Branches | Inference | TrialOutcome:

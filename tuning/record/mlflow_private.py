@@ -42,6 +42,10 @@ MIGRATION_LOGGER = "alembic.runtime.migration"
 """The logger by which MLflow 2.22 and 3.4 tell thirty migrations of a new store. Without it they are printed."""
 
 
+SYSTEM_METRICS_LOGGER = "mlflow.system_metrics.system_metrics_monitor"
+"""The logger by which MLflow tells that it begins and ends to sample the machine. Without it that is printed."""
+
+
 def server_environment(tracking_uri: str) -> dict[str, str]:
     """Return the environment that tells `mlflow server` its store and keeps its job workers away."""
     # The URI may hold a password, which every user of the machine could read from the command line. The job workers,
@@ -136,7 +140,7 @@ class _OutsideBlocks(logging.Filter):
 
 for _variable in LIMITED:
     _limit(_variable)
-for _name in (*ERROR_LOGGERS, MIGRATION_LOGGER):
+for _name in (*ERROR_LOGGERS, MIGRATION_LOGGER, SYSTEM_METRICS_LOGGER):
     logging.getLogger(_name).addFilter(_OutsideBlocks())
 if not hasattr(environment, _NO_LINKS) and hasattr(TrackingServiceClient, "_log_url"):
     TrackingServiceClient._log_url = _without_links(TrackingServiceClient._log_url)  # type: ignore[method-assign]

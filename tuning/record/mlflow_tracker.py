@@ -105,9 +105,10 @@ class MlflowTracker:
         """
         tags = _tags_of(settings)
         if study != self._study:
-            objective, data = layout.objective_of(settings), _dataset_of(study, settings)
+            objective, data = layout.objective_of(settings), dataset_of(study, settings)
             open_experiment = partial(self._open_experiment, study, tags)
-            self._runs = StudyRuns(self._store.client, open_experiment, objective, data)
+            command = settings.get("command", "")
+            self._runs = StudyRuns(self._store.client, open_experiment, objective, data, command=command)
             if self._folder is not None:
                 self._starts_over |= self._folder.has_started_over
             self._store.ask(self._runs.opened)
@@ -244,7 +245,7 @@ def _tags_of(settings: Mapping[str, str]) -> dict[str, str]:
     return tags | EXPERIMENT_KIND
 
 
-def _dataset_of(study: str, settings: Mapping[str, str]) -> DatasetInput | None:
+def dataset_of(study: str, settings: Mapping[str, str]) -> DatasetInput | None:
     """Return what the runs of a study's trials have been trained on, for MLflow's own field of data.
 
     Args:

@@ -17,7 +17,9 @@ from requests.exceptions import RequestException
 from tuning.objective import Objective
 from tuning.passwords import without_passwords
 from tuning.record import layout
+from tuning.record.origin import origin_tags
 from tuning.record.runs import FULL, RecordedRuns
+from tuning.record.system_metrics import Monitor, monitor_of
 from tuning.record.tracker import Deciding
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
@@ -36,6 +38,7 @@ class StudyRuns:
         objective: The metric that it compares; None if its settings do not tell.
         data: What its trials train on; None if its settings do not tell.
         deciding: The trials that decided, as far as a recommendation has been made.
+        command: What the study was searched with; empty for a script.
     """
 
     client: Callable[[], MlflowClient]
@@ -43,6 +46,7 @@ class StudyRuns:
     objective: Objective | None = None
     data: DatasetInput | None = None
     deciding: Deciding = field(default_factory=dict)
+    command: str = ""
     experiment_id: str = ""
     """Empty until it is open."""
     recorded: RecordedRuns = field(default_factory=RecordedRuns)
@@ -95,6 +99,7 @@ class TrialWriter:
         self._n_written = 0
         self._pieces: deque[Callable[[], None]] = deque([self._open, self._log_params, self._log_data])
         self._is_done = False
+        self._monitor: Monitor | None = None
 
     def add(self, report: EpochReport) -> None:
         """Let the run grow by an epoch."""
@@ -146,11 +151,13 @@ class TrialWriter:
         made = client.create_run(
             self._runs.experiment_id,
             start_time=self._started_ms,
-            tags=layout.start_tags(trial),
+            tags=origin_tags(self._runs.command) | layout.start_tags(trial),
             run_name=layout.run_name(trial),
         )
         self._run_id = made.info.run_id
         recorded.add(trial.trial_id, self._run_id)
+        if self._ended is None:
+            self._monitor = monitor_of(client.tracking_uri, self._run_id)
 
     def _log_params(self) -> None:
         self._log(params=layout.as_params(layout.trial_params(self._trial)))
@@ -204,6 +211,8 @@ class TrialWriter:
         return replace(outcome, measurements={**numbers, **outcome.measurements}), tags
 
     def _terminate(self, outcome: TrialOutcome, at_ms: int) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
         self._runs.client().set_terminated(self._run_id, layout.run_status(outcome.status), at_ms)
         self._is_done = True
         self._runs.recorded.add(self._trial.trial_id, self._run_id, epochs=self.n_epochs)

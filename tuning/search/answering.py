@@ -31,6 +31,7 @@ from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.next_command import proceed
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
+from tuning.show.snippet import script_of
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
@@ -140,17 +141,25 @@ def answer_search(
         following=followed(settings),
         machine=machine_of(settings),
         proceeds=proceed(settings, found.next_step),
+        script=script_of(found, settings, tuple(study.records)),
     )
     try:
         show(answer)
     finally:  # whoever can be shown nothing, as behind `| head`, finds it in the record
-        _record(answer, study, found.target, settings, tracker)
+        _record(answer, study, found.target, settings, options, tracker)
     return answer
 
 
-def _record(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], tracker: Tracker) -> None:
+def _record(
+    answer: Answer,
+    study: Study,
+    target: float | None,
+    settings: Mapping[str, str],
+    options: SearchOptions,
+    tracker: Tracker,
+) -> None:
     """Draw the report of an answer, and record both."""
-    report = _report(answer, study, target, settings) if answer.tracking_uri else {}
+    report = _report(answer, study, target, settings, options) if answer.tracking_uri else {}
     table = answer.recommendation.table
     deciding = deciding_trials(_ended(study.records), table, objective=study.objective, target=target)
     tracker.recommended(answer.to_json(), answer.to_markdown(), report, deciding)
@@ -253,11 +262,19 @@ def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devi
     return notes
 
 
-def _report(answer: Answer, study: Study, target: float | None, settings: Mapping[str, str]) -> dict[str, str]:
+def _report(
+    answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], options: SearchOptions
+) -> dict[str, str]:
     """Return the page that goes with the recommendation, if it can be drawn."""
     try:
         evidence = evidence_of_search(
-            answer, _ended(study.records), objective=study.objective, target=target, settings=dict(settings)
+            answer,
+            _ended(study.records),
+            objective=study.objective,
+            target=target,
+            settings=dict(settings),
+            tolerance=options.tolerance,
+            cost=options.cost,
         )
         return {FILE_NAME: render_report(evidence)}
     except Exception as error:  # whatever a drawing raises, the answer has been found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from tuning.show.canvas import heading, image_tag, paragraphs, sketch, table, wa
 from tuning.show.next_command import proceed
 from tuning.show.schema import SCHEMA_VERSION
 from tuning.show.score_figures import draw_quality, draw_trade_off
+from tuning.show.snippet import essential, script_of
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.table import cells, columns_of
 from tuning.stats.trade_offs import TradeOffs
@@ -41,6 +43,7 @@ class Answer:
         following: What followed the batch size and how, by what it is, from `followed`.
         machine: The devices that trained and the versions there, a line each, from `machine_of`.
         proceeds: A line with the command that would settle what is open, from `proceed`; empty for none.
+        script: The recommended setting in plain Keras, from `script_of`; empty for none.
     """
 
     recommendation: Recommendation
@@ -52,6 +55,7 @@ class Answer:
     following: Mapping[str, str] = field(default_factory=dict)
     machine: tuple[str, ...] = ()
     proceeds: str = ""
+    script: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of plain JSON values; null where something is unknown."""
@@ -68,8 +72,8 @@ class Answer:
         training = None if self.advice is None else self.advice.to_json()
         pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
         named = {"follows_batch_size": dict(self.following), "machine": list(self.machine)}
-        proceeds = {"proceeds": self.proceeds or None}
-        return {**first, **found, **proceeds, "training": training, **named, **pareto}
+        next_lines = {"proceeds": self.proceeds or None, "script": self.script or None}
+        return {**first, **found, **next_lines, "training": training, **named, **pareto}
 
     def to_markdown(self) -> str:
         """Return reasons, caveats and table, for MLflow's experiment page."""
@@ -114,10 +118,13 @@ class Answer:
             console.print(f"! {caveat}", style="yellow", highlight=False)
         if self.proceeds:
             console.print(self.proceeds, markup=False, highlight=False, soft_wrap=True)  # whole, to be copied
+        if self.script:
+            console.print(f"\nIn plain Keras:\n{essential(self.script)}", markup=False, highlight=False, soft_wrap=True)
 
     def _repr_html_(self) -> str:
         """Return the answer with its figures, for notebooks."""
-        return to_html(self.recommendation, self._advice())
+        script = f"<p>In plain Keras:</p><pre>{html.escape(self.script)}</pre>" if self.script else ""
+        return to_html(self.recommendation, self._advice()) + script
 
     def _advice(self) -> list[str]:
         told = [] if self.advice is None else [self.advice.tell()]
@@ -167,6 +174,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
         following=followed(record.settings),
         machine=machine_of(record.settings),
         proceeds=proceed(record.settings, recommendation.next_step),
+        script=script_of(recommendation, record.settings, record.trials),
     )
 
 

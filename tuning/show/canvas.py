@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from tuning.show.hover import hover_marks
+
 # Okabe and Ito's colours, which people who confuse red and green tell apart; a page may replace each (`inline_svg`).
 INK = "#1b1f24"
 BLUE = "#0072b2"
@@ -172,7 +174,7 @@ def inline_svg(figure: Figure, label: str) -> str:
     """The figure as an `<svg>` element for a page.
 
     Its text takes the page's font and colour. Each other colour is `var(--NAME, COLOUR)`, with the names of `NAMES`, so
-    that a page can have a palette for the light and one for the dark.
+    that a page can have a palette for the light and one for the dark. Over its points lie `hover_marks`.
 
     Args:
         figure: What to write.
@@ -193,6 +195,7 @@ def inline_svg(figure: Figure, label: str) -> str:
     svg = svg.replace(INK, "currentColor")
     for colour, name in NAMES.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
+    svg = svg.replace("</svg>", f"{hover_marks(figure)}</svg>")
     size = re.compile(r'width="[\d.]+pt" height="[\d.]+pt"')
     return size.sub(f'role="img" aria-label="{html.escape(label, quote=True)}"', svg, count=1).strip()
 

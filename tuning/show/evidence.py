@@ -17,6 +17,7 @@ from tuning.show.answer import Answer, judged_by, recommend_from, rule_in_force
 from tuning.stats.arms import Arm, group_into_arms
 from tuning.stats.costs import Costs, arm_costs
 from tuning.stats.findings import Explanation, explain
+from tuning.stats.rules import TIME
 from tuning.trial import Trial
 
 
@@ -32,6 +33,9 @@ class Evidence:
         settings: What the search was started with; empty for runs of other programs.
         measurements: What was measured beside the trials.
         throughput: Examples per second by batch size by which it was judged; None for the trials' own.
+        throughput_errors: The standard error of ln of that, by batch size.
+        tolerance: The loss of objective that is accepted for a cheaper batch size, if one was asked for.
+        cost: What decides between batch sizes that are good enough.
     """
 
     answer: Answer
@@ -41,6 +45,9 @@ class Evidence:
     settings: Mapping[str, str] = field(default_factory=dict)
     measurements: Measurements = field(default_factory=Measurements)
     throughput: Mapping[int, float] | None = None
+    throughput_errors: Mapping[int, float] | None = None
+    tolerance: float | None = None
+    cost: str = TIME
 
 
 def evidence_of_study(tracking_uri: str | None, study: str | None, **rule: Any) -> Evidence:
@@ -65,6 +72,8 @@ def evidence_of_search(
     objective: Objective,
     target: float | None,
     settings: Mapping[str, str],
+    tolerance: float | None = None,
+    cost: str = TIME,
 ) -> Evidence:
     """Gather what a search that has just ended knows; what MLflow does not tell at once is left out."""
     measurements = Measurements()
@@ -74,7 +83,8 @@ def evidence_of_search(
         except TrackingError:  # the server is gone; the report waits with everything else that is to be sent
             measurements = Measurements()
     judged = judged_by(settings)
-    return Evidence(answer, trials, objective, target, settings, measurements, judged.get("throughput"))
+    rates, errors = judged.get("throughput"), judged.get("throughput_errors")
+    return Evidence(answer, trials, objective, target, settings, measurements, rates, errors, tolerance, cost)
 
 
 def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
@@ -95,6 +105,9 @@ def evidence_from(record: StudyRecord, rule: Mapping[str, Any]) -> Evidence:
         record.settings,
         measurements,
         rule.get("throughput"),
+        rule.get("throughput_errors"),
+        rule.get("tolerance"),
+        rule.get("cost") or TIME,
     )
 
 

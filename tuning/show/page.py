@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tuning.record.layout import THROUGHPUT, THROUGHPUT_ERRORS
+from tuning.show.answer import judged_by
 from tuning.show.behaviour_section import behaviour_section
 from tuning.show.canvas import Section, inline_svg, sketch
 from tuning.show.cost_sections import cost_section, energy_section, updates_section
 from tuning.show.evidence import Evidence, analyse
+from tuning.show.importance_section import importance_section
 from tuning.show.sections import (
     curves_section,
     memory_section,
@@ -24,14 +28,17 @@ from tuning.show.sections import (
     throughput_section,
     trade_off_section,
 )
-from tuning.show.snippet import MADE, snippet
+from tuning.show.snippet import script_of
+from tuning.stats.picks import picks_by_tolerance
+from tuning.stats.rules import TIME
 from tuning.stats.table import TableRow
 from tuning.trial import Status
 
 FILE_NAME = "report.html"
 _TEMPLATE = "report.html.jinja"
 _MOST_REASONS = 8
-_NOT_IN_SCRIPT = ("schedule", "weight_decay", "decay_constants")  # of the built model, which a report does not have
+_NOT_AGAIN = ("batch size", "verdict", "in Pareto set", "seeds")  # by the slider; verdicts are those of one rule
+_ROOM, _PLACES = 1.1, 200  # of the slider: beyond the largest gap, and how finely it moves
 _TOLD_ELSEWHERE = ("notes", "versions", "command", THROUGHPUT, THROUGHPUT_ERRORS)
 
 
@@ -54,12 +61,15 @@ def render_report(evidence: Evidence) -> str:
         lstrip_blocks=True,
     )
     recommendation = evidence.answer.recommendation
+    rows = [_cells(row, evidence) for row in recommendation.table]
     return environment.get_template(_TEMPLATE).render(
         answer=evidence.answer,
         found=recommendation,
         headline=recommendation.reasons[0],
         reasons=recommendation.reasons[1:],
-        rows=[_cells(row, evidence) for row in recommendation.table],
+        rows=rows,
+        picks=_picks(evidence, rows),
+        tolerance=evidence.tolerance,
         cost=recommendation.cost,
         trials={status.replace("_", " "): count for status, count in recommendation.trials.items() if count},
         failures=_failures(evidence),
@@ -68,7 +78,7 @@ def render_report(evidence: Evidence) -> str:
         settings=_settings(evidence),
         notes=[note for note in evidence.settings.get("versions", "").splitlines() if note],
         command=evidence.settings.get("command", ""),
-        script=_script(evidence),
+        script=script_of(recommendation, evidence.settings, evidence.trials),
     )
 
 
@@ -83,6 +93,7 @@ def sections_of(evidence: Evidence) -> Sequence[Section]:
         curves_section(evidence, analysis),
         trade_off_section(evidence),
         rates_section(evidence, analysis),
+        *importance_section(evidence),
         throughput_section(evidence, analysis),
         *energy_section(evidence),
         memory_section(evidence),
@@ -122,20 +133,42 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _script(evidence: Evidence) -> str:
-    """Return the recommended setting as a script of plain Keras; empty for runs of other programs."""
-    found, settings = evidence.answer.recommendation, evidence.settings
-    if not settings.get("epochs", "").isdecimal():
-        return ""
-    return snippet(
-        batch_size=found.batch_size,
-        epochs=int(settings["epochs"]),
-        seed=0,
-        learning_rate=None if "schedule" in settings else found.learning_rate,
-        hyperparameters=dict(found.hyperparameters),
-        made=MADE in settings,
-        left_out=[name.replace("_", " ") for name in _NOT_IN_SCRIPT if name in settings],
+def _picks(evidence: Evidence, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return what the page's script chooses from: the picks of each rule, and what the table says of each."""
+    found = picks_by_tolerance(
+        evidence.trials,
+        objective=evidence.objective,
+        target=evidence.target,
+        throughput=evidence.throughput,
+        throughput_errors=evidence.throughput_errors,
+        cost=evidence.cost,
     )
+    gaps = [pick.tolerance or 0.0 for picks in found.values() for pick in picks]
+    most = _ROOM * max([*gaps, evidence.tolerance or 0.0]) or 1.0
+    return {
+        "command": _pick_command(evidence),
+        "picks": {rule: [dataclasses.asdict(pick) for pick in picks] for rule, picks in found.items()},
+        "rows": {
+            row["batch size"]: ", ".join(
+                f"{name} {text}" for name, text in row.items() if text and name not in _NOT_AGAIN
+            )
+            for row in rows
+        },
+        "most": float(f"{most:.2g}"),
+        "step": float(f"{most / _PLACES:.1g}"),
+    }
+
+
+def _pick_command(evidence: Evidence) -> str:
+    """Return the command that picks by the same numbers, less rule and tolerance; empty for other programs' runs."""
+    if not evidence.settings:
+        return ""
+    words = ["batch-size", "pick", evidence.answer.study]
+    if evidence.cost != TIME:
+        words += ["--cost", evidence.cost]
+    if evidence.target is not None and evidence.target != judged_by(evidence.settings).get("target"):
+        words += ["--target", f"{evidence.target:g}"]
+    return shlex.join(words)
 
 
 def _failures(evidence: Evidence) -> list[str]:

@@ -5,6 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tuning.stats.recommendation import Recommendation
+from tuning.trial import Trial
+
+_FOLLOWERS = {
+    "schedule": (),
+    "weight_decay": ("weight_decay",),
+    "decay_constants": ("beta_2", "rho", "ema_momentum"),
+}
+"""What may follow the batch size beside the learning rate, by its setting, and what a trial calls the numbers."""
+
 MADE = "examples"
 """The setting of a study whose examples are made as they are needed: "loaded" of their keys, or "streamed"."""
 
@@ -83,3 +93,46 @@ def _fit_of_datasets(batch_size: int, epochs: int, options: Mapping[str, Any]) -
         *(f"    {name}={value!r}," for name, value in more.items()),
         ")",
     ]
+
+
+def script_of(found: Recommendation, settings: Mapping[str, str], trials: Sequence[Trial]) -> str:
+    """Return the recommended setting as a script of plain Keras; empty for runs of other programs.
+
+    Args:
+        found: The recommendation.
+        settings: Those of the study.
+        trials: Of which those at the recommended setting may know the numbers that followed the batch size.
+    """
+    if not settings.get("epochs", "").isdecimal():
+        return ""
+    known = _settings_of(found, trials)
+    followers = {name: names for name, names in _FOLLOWERS.items() if name in settings}
+    constants = {name: known[name] for names in followers.values() for name in names if name in known}
+    unknown = [name for name, names in followers.items() if not any(each in known for each in names)]
+    return snippet(
+        batch_size=found.batch_size,
+        epochs=int(settings["epochs"]),
+        seed=0,
+        learning_rate=None if "schedule" in settings else found.learning_rate,
+        hyperparameters=dict(found.hyperparameters),
+        constants=constants,
+        left_out=[name.replace("_", " ") for name in unknown],
+        made=MADE in settings,
+    )
+
+
+def essential(script: str) -> str:
+    """Return the lines of a script from the built model to its training: what differs from a script of one's own."""
+    after = script.partition("model = build_model(hp)")[2].partition("\n")[2]
+    return after.partition("model.save(")[0].rstrip("\n")
+
+
+def _settings_of(found: Recommendation, trials: Sequence[Trial]) -> Mapping[str, Any]:
+    """Return what a training at the recommended setting has used."""
+    recipe = (found.batch_size, found.learning_rate, found.hyperparameters)
+    same = (
+        trial.outcome.settings
+        for trial in trials
+        if trial.outcome is not None and (trial.batch_size, trial.learning_rate, trial.hyperparameters) == recipe
+    )
+    return next((settings for settings in same if settings), {})

@@ -10,7 +10,7 @@ from typing import Any
 
 import scipy
 
-from tuning.objective import Objective
+from tuning.objective import Objective, possible_range
 from tuning.stats.arms import mean_by_seed
 from tuning.trial import Trial
 
@@ -56,7 +56,8 @@ class FreshScore:
         """Where a fresh seed falls with a chance of 95 %, `mean ± t s sqrt(1 + 1/n)`; None of a single seed.
 
         Here n scores have the mean and the standard deviation s, and t is the quantile of Student's distribution with
-        n - 1 degrees of freedom. Scores are taken to be normal and independent.
+        n - 1 degrees of freedom. Scores are taken to be normal and independent. The interval ends where the metric
+        does, as an accuracy at 1, which takes nothing from the chance; unless a score lies beyond.
 
         Source: the prediction interval for one further observation; Hahn and Meeker, Statistical Intervals (1991).
         """
@@ -66,7 +67,10 @@ class FreshScore:
         quantile = float(scipy.stats.t.ppf((1 + CHANCE) / 2, n - 1))
         half = quantile * statistics.stdev(self.scores) * math.sqrt(1 + 1 / n)
         mean = statistics.fmean(self.scores)
-        return mean - half, mean + half
+        least, most = possible_range(self.objective)
+        if not all(least <= score <= most for score in (*self.scores, self.score)):
+            return mean - half, mean + half
+        return max(least, mean - half), min(most, mean + half)
 
     @property
     def is_expected(self) -> bool | None:

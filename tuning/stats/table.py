@@ -66,7 +66,7 @@ def cells(row: TableRow, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
         "examples/s": _number(row.examples_per_second, ",.0f"),
         "MiB": "" if memory is None else f"{memory / 2**20:,.0f}",
         "mJ/ex": "" if energy is None else number(1000 * energy, 2),
-        "verdict": row.verdict,
+        "verdict": row.verdict.replace("learning rate", "rate"),  # 80 columns hold no more
     }
     return tuple(found[name] for name in columns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -74,3 +75,10 @@ def test_an_answer_that_never_came_is_found_behind_mlflows_own_error(kind: type[
     assert mlflow_private.is_unanswered(error)
     assert mlflow_private.is_unanswered(error, retried=False) == (kind is ConnectionError)
     assert not mlflow_private.is_unanswered(MlflowException("no such run"))
+
+
+def test_the_sampling_of_the_machine_logs_there_or_else_its_beginning_is_printed() -> None:
+    monitor = Path(environment.__file__).parent / "system_metrics" / "system_metrics_monitor.py"
+    assert "_logger = logging.getLogger(__name__)" in monitor.read_text()
+    filters = logging.getLogger(mlflow_private.SYSTEM_METRICS_LOGGER).filters
+    assert any(isinstance(found, mlflow_private._OutsideBlocks) for found in filters)

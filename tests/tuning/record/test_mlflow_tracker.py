@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import math
+import subprocess
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from tracker_helpers import SETTINGS, by_trial, log_trial, planned, runs, starte
 
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
+from tuning.record.origin import origin_tags
 from tuning.record.store import TrackingError
 from tuning.trial import Budget, EpochReport, Status, TrialOutcome
 
@@ -60,6 +64,54 @@ def test_a_run_names_what_it_was_trained_on(tracking_uri: str) -> None:
     assert (found.dataset.name, found.dataset.digest) == ("digits", "0123abcd")
     assert json.loads(found.dataset.profile) == {"examples": "900 + 100 examples, 30 in an epoch"}
     assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "training"}
+
+
+def test_a_run_names_its_user_its_program_and_its_commit(
+    tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "mine"
+    git = ["git", "-C", str(repository), "-c", "user.name=me", "-c", "user.email=me@here"]
+    subprocess.run(["git", "init", "--quiet", str(repository)], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "one"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.chdir(repository)
+    origin_tags.cache_clear()
+    with closing(MlflowTracker(tracking_uri)) as tracker:
+        tracker.start_study("digits", {**SETTINGS, "command": "batch-size grid digits"})
+        log_trial(tracker)
+        (run,) = runs(tracker)
+    origin_tags.cache_clear()
+    assert run.data.tags["mlflow.source.name"] == "batch-size grid digits"
+    assert run.data.tags["mlflow.source.git.commit"] == head
+    assert run.data.tags["mlflow.user"] == getpass.getuser()
+
+
+def test_outside_of_a_repository_a_run_names_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    origin_tags.cache_clear()
+    assert "mlflow.source.git.commit" not in origin_tags("batch-size grid digits")
+    origin_tags.cache_clear()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_machine_is_sampled_while_a_trial_trains_where_mlflow_s_switch_says_so(
+    tracking_uri: str, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", str(asked).lower())
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.01")
+    tracker = started(tracking_uri)
+    tracker.start_trial(planned())
+    client = MlflowClient(tracking_uri)
+    name = "system/cpu_utilization_percentage"
+    until = time.monotonic() + (30 if asked else 0.3)
+    while time.monotonic() < until and not any(name in run.data.metrics for run in runs(tracker)):
+        time.sleep(0.02)
+    tracker.end_trial(TrialOutcome("0", Status.COMPLETED))
+    tracker.close()
+    (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert any(key.startswith("system/") for key in run.data.metrics) == asked
 
 
 def log_course(tracker: MlflowTracker, status: Status = Status.COMPLETED) -> None:

@@ -1,11 +1,17 @@
 """The lines of plain Keras tell the whole setting, and run."""
 
 import ast
+import io
+from dataclasses import replace
 
-from example_evidence import evidence
+from example_evidence import ACCURACY, evidence
+from rich.console import Console
 
+from tuning.show.answer import Answer
 from tuning.show.page import render_report
-from tuning.show.snippet import snippet
+from tuning.show.snippet import essential, script_of, snippet
+from tuning.stats.recommendation import recommend
+from tuning.trial import Trial, finished_trial
 
 
 def test_every_number_of_the_setting_is_set():
@@ -54,6 +60,40 @@ def test_a_report_has_the_script_and_says_what_it_lacks():
     assert "# schedule follows the batch size, too" in page
     assert "model.optimizer.learning_rate" not in page
     assert "model.optimizer.learning_rate = " in render_report(evidence(settings={"epochs": "30"}))
+
+
+def trained(batch_size: int, **settings: float) -> list[Trial]:
+    outcome = finished_trial(batch_size, 0, 0.9, learning_rate=0.02)
+    return [replace(outcome, outcome=replace(outcome.outcome, settings={"loop_steps": 3, **settings}))]
+
+
+def test_the_numbers_that_followed_the_batch_size_are_those_of_its_own_trials():
+    ended = [*trained(8, weight_decay=0.5), *trained(16, weight_decay=0.25)]
+    found = recommend(ended, objective=ACCURACY)
+    script = script_of(found, {"epochs": "3", "weight_decay": "held per epoch"}, ended)
+    size = found.batch_size
+    assert f"model.optimizer.weight_decay = {4 / size}\n" in script
+    assert "follows the batch size, too" not in script
+    assert "loop_steps" not in script
+    assert "# weight decay follows" in script_of(found, {"epochs": "3", "weight_decay": "held"}, trained(size))
+    assert script_of(found, {}, ended) == ""
+
+
+def test_the_essential_lines_are_those_between_the_model_and_its_file():
+    told = essential(snippet(batch_size=8, epochs=3, seed=5, learning_rate=0.01))
+    assert told.splitlines()[0] == "model.optimizer.learning_rate = 0.01"
+    assert told.splitlines()[-1] == ")"
+    assert "model.save" not in told
+
+
+def test_an_answer_has_the_script_on_a_terminal_in_a_notebook_and_as_json():
+    found = recommend(trained(8), objective=ACCURACY)
+    answer = Answer(found, "s", "", "1", script=script_of(found, {"epochs": "3"}, ()))
+    console = Console(file=io.StringIO(), width=80)
+    answer.show(console)
+    assert "In plain Keras:\nmodel.optimizer.learning_rate = 0.02\nmodel.fit(\n" in console.file.getvalue()
+    assert "keras.utils.set_random_seed(0)" in answer._repr_html_()
+    assert answer.to_json()["script"] == answer.script
 
 
 def test_a_report_of_foreign_runs_has_none():

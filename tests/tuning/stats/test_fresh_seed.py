@@ -19,6 +19,13 @@ def test_the_interval_is_the_closed_form():
     assert (low, high) == (pytest.approx(2 - half, abs=1e-5), pytest.approx(2 + half, abs=1e-5))
 
 
+def test_the_interval_of_a_share_ends_where_shares_end():
+    assert FreshScore(0.99, (0.9, 0.99), "val_accuracy").interval[1] == 1.0
+    assert FreshScore(0.01, (0.0, 0.2), "auc").interval[0] == 0.0
+    assert FreshScore(0.99, (0.9, 0.99), "val_loss").interval[1] > 1.0
+    assert FreshScore(3.0, (0.9, 0.99), "accuracy").interval[1] > 1.0  # no share, whatever it is called
+
+
 @pytest.mark.parametrize(("score", "word"), [(2.5, "inside"), (7.1, "outside"), (-3.1, "outside")])
 def test_it_is_told_whether_the_score_was_expected(score, word):
     assert word in FreshScore(score, (1.0, 2.0, 3.0), "m").tell()
