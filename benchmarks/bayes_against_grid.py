@@ -29,7 +29,7 @@ from tuning import BayesianOptimization, GridSearch
 from tuning.record.tracker import NullTracker
 from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
-from tuning.search.preparation import running_executor
+from tuning.search.workers import running_executor
 from tuning.trial import CONFIRM, SEARCH, Budget, EpochReport, Trial, TrialOutcome
 
 BATCH_SIZES = {"digits": (8, 16, 32, 64, 128, 256, 512), "mnist": (16, 32, 64, 128, 256, 512, 1024)}

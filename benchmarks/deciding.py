@@ -18,7 +18,8 @@ from tuning.loops.loop import KERAS
 from tuning.machine.machine import Machine
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import CHOSEN, Measured, ThroughputFindings
-from tuning.messages import NoiseScalePoint, Throughput
+from tuning.messages import Throughput
+from tuning.noise_messages import NoiseScalePoint
 from tuning.objective import Objective
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.halving import Halving

@@ -34,9 +34,9 @@ from tuning.run.asking import ask
 from tuning.run.executor import Executor
 from tuning.search.methods import tune_method
 from tuning.search.options import SearchArguments, SearchOptions
-from tuning.search.preparation import running_executor
 from tuning.search.search import Search
 from tuning.search.wishes import Wishes
+from tuning.search.workers import running_executor
 from tuning.stats.target import crossing
 from tuning.study.study import Study
 from tuning.trial import CONFIRM, Budget, EpochReport, Goal, Instructions, Status, Trial, TrialOutcome

@@ -6,16 +6,8 @@ from typing import Any
 
 from fakes import ScriptedExecutor, description, device
 
-from tuning.messages import (
-    Event,
-    MemoryProbe,
-    MemoryProbeRequest,
-    NoiseScalePoint,
-    NoiseScaleRequest,
-    NoiseScales,
-    Throughput,
-    ThroughputRequest,
-)
+from tuning.messages import Event, MemoryProbe, MemoryProbeRequest, Throughput, ThroughputRequest
+from tuning.noise_messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.run.memory_limit import MemoryLimit
 from tuning.search.probing import run_probe
 from tuning.show.probe_page import Probe

@@ -11,7 +11,8 @@ from fakes import RecordingTracker, ScriptedExecutor
 
 import tuning
 from search_spaces import BatchSize, Data
-from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales, Throughput
+from tuning.messages import Throughput
+from tuning.noise_messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.search.options import SearchArguments
 from tuning.trial import Trial
 from tuning.tuner import BatchSizeTuner

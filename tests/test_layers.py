@@ -15,6 +15,7 @@ ORDER = (
     "tuning.interrupts",
     "tuning.objective",
     "tuning.trial",
+    "tuning.noise_messages",
     "tuning.messages",
     "tuning.stats",
     "tuning.loops",

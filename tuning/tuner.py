@@ -20,15 +20,16 @@ from tuning.run.executor import Executor
 from tuning.search.answering import recommend_from_study
 from tuning.search.assistant import weights_file
 from tuning.search.limits import check_study_name
+from tuning.search.method import Method
 from tuning.search.options import (
     SearchArguments,
     SearchOptions,
     read_options,
     read_search_arguments,
 )
-from tuning.search.preparation import running_executor
-from tuning.search.search import SCALING, Method, Search
+from tuning.search.search import SCALING, Search
 from tuning.search.wishes import Wishes
+from tuning.search.workers import running_executor
 from tuning.show.answer import Answer
 from tuning.stats.recommendation import Recommendation
 from tuning.study.study import Study

@@ -6,8 +6,8 @@ from typing import Any
 
 import optuna
 
+from tuning.search.method import Method
 from tuning.search.methods import PROPOSALS, bayes_method, grid_method, tune_method
-from tuning.search.search import Method
 from tuning.stats.rules import TOLERANCE_LOSS
 from tuning.tuner import BatchSizeTuner
 

@@ -38,7 +38,7 @@ def workplace(bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name in ("MLFLOW_TRACKING_URI", "BATCH_SIZE_STORAGE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
+    monkeypatch.setattr("tuning.search.workers.LocalExecutor", in_this_process)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=GIB, total=GIB))
     before = files_in(bad_files)
     yield bad_files

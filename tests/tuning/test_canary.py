@@ -71,7 +71,7 @@ def place(tmp_path: Path, mlflow_store: Callable[[Path], str], monkeypatch: pyte
     found = Place(tmp_path, mlflow_store(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
+    monkeypatch.setattr("tuning.search.workers.LocalExecutor", in_this_process)
     monkeypatch.setattr("tuning.record.store.MlflowClient", found.client)
     return found
 

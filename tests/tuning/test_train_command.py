@@ -55,7 +55,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Callable[[P
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
+        patch.setattr("tuning.search.workers.LocalExecutor", in_this_process)
         options = ["--batch-sizes", "8", "--seeds", "2", "--loop", "keras", "--no-probe", "--quiet"]
         assert main(["grid", "mine.py:mine", *options]) == 0
     return directory
@@ -223,7 +223,7 @@ lazy = Workload("lazy", build, loaded, objective="val_loss", epochs=2)
 def test_examples_that_are_loaded_train_as_in_the_search(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workplace / "lazy.py").write_text(WORKLOAD + LOADED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.search.preparation.LocalExecutor", in_this_process)
+        patch.setattr("tuning.search.workers.LocalExecutor", in_this_process)
         searching = ["grid", "lazy.py:lazy", "--batch-sizes", "10", "--seeds", "1", "--loop", "keras", "--no-probe"]
         patch.setattr("tuning.stats.input_bound.INPUT_SHARE", 0.0)  # whatever the clock says
         assert main([*searching, "--quiet"]) == 0

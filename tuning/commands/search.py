@@ -27,8 +27,8 @@ from tuning.search.limits import check_study_name
 from tuning.stats.rules import TOLERANCE_LOSS
 
 if TYPE_CHECKING:
+    from tuning.search.method import Method
     from tuning.search.options import SearchOptions
-    from tuning.search.search import Method
     from tuning.search.wishes import Wishes
     from tuning.show.answer import Answer
 

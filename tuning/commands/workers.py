@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter | None]:
-    """Return workers that have just been started; see `tuning.search.preparation.starting_workers`."""
-    from tuning.search import preparation
+    """Return workers that have just been started; see `tuning.search.workers.starting_workers`."""
+    from tuning.search import workers
 
-    return preparation.starting_workers(*given, **rest)
+    return workers.starting_workers(*given, **rest)
 
 
 def running_executor(*given: Any, **rest: Any) -> AbstractContextManager[Executor]:
-    """Return workers on devices of this machine or of a cluster; see `tuning.search.preparation.running_executor`."""
-    from tuning.search import preparation
+    """Return workers on devices of this machine or of a cluster; see `tuning.search.workers.running_executor`."""
+    from tuning.search import workers
 
-    return preparation.running_executor(*given, **rest)
+    return workers.running_executor(*given, **rest)
 
 
 def ask_for_model(executor: Executor) -> Question:

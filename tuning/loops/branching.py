@@ -15,7 +15,7 @@ from tuning.loops.arrays import ExampleOrder, TrainingArrays
 from tuning.loops.fit_plan import FitPlan, MakePlan
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
-from tuning.messages import Branch, Branches, BranchRequest
+from tuning.noise_messages import Branch, Branches, BranchRequest
 from tuning.trial import Budget, Instructions, Trial
 
 FRACTIONS = (0.125, 0.25, 0.5, 0.75, 1.0)

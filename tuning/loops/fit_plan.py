@@ -17,7 +17,8 @@ from search_spaces.space import Setting, as_pairs
 from tuning.loops.arrays import ExampleOrder, as_step_data, device_dtype
 from tuning.loops.prefetching import made_ahead
 from tuning.loops.processor import Processor
-from tuning.messages import MemoryProbeRequest, NoiseScaleRequest, ThroughputRequest
+from tuning.messages import MemoryProbeRequest, ThroughputRequest
+from tuning.noise_messages import NoiseScaleRequest
 from tuning.trial import Budget, HyperparameterValue, Instructions, Trial
 
 _PLACEHOLDER = 0

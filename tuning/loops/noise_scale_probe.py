@@ -14,7 +14,7 @@ from tuning.loops.fit_plan import MakePlan, training_to_measure
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
 from tuning.loops.noise_scale import BatchOf, FrozenGradients
-from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
+from tuning.noise_messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 
 FRACTIONS = (0.0, 0.25, 0.5, 1.0)
 

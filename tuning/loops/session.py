@@ -37,19 +37,16 @@ from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds_alone,
 from tuning.loops.training import Training
 from tuning.loops.user_callbacks import copies_for_trial
 from tuning.messages import (
-    Branches,
-    BranchRequest,
     DescribeRequest,
     Inference,
     InferenceRequest,
     MemoryProbe,
     MemoryProbeRequest,
     ModelDescription,
-    NoiseScaleRequest,
-    NoiseScales,
     Throughput,
     ThroughputRequest,
 )
+from tuning.noise_messages import Branches, BranchRequest, NoiseScaleRequest, NoiseScales
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 _TRIALS_PER_COLLECTION = 10

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuning.messages import Branches, BranchRequest, Measurement
+from tuning.messages import Measurement
+from tuning.noise_messages import Branches, BranchRequest
 from tuning.run.asking import ask_again
 from tuning.run.executor import Executor
 from tuning.stats.branching import LEAST_SIZES, BranchedSize, branched_size

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tuning.messages import Measurement, NoiseScalePoint, NoiseScaleRequest, NoiseScales
+from tuning.messages import Measurement
+from tuning.noise_messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.run.asking import ask_again
 from tuning.run.executor import Executor
 from tuning.trial import HyperparameterValue, TrialOutcome

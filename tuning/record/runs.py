@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tuning.messages import Measurement, NoiseScalePoint
+from tuning.messages import Measurement
+from tuning.noise_messages import NoiseScalePoint
 from tuning.record import experiments, layout
 from tuning.record.foreign_runs import number_in
 from tuning.record.mlflow_views import EVERYTHING, view_url

@@ -14,9 +14,9 @@ from tuning.plans.plan import GridPlan, Plan
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
 from tuning.search.limits import check_repeats
+from tuning.search.method import Method
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup
-from tuning.search.search import Method
 from tuning.search.wishes import Wishes
 from tuning.stats.forecast import candidate_sizes
 from tuning.stats.rules import TOLERANCE_LOSS

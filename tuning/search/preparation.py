@@ -1,16 +1,14 @@
-"""Before a search: the workers start, one tells what is built; objective, space and settings follow from that."""
+"""Before a search: a worker tells what is built; objective, space and settings follow from that."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +26,8 @@ from tuning.run.asking import Question
 from tuning.run.executor import (
     Device,
     Executor,
-    InlineExecutor,
-    WorkerSetup,
-    check_cores,
-    device_names,
-    gpus_of_this_machine,
 )
-from tuning.run.facts import this_process
-from tuning.run.local import LocalExecutor
-from tuning.run.starter import Starter
-from tuning.search.options import LOCAL, RAY, SearchArguments, SearchOptions
+from tuning.search.options import SearchArguments
 from tuning.show.snippet import MADE
 from tuning.trial import TrialOutcome
 
@@ -269,103 +259,3 @@ def _versions(devices: Iterable[Device]) -> list[str]:
 def _machine(device: Device) -> str:
     facts = "".join(f", {name} {value}" for name, value in device.facts)
     return f"machine {device.kind}, {device.cores} cores{facts}"
-
-
-@contextmanager
-def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> Iterator[Starter | None]:
-    """Yield workers on this machine's devices that have just been started, not knowing yet what they will train.
-
-    It is None where they run elsewhere.
-
-    Args:
-        options: How the search runs.
-        holds_memory: As `running_executor` takes it.
-
-    Raises:
-        ValueError: If there are fewer devices than workers asked for, or fewer cores than threads.
-    """
-    if options.engine != LOCAL:
-        yield None
-        return
-    check_cores("threads", options.threads)
-    starter = Starter(
-        device_names(options.workers, gpus_of_this_machine()),
-        threads=options.threads,
-        memory_limit_bytes=options.memory_limit_bytes,
-        holds_memory=holds_memory,
-        silence_limit_s=options.silence_timeout_s,
-    )
-    with closing(starter):
-        yield starter
-
-
-@contextmanager
-def running_executor(
-    hypermodel: Any,
-    arguments: SearchArguments,
-    options: SearchOptions,
-    weights_directory: Path | None = None,
-    *,
-    holds_memory: bool = False,
-    starter: Starter | None = None,
-) -> Iterator[Executor]:
-    """Yield workers on devices of this machine or of a cluster, or this very process, as the options say.
-
-    They end on leaving.
-
-    Args:
-        hypermodel: A build function or a `keras_tuner.HyperModel`.
-        arguments: The data, the callbacks, and further arguments of `fit`.
-        options: How the search runs.
-        weights_directory: Where the final weights of trials that keep them are put.
-        holds_memory: Whether workers are ended where they exceed the memory that they tell, also where nobody asked
-            for a limit; for probing how far one can go.
-        starter: Has started the workers, with the same options; None to start them now.
-
-    Raises:
-        ValueError: If there are fewer devices than workers asked for, or the cluster cannot be used.
-    """
-    if options.in_process:
-        with closing(_this_process(hypermodel, arguments, weights_directory)) as inline:
-            yield inline
-        return
-    setup = WorkerSetup(
-        hypermodel,
-        data=arguments.data,
-        callbacks=arguments.callbacks,
-        fit_options=dict(arguments.fit_options),
-        memory_limit_bytes=options.memory_limit_bytes,
-        weights_directory=weights_directory,
-        holds_memory=holds_memory,
-    )
-    with contextlib.ExitStack() as stack:
-        if options.engine == RAY:
-            yield stack.enter_context(closing(_on_cluster(setup, options)))
-            return
-        if starter is None:
-            starter = stack.enter_context(starting_workers(options, holds_memory=holds_memory))
-        assert starter is not None
-        yield stack.enter_context(closing(LocalExecutor(setup, starter.devices, starter)))
-
-
-def _on_cluster(setup: WorkerSetup, options: SearchOptions) -> Executor:
-    from tuning.run.ray_cluster import Cluster, Demand
-    from tuning.run.ray_executor import RayExecutor
-
-    cluster = Cluster(options.ray_address)
-    gpus = int(cluster.has_gpus) if options.gpus_per_trial is None else options.gpus_per_trial
-    demand = Demand(options.cpus_per_trial or 1, gpus)
-    return RayExecutor(setup, cluster, demand, workers=options.workers, device_kind=options.device_kind)
-
-
-def _this_process(hypermodel: Any, arguments: SearchArguments, weights_directory: Path | None) -> Executor:
-    from tuning.loops.session import TrainingSession
-
-    session = TrainingSession(
-        hypermodel,
-        arguments.data,
-        callbacks=arguments.callbacks,
-        fit_options=dict(arguments.fit_options),
-        weights_directory=weights_directory,
-    )
-    return InlineExecutor(session, this_process())

@@ -21,7 +21,7 @@ from tuning.run.asking import ask_again, first_device
 from tuning.run.executor import Executor
 from tuning.run.starter import Starter
 from tuning.search.options import SearchArguments, SearchOptions
-from tuning.search.preparation import running_executor
+from tuning.search.workers import running_executor
 from tuning.show.inference_page import InferenceProbe
 from tuning.show.probe_page import Probe
 from tuning.stats.branching import BranchedSize

@@ -11,7 +11,7 @@ from training_helpers import N_TRAIN, dense_model, make_data
 
 from search_spaces.data import Data
 from tuning.loops.session import TrainingSession
-from tuning.messages import Branches, BranchRequest
+from tuning.noise_messages import Branches, BranchRequest
 from tuning.trial import TrialOutcome
 
 

@@ -25,11 +25,10 @@ from tuning.messages import (
     MemoryProbe,
     MemoryProbeRequest,
     ModelDescription,
-    NoiseScaleRequest,
-    NoiseScales,
     Throughput,
     ThroughputRequest,
 )
+from tuning.noise_messages import NoiseScaleRequest, NoiseScales
 from tuning.trial import Status
 
 DATA = make_data()

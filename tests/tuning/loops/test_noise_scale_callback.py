@@ -11,7 +11,7 @@ from training_helpers import N_TRAIN, Recorder, dense_model, make_data, make_tri
 from search_spaces.data import Data
 from tuning.loops.noise_scale_probe import NoiseScaleCallback
 from tuning.loops.session import TrainingSession
-from tuning.messages import NoiseScaleRequest, NoiseScales
+from tuning.noise_messages import NoiseScaleRequest, NoiseScales
 from tuning.trial import Status
 
 

@@ -9,7 +9,7 @@ from fakes import ScriptedExecutor, description, device
 from probe_example import LIMIT, worker
 
 from tuning.machine.branching import Branching, probe_branching, sizes_to_branch
-from tuning.messages import Branch, Branches, BranchRequest
+from tuning.noise_messages import Branch, Branches, BranchRequest
 from tuning.search.probing import run_probe
 from tuning.show.probe_page import Probe
 from tuning.stats.branching import BranchedSize

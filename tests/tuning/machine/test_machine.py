@@ -14,7 +14,8 @@ from tuning.machine.memory_ladder import Tried
 from tuning.machine.noise import GUESSED_NOISE_SCALE, GradientNoise
 from tuning.machine.threads import ThreadChoice
 from tuning.machine.throughput import Measured, ThroughputFindings
-from tuning.messages import NoiseScalePoint, Throughput
+from tuning.messages import Throughput
+from tuning.noise_messages import NoiseScalePoint
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.target import Timings
 from tuning.trial import Status

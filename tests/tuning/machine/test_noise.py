@@ -8,7 +8,7 @@ import pytest
 from fakes import ScriptedExecutor
 
 from tuning.machine.noise import GradientNoise, probe_noise
-from tuning.messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
+from tuning.noise_messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 from tuning.trial import Status, TrialOutcome
 
 

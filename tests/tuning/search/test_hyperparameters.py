@@ -14,9 +14,9 @@ from search_spaces import BatchSize, Data
 from search_spaces.entry import entries_of
 from tuning.objective import Objective
 from tuning.oracle import StudyOracle
+from tuning.search.method import DeclaredHyperparameters
 from tuning.search.options import SearchArguments
 from tuning.search.preparation import Setup, resolve_space, settings_of
-from tuning.search.search import DeclaredHyperparameters
 from tuning.study.study import Study
 
 

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from tuning.machine.advice import TrainingAdvice
-from tuning.messages import NoiseScalePoint
+from tuning.noise_messages import NoiseScalePoint
 from tuning.objective import Objective
 from tuning.record.runs import Measurements
 from tuning.show.answer import Answer

@@ -10,7 +10,7 @@ from probe_example import run
 from tuning.machine.machine import Machine
 from tuning.machine.memory import MemoryFindings
 from tuning.machine.noise import GradientNoise
-from tuning.messages import NoiseScalePoint
+from tuning.noise_messages import NoiseScalePoint
 from tuning.show.probe_page import Probe, draw
 
 

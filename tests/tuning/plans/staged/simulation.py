@@ -13,7 +13,8 @@ from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
 from tuning.machine.machine import Machine
 from tuning.machine.noise import GradientNoise
 from tuning.machine.throughput import Measured, ThroughputFindings
-from tuning.messages import NoiseScalePoint, Throughput
+from tuning.messages import Throughput
+from tuning.noise_messages import NoiseScalePoint
 from tuning.objective import Objective
 from tuning.plans.plan import Decision, MeasureNoise, Pause, TimeUpdates
 from tuning.plans.staged.plan import StagedPlan

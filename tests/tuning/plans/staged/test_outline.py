@@ -6,7 +6,7 @@ from simulation import MACHINE, goal, noise, plan
 from study_helpers import records_of
 
 from tuning.machine.noise import GradientNoise
-from tuning.messages import NoiseScalePoint
+from tuning.noise_messages import NoiseScalePoint
 from tuning.plans.staged.plan import Outline, tell_noise, tell_plan, tell_search
 from tuning.plans.staged.reference import Reference
 
