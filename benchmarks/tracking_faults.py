@@ -25,7 +25,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -44,6 +44,7 @@ from tuning import GridSearch
 from tuning.cli import main as batch_size
 from tuning.commands.telling import STUDIES
 from tuning.messages import Throughput
+from tuning.objective import Objective
 from tuning.record import layout
 from tuning.record.experiments import all_runs
 from tuning.record.mlflow_private import server_environment
@@ -319,7 +320,9 @@ def is_equal(client: MlflowClient, run: Any, trial: Trial) -> bool:
         for name, value in layout.epoch_values(report, before).items():
             expected.setdefault(name, []).append((report.examples_seen, value))
     assert trial.outcome is not None
-    for metric in layout.outcome_metrics(trial.outcome, trial.reports[-1], 0):
+    shown, _ = layout.course(trial, Objective("val_accuracy"))
+    outcome = replace(trial.outcome, measurements={**shown, **trial.outcome.measurements})
+    for metric in layout.outcome_metrics(outcome, trial.reports[-1], 0):
         expected.setdefault(metric.key, []).append((metric.step, metric.value))
     told = {name for name in run.data.metrics if not name.startswith(layout.ANSWER)}
     return told == expected.keys() and all(
