@@ -60,11 +60,21 @@ class Findings:
         return [size for size in self.others if not is_worse(size, self.decision)]
 
     @property
-    def seeds_to_separate(self) -> list[int]:
-        """The seeds, ascending, that would tell the pick or one tied with it from the best, if their gaps are real."""
+    def least_seeds(self) -> int:
+        """The fewest seeds of the pick, the best, and what is tied with it."""
+        judged, compared = self.decision.judged, {self.decision.chosen, self.decision.judged.best, *self.tied}
+        return min(n for size, n in zip(judged.batch_sizes, judged.seeds, strict=True) if size in compared)
+
+    @property
+    def seeds_to_separate(self) -> int | None:
+        """The seeds that would tell the pick, or one tied with it, from the best if their gaps are real.
+
+        It is None where that is not known. They are more than there are, since those have not told them apart.
+        """
         judged = self.decision.judged
-        found = (judged.seeds_to_separate(size) for size in (self.decision.chosen, *self.tied))
-        return sorted(seeds for seeds in found if seeds is not None)
+        found = [judged.seeds_to_separate(size) for size in (self.decision.chosen, *self.tied)]
+        known = [seeds for seeds in found if seeds is not None]
+        return max(self.least_seeds + 1, min(known)) if known else None
 
     def arm(self, batch_size: int) -> Arm:
         """Return the arm of a batch size."""

@@ -73,9 +73,8 @@ def _beyond_the_rates(findings: Findings) -> NextStep | None:
 
 def _more_seeds(findings: Findings) -> NextStep | None:
     """Return the seeds that would begin to separate the pick from what it cannot be told from."""
-    judged, needed = findings.decision.judged, findings.seeds_to_separate if findings.tied else []
-    if not needed or needed[0] > MOST_SEEDS:
+    needed = findings.seeds_to_separate if findings.tied else None
+    if needed is None or needed > MOST_SEEDS:
         return None
-    sizes = sorted({findings.decision.chosen, judged.best, *findings.tied})
-    least = min(count for size, count in zip(judged.batch_sizes, judged.seeds, strict=True) if size in sizes)
-    return NextStep("tie", tuple(sizes), seeds=max(least + 1, needed[0]))
+    sizes = sorted({findings.decision.chosen, findings.decision.judged.best, *findings.tied})
+    return NextStep("tie", tuple(sizes), seeds=needed)

@@ -129,9 +129,7 @@ def _how_sure(findings: Findings) -> str:
     tied = findings.tied
     if not tied:
         return f"Every other batch size compared {_is_behind(findings)} by more than the noise, with 90 % confidence."
-    compared = {findings.decision.chosen, *tied}
-    repeats = zip(judged.batch_sizes, judged.seeds, strict=True)
-    seeds = plural(min(count for size, count in repeats if size in compared), "seed")
+    seeds = plural(findings.least_seeds, "seed")
     return (
         f"It cannot be told apart from {listing(tied)} with {seeds}{_what_would_separate(findings.seeds_to_separate)}."
     )
@@ -143,12 +141,12 @@ def _is_behind(findings: Findings) -> str:
     return "takes more energy" if findings.costs.is_energy else "is slower"
 
 
-def _what_would_separate(seeds_needed: Sequence[int]) -> str:
-    if not seeds_needed:
+def _what_would_separate(seeds_needed: int | None) -> str:
+    if seeds_needed is None:
         return ""
-    if seeds_needed[0] > MOST_SEEDS:
+    if seeds_needed > MOST_SEEDS:
         return f"; more than {MOST_SEEDS} would be needed to separate them"
-    return f"; about {seeds_needed[0]} would begin to separate them, if the gaps are real"
+    return f"; about {seeds_needed} would begin to separate them, if the gaps are real"
 
 
 def _cost_of_being_wrong(findings: Findings) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 from selection_helpers import MAX, RATES, study, trial
 
@@ -62,3 +65,14 @@ def test_a_tie_that_no_number_of_seeds_would_settle_asks_for_none(seeds):
     noise = (0.02, -0.01, -0.01)
     trials = study({8: 0.80, 32: 0.9501, 128: 0.95, 512: 0.80}, noise=noise, rates=RATES)
     assert recommend(trials, objective=MAX, planned_seeds=seeds).next_step is None
+
+
+def test_more_seeds_are_asked_for_than_have_not_told_a_tie_apart():
+    draw, asked = np.random.default_rng(0), []
+    for _ in range(30):  # noise that rises with the batch size
+        scores = {size: 0.95 - 0.002 * place + draw.normal(0, 0.001 * 4**place, 3) for place, size in enumerate(RATES)}
+        trials = [trial(size, seed, value) for size, row in scores.items() for seed, value in enumerate(row)]
+        found = recommend(trials, objective=MAX)
+        asked += re.findall(r"with 3 seeds; about (\d+) would begin", " ".join(found.reasons))
+    assert asked
+    assert min(map(int, asked)) > 3
