@@ -19,8 +19,8 @@ from tuning.objective import Objective
 from tuning.plans.plan import MeasureNoise, Plan, ShareOut, Wish
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
+from tuning.search.early_imports import EarlyImports
 from tuning.search.preparation import Setup
-from tuning.search.shadow import Shadow
 from tuning.search.side_by_side import divide
 from tuning.study.study import Study
 from tuning.trial import Hyperparameters, Instructions, Trial
@@ -36,7 +36,7 @@ class SearchAssistant:
         executor: Measures, when all its devices are idle.
         tracker: Shows measurements.
         instructions: The instructions of every trial, but for what follows the batch size.
-        shadow: Loads what the answer needs once trials train.
+        imports: Loads what the answer needs once trials train.
         places: How many trials may run beside one another, where a plan wishes to share the CPU out.
         checkpoints: Which weights stay on disk.
         tell: Told what is going on, a line at a time.
@@ -51,7 +51,7 @@ class SearchAssistant:
         executor: Executor,
         tracker: Tracker,
         instructions: Instructions,
-        shadow: Shadow,
+        imports: EarlyImports,
         places: int,
         checkpoints: Checkpoints,
         tell: Callable[[str], None],
@@ -59,20 +59,20 @@ class SearchAssistant:
         self._study, self._plan, self._setup = study, plan, setup
         self._executor, self._tracker, self._tell = executor, tracker, tell
         self._usual, self._places, self._checkpoints = instructions, places, checkpoints
-        self._shadow = shadow
+        self._imports = imports
         self._loops: dict[tuple[int, Hyperparameters], str] = {}
         for trial in study.records:
             self._learn_loop(trial)
 
     def instruct(self, trial: Trial) -> Trial:
         """Return a trial, about to start, with the instructions that its worker needs."""
-        self._shadow.begin()
+        self._imports.begin()
         threads = self._study.records.machine.threads_of_trials(trial.batch_size)
         return replace(trial, instructions=replace(self._usual, loop=self._loop_for(trial), threads=threads))
 
     def measure(self, wish: Wish) -> None:
         """Measure what a plan needs and keep it with the study; all devices are idle."""
-        self._shadow.wait()
+        self._imports.wait()
         if isinstance(wish, ShareOut):
             return self._share_out(wish)
         machine = self._study.records.machine

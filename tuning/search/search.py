@@ -17,6 +17,7 @@ from tuning.run.executor import Executor
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
+from tuning.search.early_imports import EarlyImports
 from tuning.search.following import scaling_of, told
 from tuning.search.growth import grown, may_grow, tell_growth, to_be_measured_again, widened
 from tuning.search.loop import Deadline, SearchLoop
@@ -32,7 +33,6 @@ from tuning.search.preparation import (
     resolve_space,
     settings_of,
 )
-from tuning.search.shadow import Shadow
 from tuning.search.side_by_side import divide, places_for
 from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
@@ -248,7 +248,7 @@ class Search:
     def _train(self, plan: Plan, setup: Setup, executor: Executor, deadline: Deadline, *, growth: str) -> None:
         """Run the trials of the plan, once people have been told by what the study grows, if it does."""
         self._stage("")
-        study, options, shadow = self._study, self._options, Shadow()
+        study, options, imports = self._study, self._options, EarlyImports()
         quiet = options.quiet or not setup.arguments.verbose
         with SearchProgress(
             plan.total(study.records),
@@ -266,7 +266,7 @@ class Search:
                 executor=executor,
                 tracker=self._tracker,
                 instructions=self._instructions(plan, setup),
-                shadow=shadow,
+                imports=imports,
                 places=self._places(setup, executor, first_device(executor).cores),
                 checkpoints=Checkpoints(
                     self._directory / "weights", options.keep_models, study.objective, study.records
@@ -286,7 +286,7 @@ class Search:
                 trial_timeout_s=options.trial_timeout_s,
                 deadline=deadline,
             ).run()
-        shadow.wait()
+        imports.wait()
 
     def _answer(
         self,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from tuning.show.hover import hover_marks
 
 # Okabe and Ito's colours, which people who confuse red and green tell apart; a page may replace each (`inline_svg`).
 INK = "#1b1f24"
@@ -181,6 +180,8 @@ def inline_svg(figure: Figure, label: str) -> str:
         label: What it shows, for those who cannot see it.
     """
     import matplotlib
+
+    from tuning.show.hover import hover_marks  # it knows the parts of a figure by matplotlib's types
 
     text = io.StringIO()
     with matplotlib.rc_context(_STYLE):

@@ -1,4 +1,4 @@
-"""Shadow: loads what an answer needs while the first trials train, when the driver has nothing else to do."""
+"""EarlyImports: loads what an answer needs while the first trials train, when the driver has nothing else to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEEDED = (
 """Half a second of processor time (measured) that the start of a search does not wait for."""
 
 
-class Shadow:
+class EarlyImports:
     """Imports modules in a thread of its own, once, from the first trial on."""
 
     def __init__(self) -> None:

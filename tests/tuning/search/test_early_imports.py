@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from tuning.search import shadow
-from tuning.search.shadow import Shadow
+from tuning.search import early_imports
+from tuning.search.early_imports import EarlyImports
 
 
 def test_it_loads_once_from_its_beginning_on_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,15 +20,15 @@ def test_it_loads_once_from_its_beginning_on_and_is_waited_for(monkeypatch: pyte
         go.wait()
         loaded.append(name)
 
-    monkeypatch.setattr(shadow.importlib, "import_module", load)
-    loading = Shadow()
+    monkeypatch.setattr(early_imports.importlib, "import_module", load)
+    loading = EarlyImports()
     loading.wait()  # nothing has begun
     loading.begin()
     loading.begin()
     assert loaded == []
     go.set()
     loading.wait()
-    assert loaded == list(shadow._NEEDED)
+    assert loaded == list(early_imports._NEEDED)
 
 
 def test_a_search_starts_without_what_only_its_answer_needs() -> None:
