@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from search_spaces.space import SearchSpace, Setting
 from tuning.objective import Objective
-from tuning.plans.plan import Decision, Judgement, Pause
+from tuning.plans.plan import Decision, JudgedByOptions, Pause
 from tuning.stats.arms import group_into_arms
 from tuning.stats.next_seed import MOST_SEEDS, sizes_worth_another_seed
 from tuning.stats.rules import FASTEST, LEAST_SEEDS, TIME
@@ -37,7 +37,7 @@ class SeedGoal:
     most_seeds: int = MOST_SEEDS
 
 
-class AllocatedGridPlan:
+class AllocatedGridPlan(JudgedByOptions):
     """Every setting on two seeds; then, a seed at a time, the best setting of each batch size that is worth another.
 
     Which are worth one, `sizes_worth_another_seed` says: by the trials of the seeds before, all of which have ended. So
@@ -82,14 +82,6 @@ class AllocatedGridPlan:
     def total(self, records: Records) -> int:
         """Return the number of trials that there are and that are missing, of seeds that may follow none."""
         return records.n_settled + sum(not records.has(trial) for trial in self._planned)
-
-    def judgement(self, records: Records) -> Judgement:  # noqa: ARG002  (the trials say it all)
-        """Return that the options decide."""
-        return Judgement()
-
-    def outline(self, records: Records) -> str:  # noqa: ARG002  (the progress says it all)
-        """Return nothing."""
-        return ""
 
     def _follow(self, records: Records) -> None:
         for trial in self._reader.new(records):

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 
 from search_spaces.space import SearchSpace, Setting
 from tuning.objective import Objective
-from tuning.plans.plan import Decision, Judgement, MemoryWall, Pause
+from tuning.plans.plan import Decision, JudgedByOptions, MemoryWall, Pause
 from tuning.plans.samplers import Proposals
 from tuning.study.encoding import Encoding
 from tuning.study.records import ChangeReader, Records
@@ -38,7 +38,7 @@ class BayesianBudget:
     leaders: int = 3
 
 
-class BayesianPlan:
+class BayesianPlan(JudgedByOptions):
     """Proposes settings, then has the leaders trained again.
 
     A search's winner is too good by luck; so the leaders are trained again with seeds that the search has not used, the
@@ -91,14 +91,6 @@ class BayesianPlan:
     def total(self, records: Records) -> int:
         """Return the most trials that there will be; more where an earlier search has confirmed others."""
         return max(records.n_settled, self._budget.proposals + self._n_leaders * self._seeds)
-
-    def judgement(self, records: Records) -> Judgement:  # noqa: ARG002  (the trials say it all)
-        """Return that the options decide."""
-        return Judgement()
-
-    def outline(self, records: Records) -> str:  # noqa: ARG002  (the progress says it all)
-        """Return nothing."""
-        return ""
 
     def _follow(self, records: Records) -> None:
         """Take in what has changed since the last question."""

@@ -112,7 +112,19 @@ class Plan(Protocol):
         """Return a line for people on what is ahead; empty where there is nothing to say."""
 
 
-class GridPlan:
+class JudgedByOptions:
+    """What plans share whose answer is judged as the user's options say, and whose progress needs no more words."""
+
+    def judgement(self, records: Records) -> Judgement:  # noqa: ARG002  (the trials say it all)
+        """Return that the options decide."""
+        return Judgement()
+
+    def outline(self, records: Records) -> str:  # noqa: ARG002  (the progress says it all)
+        """Return nothing."""
+        return ""
+
+
+class GridPlan(JudgedByOptions):
     """Every setting with every seed, once; all settings at the first seed before any at the second.
 
     Args:
@@ -150,14 +162,6 @@ class GridPlan:
             elif trial.key in self._planned:  # it was interrupted, or lost
                 self._missing.add(trial.key)
         return records.n_settled + len(self._missing)
-
-    def judgement(self, records: Records) -> Judgement:  # noqa: ARG002  (the trials say it all)
-        """Return that the options decide."""
-        return Judgement()
-
-    def outline(self, records: Records) -> str:  # noqa: ARG002  (the progress says it all)
-        """Return nothing."""
-        return ""
 
 
 class MemoryWall:

@@ -75,7 +75,7 @@ def test_blocks_train_the_same_updates_at_every_batch_size(batch_size):
     assert_agreement(dense_model, make_data(), asked, loops=["device"])
 
 
-@pytest.mark.skipif(Version(keras.__version__) < Version("3.14"), reason="Keras refuses metrics by an output's key")
+@pytest.mark.skipif(Version(keras.__version__) < Version("3.14"), reason="before 3.14 Keras refuses metrics by a key")
 def test_sample_weights_and_several_inputs_and_outputs_agree():
     data = make_data()
 
