@@ -54,6 +54,7 @@ _STYLE: Any = {
 }
 _LETTERS, _MARK_LETTERS = 62, 7  # of a legend's row, and what a mark with its gaps takes of it
 _LEAST_GAP = 0.095  # four digits and a space
+_LEAST_SPAN = 1.01  # the ends of a logarithmic axis differ by this factor
 
 
 def sketch(draw: Callable[[Any], None]) -> Figure:
@@ -108,6 +109,9 @@ def log_axis(axes: Any, which: str = "y") -> None:
     axis = getattr(axes, f"{which}axis")
     getattr(axes, f"set_{which}scale")("log")
     low, high = axis.get_view_interval()
+    if high < _LEAST_SPAN * low:  # values equal but for rounding: no ticks would fit between them
+        low, high = low / _LEAST_SPAN, high * _LEAST_SPAN
+        getattr(axes, f"set_{which}lim")(low, high)
     axis.set_major_locator(
         ticker.MaxNLocator(5) if high < 8 * low else ticker.LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,))
     )

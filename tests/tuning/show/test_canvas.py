@@ -69,6 +69,19 @@ def test_a_logarithmic_axis_has_plain_numbers(low: float, high: float) -> None:
     assert not any("$" in text for text in inside)
 
 
+@pytest.mark.parametrize("high", [0.2643978767911903, 0.2644])
+def test_values_that_differ_by_rounding_can_be_drawn_on_a_logarithmic_axis(high: float) -> None:
+    def draw(axes: Any) -> None:
+        axes.plot([10], [0.26439787679119026], "o")
+        axes.plot([10], [high], "s")
+        log_axis(axes)
+
+    figure = sketch(draw)
+    figure.draw_without_rendering()
+    bottom, top = figure.axes[0].get_ylim()
+    assert bottom < 0.2643 < 0.2645 < top
+
+
 def test_steps_go_from_dark_to_light() -> None:
     assert steps(2) == [STEPS[0], STEPS[-1]]
     assert len(steps(1)) == 1
