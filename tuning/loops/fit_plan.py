@@ -159,14 +159,24 @@ class EpochPipeline:
         data: The training arrays: tensors in host memory, or numpy arrays, perhaps memory maps, read batch by batch.
         order: The examples of every update.
         processor: Where the batches are to lie; None for the machine's memory.
+        any_size: Whether the batches' shapes leave their size open, as those of Keras's own pipeline do, so that a
+            function that was traced for one batch size takes another.
     """
 
     serves_all_epochs = False
 
-    def __init__(self, data: tuple[Arrays, ...], order: ExampleOrder, processor: Processor | None = None) -> None:
+    def __init__(
+        self,
+        data: tuple[Arrays, ...],
+        order: ExampleOrder,
+        processor: Processor | None = None,
+        *,
+        any_size: bool = False,
+    ) -> None:
         self.order = order
+        shape = (None, None if any_size else order.batch_size)
         with tf.device("CPU:0"):
-            self._rows = tf.Variable(order.rows(0), shape=(None, order.batch_size), trainable=False)
+            self._rows = tf.Variable(order.rows(0), shape=shape, trainable=False)
         rows = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(self._rows.read_value()))
         batches = rows.map(
             lambda row: keras.tree.map_structure(lambda leaf: gather_batch(leaf, row), as_step_data(data)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -45,7 +46,29 @@ def plan_fit(model: keras.Model, trial: Trial, data: DataPlacement, order: Examp
     """
     size = evaluation_batch_size(model, trial, data.arrays.n_val)
     pipeline = pipeline_for(data, order, distributed=is_distributed(model))
-    return _pipeline_plan(model, pipeline, _validation(data, size), clock)
+    return _pipeline_plan(model, own_function(model, "train"), pipeline, _validation(data, size), clock)
+
+
+@dataclass(frozen=True)
+class TimedFit:
+    """A model whose updates by plain `fit` are timed at one batch size after another, traced once.
+
+    Tracing takes longer than timing, and the weights that it begins with make no update slower. Sizes of batches are
+    open, as they are to `fit` on arrays.
+
+    Args:
+        signature: Digests what of the model was traced.
+        model: Compiled; under no strategy.
+        own: Keras's train function of it.
+    """
+
+    signature: str
+    model: keras.Model
+    own: Callable[[Any], Any]
+
+    def plan(self, data: DataPlacement, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Return how plain `fit` trains the model on an order of examples, without validation."""
+        return _pipeline_plan(self.model, self.own, pipeline_for(data, order, any_size=True), {}, clock)
 
 
 def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
@@ -62,6 +85,7 @@ def _validation(data: DataPlacement, batch_size: int) -> dict[str, Any]:
 
 def _pipeline_plan(
     model: keras.Model,
+    own: Callable[[Any], Any],
     pipeline: Pipeline,
     validation_arguments: dict[str, Any],
     clock: Clock,
@@ -70,6 +94,7 @@ def _pipeline_plan(
 
     Args:
         model: Compiled model.
+        own: Keras's train function of it.
         pipeline: The batches of every epoch.
         validation_arguments: The arguments of `fit` for validation.
         clock: Times the train function.
@@ -79,7 +104,7 @@ def _pipeline_plan(
     if distributed:
         dataset = model.distribute_strategy.experimental_distribute_dataset(dataset)
     single = functools.partial(_single_step, model) if pipeline.serves_all_epochs else None
-    steps = ExactSteps(own_function(model, "train"), int(model.steps_per_execution), pipeline, dataset, clock, single)
+    steps = ExactSteps(own, int(model.steps_per_execution), pipeline, dataset, clock, single)
     if distributed:  # fit then builds the model from its first batch, so it must be given a true one
         model.train_function = lambda _: steps()
     else:

@@ -13,20 +13,23 @@ from tuning.loops.prefetching import made_ahead
 from tuning.loops.processor import Processor
 
 
-def pipeline_for(data: DataPlacement, order: ExampleOrder, *, distributed: bool = False) -> Pipeline:
+def pipeline_for(
+    data: DataPlacement, order: ExampleOrder, *, distributed: bool = False, any_size: bool = False
+) -> Pipeline:
     """Return the pipeline of the training data in an order.
 
     Args:
         data: Arrays, keys or a stream.
         order: The examples of every update.
         distributed: Whether a strategy distributes the batches, so that they must not lie on one GPU.
+        any_size: Whether the shapes of arrays' batches leave their size open.
     """
     arrays, processor = data.arrays, None if distributed else data.processor
     if arrays.stream is not None:
         return StreamPipeline(arrays.stream, order, processor)
     if arrays.loader is not None:
         return LoadingPipeline(data, arrays.loader, order, processor)
-    return EpochPipeline(data.for_pipeline, order, processor)
+    return EpochPipeline(data.for_pipeline, order, processor, any_size=any_size)
 
 
 class LoadingPipeline:

@@ -14,8 +14,8 @@ import keras
 from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays
 from tuning.loops.blocks import UncompilableModelError, UnsupportedModelError
 from tuning.loops.callbacks import Clock
-from tuning.loops.fit_plan import FitPlan
-from tuning.loops.keras_loop import best_steps_per_execution, may_take_several
+from tuning.loops.fit_plan import FitPlan, own_function
+from tuning.loops.keras_loop import TimedFit, best_steps_per_execution, is_distributed, may_take_several
 from tuning.loops.loading_pipeline import pipeline_for
 from tuning.loops.loop import AUTO, KERAS, TIMED, Loop, Material, find_loop
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop, plain_choice_after_timeout
@@ -60,7 +60,16 @@ class Planner:
         self._choices: dict[tuple[str, int], LoopChoice] = {}
         self._unsupported: dict[str, str] = {}
         self._lent: _Lent | None = None
+        self._timed: TimedFit | None = None
         self._abandoned: list[threading.Thread] = []
+
+    def plan_timing(self, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
+        """Return how to train what is timed, whose weights may begin with any values; see `plan`."""
+        if trial.instructions.loop == KERAS:
+            model = self._builder.build_for(trial)
+            if not is_distributed(model):
+                return self._timed_fit(model, trial).plan(self._data, order, clock)
+        return self.plan(trial, order, clock)
 
     def plan(self, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
         """Return the model of a trial in its initial state, and how to train it.
@@ -73,7 +82,7 @@ class Planner:
         Raises:
             ValueError: If the loop is unknown, or the one asked for cannot train this model.
         """
-        name = trial.instructions.loop
+        name, self._timed = trial.instructions.loop, None
         if name == AUTO:
             return replace(self._plan_by_choice(trial, order, clock), is_disturbed=self._is_disturbed())
         try:
@@ -118,8 +127,15 @@ class Planner:
 
     def clear(self) -> None:
         """Drop all programs, for example after a trial ran out of memory."""
-        self._lent = None
+        self._lent = self._timed = None
         self._programs.clear()
+
+    def _timed_fit(self, model: keras.Model, trial: Trial) -> TimedFit:
+        """Return a model and its train function: those of the timing before, if it was of the same model."""
+        signature = self._signature(model, trial)
+        if self._timed is None or self._timed.signature != signature:
+            self._timed = TimedFit(signature, model, own_function(model, "train"))
+        return self._timed
 
     def _material(self, trial: Trial) -> Material:
         return Material(trial, self._builder.build_for(trial), self._data, self._signature, self._lend)

@@ -167,7 +167,7 @@ class TrainingSession:
         training = training_to_measure(request, request.epochs, loop=request.loop)
         order = ExampleOrder(self._data.epoch_length, request.batch_size, training.seed)
         clock = ChunkClock(request.chunks, request.chunk_seconds)
-        plan = self._planner.plan(training, order, clock)
+        plan = self._planner.plan_timing(training, order, clock)
         chunks = measure(plan, clock)
         self._planner.finish()
         return Throughput(

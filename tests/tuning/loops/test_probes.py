@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 from asynchronous import GpuOnTheCpu
 from training_helpers import N_TRAIN, dense_model, make_data, make_trial
 
@@ -68,6 +71,43 @@ def test_a_throughput_probe_tells_the_loop_its_slices_and_its_input(session, loo
     assert found.wall_seconds >= 3 * 0.01
     assert 0 < found.cpu_seconds < 1000 * found.wall_seconds
     assert (found.input_seconds_per_update is not None) == has_input
+
+
+def test_plain_fit_is_traced_once_for_all_batch_sizes_that_are_timed():
+    traced = []
+
+    def build(hp):
+        units = hp.Choice("units", [4, 6])
+
+        def loss(y_true, y_pred):
+            traced.append((units, y_pred.shape[0]))
+            return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+        return dense_model(loss=loss, metrics=[], loss_weights=[float(units)])
+
+    def time(batch_size, units, loop="keras"):
+        traced.clear()
+        wished = {"loop": loop, "chunks": 1, "chunk_seconds": 0.01, "hyperparameters": {"units": units}}
+        found = session.probe(ThroughputRequest("t", batch_size, **wished))
+        assert isinstance(found, Throughput), found
+        return [seen for seen in traced if seen[1] != 1]  # Keras builds a model from a batch of one
+
+    session = TrainingSession(build, make_data())
+    assert (4, None) in time(4, units=4)
+    assert time(16, units=4) == []
+    assert time(N_TRAIN, units=4) == []
+    assert (6, None) in time(8, units=6)
+    assert time(8, units=6, loop="device") != []
+    assert (6, None) in time(8, units=6)  # what another loop has left in between is not relied on
+
+
+def test_batches_whose_size_is_left_open_are_the_same():
+    data = make_data()
+    order = ExampleOrder(data.n_train, 10, seed=0)
+    fixed, open_ = EpochPipeline(data.train, order), EpochPipeline(data.train, order, any_size=True)
+    assert [spec.shape[0] for spec in tf.nest.flatten(open_.dataset.element_spec)] == [None, None]
+    for left, right in zip(fixed.dataset, open_.dataset, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, left, right)
 
 
 def test_the_input_alone_is_timed_after_its_first_batch():
