@@ -158,10 +158,14 @@ def measure(plan: FitPlan, clock: ChunkClock) -> Chunks:
 def _run_blocks(block: Block, clock: ChunkClock) -> None:
     """Train in blocks, each as long as a chunk, lest a whole block take minutes."""
     wait_for(block.run(block.shortest))
+    clock.begin()
     begin = clock.now()
+    clock.count(block.shortest)
     wait_for(block.run(block.shortest))
     affordable = int(block.shortest * clock.chunk_seconds / max(clock.now() - begin, 1e-9))
     updates = max(block.shortest, min(block.longest, affordable))
+    if clock.is_full:  # a shortest block that is as long as a chunk is the first one
+        clock.close()
     while not clock.is_complete:
         clock.begin()
         while not clock.is_full:

@@ -11,9 +11,10 @@ from training_helpers import N_TRAIN, dense_model, make_data, make_trial
 
 from tuning.loops import arrays, throughput, training
 from tuning.loops.arrays import ExampleOrder
-from tuning.loops.fit_plan import EpochPipeline
+from tuning.loops.bystanders import Moment
+from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan
 from tuning.loops.session import TrainingSession
-from tuning.loops.throughput import input_seconds
+from tuning.loops.throughput import ChunkClock, input_seconds, measure
 from tuning.messages import MemoryProbe, MemoryProbeRequest, Throughput, ThroughputRequest
 from tuning.trial import Status, TrialOutcome
 
@@ -99,6 +100,24 @@ def test_plain_fit_is_traced_once_for_all_batch_sizes_that_are_timed():
     assert (6, None) in time(8, units=6)
     assert time(8, units=6, loop="device") != []
     assert (6, None) in time(8, units=6)  # what another loop has left in between is not relied on
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_update", "runs"),
+    [(0.001, [8, 8, 100, 100]), (0.05, [8, 8, 8])],  # a chunk lasts .1 s: many short blocks, or one
+)
+def test_blocks_are_as_long_as_chunks_and_a_long_one_counts_from_the_first_on(seconds_per_update, runs):
+    now, ran = [0.0], []
+
+    def run(updates):
+        ran.append(updates)
+        now[0] += updates * seconds_per_update * (3 if len(ran) == 1 else 1)  # the first one compiles
+
+    model = dense_model()
+    clock = ChunkClock(2, 0.1, now=lambda: now[0], read=lambda: Moment(now[0], 0.0, None, 1))
+    found = measure(FitPlan(model, {}, "xla", block=Block(run, longest=1000, shortest=8)), clock)
+    assert ran == runs
+    assert found.seconds_per_update == pytest.approx([seconds_per_update] * 2)
 
 
 def test_batches_whose_size_is_left_open_are_the_same():
