@@ -114,6 +114,36 @@ class BatchSize:
             raise ValueError(f"The smallest batch size must not exceed {limit}; got {self.values()}. Lower it.")
         return BatchSize.of(*kept)
 
+    def shared_by(self, cards: int) -> BatchSize:
+        """The sizes that so many cards share equally; what does not depend on the data.
+
+        Raises:
+            ValueError: If no size is left.
+
+        Examples:
+            >>> BatchSize.of(8, 9, 16).shared_by(4).values()
+            (8, 16)
+        """
+        kept = [size for size in self.values() if size % cards == 0]
+        if not kept:
+            raise ValueError(
+                f"A batch size must be a multiple of the {cards} cards that share it; got {self.values()}. Give some, "
+                f"such as {4 * cards},{8 * cards},{16 * cards}."
+            )
+        return BatchSize.of(*kept)
+
+    def from_multiple_of(self, cards: int) -> BatchSize:
+        """The same powers, from the smallest multiple of a number of cards that is not below the lower bound.
+
+        Examples:
+            >>> BatchSize(8, 64).from_multiple_of(3).values()
+            (9, 18, 36)
+        """
+        if self.sizes or self.low is None or not isinstance(self.high, int):
+            return self
+        low = -(-self.low // cards) * cards
+        return replace(self, low=low, high=max(low, self.high))
+
     def values(self) -> tuple[int, ...]:
         """The sizes, ascending.
 

@@ -56,6 +56,8 @@ class ModelDescription:
         has_own_loop: Whether a `HyperModel.fit` trains by a loop of its own, which nobody drives.
         input_shape: The shape of the first input, the batch dimension open.
         python_load: Why Python makes the examples of their keys; empty where TensorFlow does, or none are made.
+        normalizes_by_card: Whether batch normalisation sees the examples of one card alone where several share a batch.
+        clips_gradients: Whether the optimizer clips gradients.
     """
 
     trial_id: str
@@ -76,6 +78,8 @@ class ModelDescription:
     has_own_loop: bool = False
     input_shape: tuple[int | None, ...] = ()
     python_load: str = ""
+    normalizes_by_card: bool = False
+    clips_gradients: bool = False
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 from search_spaces.stream import Stream
 from tuning.loops.lean_start import import_keras
 from tuning.messages import DescribeRequest, Request
-from tuning.run.executor import Device, DeviceError, MissingGpuError
+from tuning.run.executor import Device, DeviceError, MissingGpuError, cards_of
 from tuning.run.facts import cpu_device, gpu_device
 from tuning.run.memory_limit import watch_memory
 from tuning.run.python_private import connection_of, die_with_parent, leave
@@ -72,9 +72,13 @@ def open_session(hello: Hello, brief: Brief, limit_bytes: int | None = None) -> 
     sys.path[:] = brief.import_path
     with collecting_later():
         from tuning.loops.energy import energy_meter_here
+        from tuning.loops.replicas import Replicas, divide_cpu
         from tuning.loops.session import TrainingSession
 
         hypermodel, callbacks, fit_options, source, custom_objects = pickle.loads(brief.payload)
+    cards = cards_of(hello.device)
+    if cards > 1 and not hello.device.startswith("gpu"):
+        divide_cpu(cards)
     if custom_objects:
         import keras
 
@@ -85,7 +89,8 @@ def open_session(hello: Hello, brief: Brief, limit_bytes: int | None = None) -> 
         callbacks=callbacks,
         fit_options=fit_options,
         weights_directory=brief.weights_directory,
-        energy=functools.partial(energy_meter_here, sharing=hello.sharing),
+        energy=functools.partial(energy_meter_here, sharing=hello.sharing, cards=cards),
+        replicas=Replicas(cards),
     )
     # On a GPU TensorFlow keeps the limit on the device; resident memory says nothing about that.
     if limit_bytes is not None and not hello.device.startswith("gpu"):

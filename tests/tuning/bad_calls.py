@@ -150,6 +150,10 @@ OPTIONS: list[tuple[Call, type[Exception], str]] = [
     (options(accumulate=True, probe=False), ValueError, "accumulate needs the probe"),
     (options(in_process=True, threads=2), ValueError, "in_process has none; got threads=2"),
     (options(in_process=True, trial_timeout_s=5), ValueError, "trial_timeout_s ends a worker, and in_process has none"),
+    (options(gpus_per_trial=-1), ValueError, "gpus_per_trial must be a whole number of at least 0; got -1"),
+    (options(gpus_per_trial=2, loop="xla"), ValueError, "train by Keras's own fit; got gpus_per_trial=2, loop='xla'"),
+    (options(gpus_per_trial=2, accumulate=True), ValueError, "cannot accumulate gradients on several GPUs"),
+    (options(gpus_per_trial=2, in_process=True), ValueError, "in_process has none; got 2"),
     (options(tracking_uri=""), ValueError, "tracking_uri must not be empty; got ''"),
     (options(storage=""), ValueError, "storage must not be empty; got ''"),
 ]
@@ -174,7 +178,11 @@ TUNERS: list[tuple[Call, type[Exception], str]] = [
     (grid(project_name="../other"), ValueError, "got '../other'"),
     (grid(project_name="a/b"), ValueError, "got 'a/b'"),
     (grid(tolerence=0.1), TypeError, "got 'tolerence'"),
-    (grid(distribution_strategy=object()), ValueError, "one training uses one device"),
+    (
+        grid(distribution_strategy=object()),
+        ValueError,
+        "distribution_strategy must be a tf.distribute.MirroredStrategy",
+    ),
     (lambda: tuning.BayesianOptimization(build, sampler="best"), ValueError, "got 'best'"),
     (lambda: tuning.BayesianOptimization(build, sampler=5), TypeError, "got 5"),
     (lambda: tuning.BayesianOptimization(build, start_batch_size=0), ValueError, "at least 1; got 0"),

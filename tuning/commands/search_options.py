@@ -108,7 +108,7 @@ def add_engine(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--ray-address", type=word, default="auto", metavar="ADDRESS", help=about)
     about = "with ray: the CPUs of a trial, which are its threads (default: 1)"
     parser.add_argument("--cpus-per-trial", type=count, metavar="N", help=about)
-    about = "with ray: the GPUs of a trial, 0 or 1 (default: 1 if the cluster has any)"
+    about = "the GPUs that share a trial, 0 for the CPU (default: 1 if there are any)"
     parser.add_argument("--gpus-per-trial", type=int, metavar="N", help=about)
     about = "with ray: the kind of its devices, such as 'NVIDIA L4' (default: that of the first one)"
     parser.add_argument("--device-kind", type=word, metavar="NAME", help=about)

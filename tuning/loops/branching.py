@@ -15,6 +15,7 @@ from tuning.loops.arrays import ExampleOrder, TrainingArrays
 from tuning.loops.fit_plan import FitPlan, MakePlan
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
+from tuning.loops.replicas import even_size, replicas_of
 from tuning.noise_messages import Branch, Branches, BranchRequest
 from tuning.trial import Budget, Instructions, Trial
 
@@ -77,9 +78,10 @@ def _planned(
         instructions=Instructions(loop=KERAS, evaluation_batch_size=request.evaluation_batch_size),
     )
     plan = make_plan(training, order)
-    if not plan.model.built:
-        plan.model(*arrays.training_examples(1)[:1])
-    plan.model.optimizer.build(plan.model.trainable_variables)
+    with plan.model.distribute_strategy.scope():
+        if not plan.model.built:
+            plan.model(*arrays.training_examples(1)[:1])
+        plan.model.optimizer.build(plan.model.trainable_variables)
     return replace(plan, arguments={**plan.arguments, "epochs": epochs})
 
 
@@ -101,6 +103,10 @@ def _restore(model: keras.Model, state: State, rate: float) -> None:
     model.optimizer.learning_rate = rate
 
 
+def _updates_of(model: keras.Model) -> int:
+    return int(model.optimizer.iterations.numpy())
+
+
 class _LossesAt(keras.callbacks.Callback):
     """Takes the loss of some examples after so many updates of a `fit`, and ends it at the last."""
 
@@ -111,15 +117,17 @@ class _LossesAt(keras.callbacks.Callback):
         self.found: list[float] = []
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
-        self._begun = int(self.model.optimizer.iterations)
+        self._begun = _updates_of(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
-        done = int(self.model.optimizer.iterations) - self._begun
+        done = _updates_of(self.model) - self._begun
         while len(self.found) < len(self._moments) and done >= self._moments[len(self.found)]:
             self.found.append(self._loss())
         if len(self.found) == len(self._moments):
             self.model.stop_training = True
 
     def _loss(self) -> float:
-        told = self.model.evaluate(*self._examples, batch_size=self._batch_size, verbose=0, return_dict=True)
+        count = len(keras.tree.flatten(self._examples)[0])
+        size = even_size(self._batch_size, count, replicas_of(self.model))
+        told = self.model.evaluate(*self._examples, batch_size=size, verbose=0, return_dict=True)
         return float(told["loss"])

@@ -31,6 +31,7 @@ from tuning.loops.model_builder import (
     static_batch_size,
 )
 from tuning.loops.optimizers import (
+    clips_gradients,
     length_in_updates,
     optimizer_kind,
     optimizer_name,
@@ -81,6 +82,7 @@ def describe_model(
             "A HyperModel.fit that trains by a loop of its own takes arrays; got data with load. Call model.fit in it, "
             "or give the examples themselves."
         )
+    _check_sharing(model, builder.replicas.cards, has_own_loop=own is not None)
     metrics = _logged_metrics(model, arrays, examples) if own is None else own
     if data is not None and own is None and arrays.hold_examples:  # of keys, nothing is known but what is loaded
         check_inputs(model, data)
@@ -105,12 +107,37 @@ def describe_model(
         starts_by_seed=seeded,
         input_shape=(None, *next(leaves(examples[0])).shape[1:]),
         python_load="" if arrays.loader is None else arrays.loader.python_reason,
+        normalizes_by_card=any(not layer.synchronized for layer in _batch_normalizations(model)),
+        clips_gradients=clips_gradients(model),
     )
+
+
+def _check_sharing(model: keras.Model, cards: int, *, has_own_loop: bool) -> None:
+    """Refuse a model that cannot train on several cards like on one.
+
+    Raises:
+        ModelError: If it cannot.
+    """
+    optimizer, fixed = unwrapped_optimizer(model), static_batch_size(model)
+    reasons = {
+        "a HyperModel.fit with a loop of its own": has_own_loop,
+        f"an input layer that fixes the batch size, to {fixed}": fixed is not None,
+        "an optimizer that accumulates gradients": bool(getattr(optimizer, "gradient_accumulation_steps", None)),
+    }
+    if cards > 1 and (found := [reason for reason, applies in reasons.items() if applies]):
+        raise ModelError(
+            f"A training on {cards} cards goes through model.fit, each card with its share of every batch; got "
+            f"{' and '.join(found)}. Change that, or train on one card (--gpus-per-trial 1)."
+        )
 
 
 def has_batch_normalization(model: keras.Model) -> bool:
     """Return whether any layer, however nested, normalises over the batch."""
-    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in every_layer(model))
+    return any(_batch_normalizations(model))
+
+
+def _batch_normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+    return (layer for layer in every_layer(model) if isinstance(layer, keras.layers.BatchNormalization))
 
 
 def _build(builder: ModelBuilder, space: keras_tuner.HyperParameters) -> tuple[keras.Model, bool]:

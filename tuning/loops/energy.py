@@ -205,17 +205,20 @@ def _microjoules(path: Path) -> int:
 
 
 def energy_meter_here(
-    *, sharing: int = 1, environment: Mapping[str, str] = os.environ, root: Path = POWERCAP
+    *, sharing: int = 1, cards: int = 1, environment: Mapping[str, str] = os.environ, root: Path = POWERCAP
 ) -> EnergyMeter:
     """Return the meter of the device on which this process trains; a `NoMeter` that says why where there is none.
 
     Args:
         sharing: The number of workers that share this machine's CPU, whose counters tell their sum alone.
+        cards: How many cards share a training.
         environment: This process's variables; `CUDA_VISIBLE_DEVICES` names the card.
         root: Where Linux shows power domains.
     """
     try:
         if this_processor().is_gpu:
+            if cards > 1:
+                raise EnergyRefusal(f"a training shares {cards} cards, and the energy of one alone is read")
             return NvmlMeter(_card_of(environment), _nvml())
         if sharing > 1:
             raise EnergyRefusal(f"{sharing} workers share the processor, which counts their sum; use one (--workers 1)")

@@ -17,7 +17,11 @@ from tuning.loops.fit_plan import FitPlan, Pipeline, evaluation_dataset, install
 from tuning.loops.loading_pipeline import loaded_validation, pipeline_for, streamed_validation
 from tuning.loops.loop import KERAS, Material
 from tuning.loops.model_builder import evaluation_batch_size
+from tuning.loops.replicas import replicas_of
 from tuning.trial import Trial
+
+PER_REPLICA = "batch_size.per_replica"
+"""The setting of a training on several cards that tells the examples of an update on each of them."""
 
 
 class KerasLoop:
@@ -116,6 +120,8 @@ def _pipeline_plan(
         **validation_arguments,
     }
     settings = {"jit_compile": bool(model.jit_compile), "steps_per_execution": int(model.steps_per_execution)}
+    if (replicas := replicas_of(model)) > 1:
+        settings |= {"replicas": replicas, PER_REPLICA: pipeline.order.batch_size // replicas}
     return FitPlan(model, arguments, KERAS, settings=settings, pipeline=pipeline)
 
 

@@ -12,6 +12,7 @@ import keras_tuner
 from tuning.loops.failures import status_of_error
 from tuning.loops.keras_private import LightSeed, restart_automatic_names
 from tuning.loops.optimizers import accumulate_gradients, scale_to
+from tuning.loops.replicas import Replicas, even_size, replicas_of
 from tuning.trial import Status, Trial
 
 LEARNING_RATE_NAMES = ("learning_rate", "lr")
@@ -55,10 +56,12 @@ class ModelBuilder:
 
     Args:
         hypermodel: A `keras_tuner.HyperModel`, `build_model(hp)` or `build_model()`.
+        replicas: The cards that its models train on; None for one.
     """
 
-    def __init__(self, hypermodel: Any) -> None:
+    def __init__(self, hypermodel: Any, replicas: Replicas | None = None) -> None:
         self.hypermodel = hypermodel
+        self.replicas = replicas or Replicas()
         # What the user's program set globally; a build may set another policy, which holds for that trial alone.
         self._dtype_policy = keras.config.dtype_policy()
 
@@ -88,11 +91,12 @@ class ModelBuilder:
         self.check()
         self._begin()
         light = LightSeed(seed)
-        model = self._call_checked(hp)
-        if light.was_used:
-            self._begin()
-            keras.utils.set_random_seed(seed)
+        with self.replicas.scope():
             model = self._call_checked(hp)
+            if light.was_used:
+                self._begin()
+                keras.utils.set_random_seed(seed)
+                model = self._call_checked(hp)
         if not isinstance(model, keras.Model):
             raise ModelError(f"The build function must return a keras.Model; got {model!r:.80}. Return the model.")
         if not (model.compiled and model.optimizer) and not self.has_own_fit:
@@ -118,7 +122,8 @@ class ModelBuilder:
             return model
         try:
             took_rate = declared_learning_rate(hp) is not None
-            scale_to(model, trial, sets_own_rate=took_rate, scales_own_schedule=hp.tells_batch_size)
+            with self.replicas.scope():
+                scale_to(model, trial, sets_own_rate=took_rate, scales_own_schedule=hp.tells_batch_size)
             if trial.accumulation_steps > 1:
                 accumulate_gradients(model, trial.accumulation_steps)
         except ValueError as error:
@@ -171,12 +176,15 @@ def static_batch_size(model: keras.Model) -> int | None:
 def evaluation_batch_size(model: keras.Model, trial: Trial, n_val: int) -> int:
     """Return the examples of a validation step: those of the instructions, or what the model's input layer fixes.
 
+    On several cards they may be a few less, so that the cards share them alike.
+
     Raises:
         ModelError: If the model takes one number alone, and that does not divide the validation examples.
+        ValueError: If there are fewer validation examples than cards.
     """
     fixed = static_batch_size(model)
     if fixed is None:
-        return trial.instructions.evaluation_batch_size
+        return even_size(trial.instructions.evaluation_batch_size, n_val, replicas_of(model))
     if n_val % fixed:
         raise ModelError(
             f"A model whose input layer fixes the batch size, here {fixed}, must be validated on a multiple of it; got "

@@ -56,6 +56,12 @@ def optimizer_kind(model: keras.Model) -> str:
     return next(own, type(optimizer).__name__)
 
 
+def clips_gradients(model: keras.Model) -> bool:
+    """Return whether the optimizer clips gradients, by any of Keras's three ways."""
+    optimizer = unwrapped_optimizer(model)
+    return any(getattr(optimizer, name, None) is not None for name in ("clipnorm", "global_clipnorm", "clipvalue"))
+
+
 def schedule_of(model: keras.Model) -> Any:
     """Return the optimizer's `LearningRateSchedule`; None if it has a number, or a function."""
     schedule = learning_rate_object(unwrapped_optimizer(model))

@@ -79,7 +79,11 @@ _NOT_COUNTED = (ValueError, tf.errors.OpError)
 
 
 class Gpu:
-    """TensorFlow's first GPU. Its memory is what TensorFlow's allocator holds: the card would show the whole pool."""
+    """The GPUs of this process: the first, or all where a training shares its batches among several.
+
+    Their memory is what TensorFlow's allocators hold: a card would show the whole pool. That of several cards is the
+    fullest one's; a card on which nothing trains is not it.
+    """
 
     name = "GPU:0"
     is_gpu = True
@@ -88,24 +92,31 @@ class Gpu:
     overhead_seconds_per_operation = 5e-6
 
     def free_bytes(self) -> int:
-        """Return what TensorFlow may still take of the card."""
+        """Return what TensorFlow may still take of the fullest card."""
         with contextlib.suppress(*_NOT_COUNTED):
-            return gpu_memory_limit() - int(tf.config.experimental.get_memory_info(self.name)["current"])
+            return gpu_memory_limit() - self._fullest("current")
         return gpu_memory_limit()
 
     def reset_peak(self) -> None:
-        """Let the allocator count anew from what it holds."""
+        """Let the allocators count anew from what they hold."""
         with contextlib.suppress(*_NOT_COUNTED):
-            tf.config.experimental.reset_memory_stats(self.name)
+            for name in self._names():
+                tf.config.experimental.reset_memory_stats(name)
 
     def peak_bytes(self) -> int | None:
-        """Return the allocator's peak since it counts; None of an allocator that keeps no statistics."""
+        """Return the highest peak of an allocator since it counts; None where they keep no statistics."""
         with contextlib.suppress(*_NOT_COUNTED):
-            return int(tf.config.experimental.get_memory_info(self.name)["peak"])
+            return self._fullest("peak")
         return None
 
+    def _fullest(self, count: str) -> int:
+        return max(int(tf.config.experimental.get_memory_info(name)[count]) for name in self._names())
+
+    def _names(self) -> list[str]:
+        return [f"GPU:{number}" for number in range(len(tf.config.list_logical_devices("GPU")))]
+
     def wait(self) -> None:
-        """Wait for every stream of the card."""
+        """Wait for every stream of every card."""
         tf.test.experimental.sync_devices()
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from search_spaces.data import DataError
 from search_spaces.stream import Stream, TrainingData
-from tuning.loops.arrays import ExampleOrder, TrainingArrays, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays, as_keras_sees_them
 from tuning.loops.autologging import without_autologging
 from tuning.loops.branching import probe_branches
 from tuning.loops.broken_example import broken_example
@@ -32,6 +32,7 @@ from tuning.loops.model_builder import ModelBuilder, ModelError
 from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
+from tuning.loops.replicas import Replicas
 from tuning.loops.tensorflow_private import CustomGradients
 from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds_alone, measure, probe_memory
 from tuning.loops.training import Training
@@ -66,6 +67,7 @@ class TrainingSession:
         weights_directory: Where final weights are saved, `TRIAL_ID.weights.h5`, of trials that are to keep them; None
             saves none.
         energy: Finds the meter of this device's energy; asked when the first trial comes.
+        replicas: The cards on which each trial trains; None for one.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class TrainingSession:
         fit_options: Mapping[str, Any] | None = None,
         weights_directory: Path | None = None,
         energy: Callable[[], EnergyMeter] = energy_meter_here,
+        replicas: Replicas | None = None,
     ) -> None:
-        self._builder = ModelBuilder(hypermodel)
+        self._builder = ModelBuilder(hypermodel, replicas)
+        self._on_one_card = ModelBuilder(hypermodel)
         self._data = data
         self._callbacks = tuple(callbacks)
         self._fit_options = fit_options
@@ -126,11 +130,11 @@ class TrainingSession:
         """Measure what is asked for, apart from any trial; a failure is told as by `train`."""
         try:
             if isinstance(request, InferenceRequest):
-                return measure_inference(self._builder.build_for, self._inputs_for(request.batch_size), request)
+                return measure_inference(self._on_one_card.build_for, self._inputs_for(request.batch_size), request)
             if isinstance(request, ThroughputRequest):
                 return self._probe_throughput(request)
             if isinstance(request, NoiseScaleRequest):
-                return probe_noise_scale(self._plan_unwatched, self._arrays, request)
+                return probe_noise_scale(self._plan_on_one_card, self._arrays, request)
             if isinstance(request, BranchRequest):
                 return probe_branches(self._plan_unwatched, self._arrays, request)
             return probe_memory(self._plan_unwatched, self._data.epoch_length, request)
@@ -152,6 +156,12 @@ class TrainingSession:
 
     def _plan_unwatched(self, trial: Trial, order: ExampleOrder) -> FitPlan:
         return self._planner.plan(trial, order, TrainingClock(counts_gaps=True))
+
+    def _plan_on_one_card(self, trial: Trial, order: ExampleOrder) -> FitPlan:
+        planner = self._planner
+        if self._builder.replicas.cards > 1:  # the noise scale is the model's and the data's, whatever trains
+            planner = Planner(self._on_one_card, self._arrays, self._placement)
+        return planner.plan(trial, order, TrainingClock(counts_gaps=True))
 
     def _inputs_for(self, batch_size: int) -> Any:
         """Return validation inputs for batches of a size: all of them, or as many as are loaded for different ones."""
@@ -183,6 +193,7 @@ class TrainingSession:
         )
 
     def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:
+        self._builder.replicas.check(trial.batch_size)
         rate_factor = trial.instructions.scaling.rate_factor(trial.learning_rate)
         callbacks = copies_for_trial(self._callbacks, trial.trial_id, rate_factor)
         if self._builder.has_own_fit:
@@ -242,7 +253,11 @@ class TrainingSession:
 
     @functools.cached_property
     def _planner(self) -> Planner:
-        return Planner(self._builder, self._arrays, callbacks=self._callbacks)
+        return Planner(self._builder, self._arrays, self._placement, self._callbacks)
+
+    @functools.cached_property
+    def _placement(self) -> DataPlacement:
+        return DataPlacement(self._arrays)
 
     def _clean_up(self) -> None:
         """After a trial: forget its policy, and now and then the models that only refer to each other."""

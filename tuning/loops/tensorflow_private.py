@@ -81,11 +81,11 @@ class CustomGradients:
 
 
 def gpu_memory_limit() -> int:
-    """Return the bytes that TensorFlow may take of its first GPU, 0 where it has none.
+    """Return the bytes that TensorFlow may take of each of its GPUs, the least of them; 0 where it has none.
 
     No public name tells it. Without the private one no data are placed on a GPU, as if it had no memory free.
     """
     if device_lib is None:
         return 0
     limits = [entry.memory_limit for entry in device_lib.list_local_devices() if entry.device_type == "GPU"]
-    return int(limits[0]) if limits else 0
+    return int(min(limits, default=0))

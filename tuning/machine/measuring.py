@@ -155,7 +155,7 @@ def with_timings(
         NothingToTime: If no batch size could be timed.
     """
     largest = sizes[-1] if machine.largest_batch_size is None else min(sizes[-1], machine.largest_batch_size)
-    sizes = sizes_to_time(largest)
+    sizes = sizes_to_time(largest, first_device(executor).cards)
     begin = time.monotonic()
     found = probe_throughput(
         executor,

@@ -136,7 +136,7 @@ def probe_memory(
     evaluation_batch_size: int = 256,
     bytes_per_example: int | None = None,
 ) -> MemoryFindings:
-    """Try batch sizes until the largest that fits is known.
+    """Try batch sizes until the largest that fits is known, those alone that the cards of a device share equally.
 
     Args:
         executor: Its workers should be held to the limit.
@@ -151,6 +151,8 @@ def probe_memory(
         bytes_per_example: More than the tensors of one example ever hold, which saves probes; None if not known.
     """
     tried: list[Tried] = []
+    cards = first_device(executor).cards
+    n_train -= n_train % cards
     while True:
         extra = EXTRA_MARGIN if _is_bent(line_through(tried)) and not limit.is_exact else 0.0
         coming = (
@@ -164,18 +166,19 @@ def probe_memory(
             if sizes is None
             else next_of(tried, sizes)
         )
-        if coming is None:
+        size = 0 if coming is None else max(cards, coming.batch_size - coming.batch_size % cards)
+        if coming is None or any(probe.batch_size == size for probe in tried):
             return MemoryFindings(tuple(tried), limit, margin + extra, n_train, loop)
         request = MemoryProbeRequest(
-            f"memory-{len(tried)}-{coming.batch_size}",
-            coming.batch_size,
+            f"memory-{len(tried)}-{size}",
+            size,
             loop=loop,
             hyperparameters=dict(hyperparameters or {}),
             evaluation_batch_size=evaluation_batch_size,
         )
         if coming.fresh:
             executor.renew(first_device(executor).name)
-        tried.append(_read(ask_again(executor, request), coming.batch_size, limit))
+        tried.append(_read(ask_again(executor, request), size, limit))
 
 
 def _is_bent(line: MemoryLine | None) -> bool:

@@ -124,7 +124,7 @@ def could_pay(devices: Sequence[Device], updates: Mapping[int, float], places: i
         updates: Updates of all its trials, by batch size.
         places: How many trials could run beside one another.
     """
-    is_alone = len(devices) == 1 and not devices[0].is_gpu and devices[0].threads > 1
+    is_alone = len(devices) == 1 and not devices[0].is_gpu and devices[0].cards == 1 and devices[0].threads > 1
     return is_alone and sum(updates.values()) >= (_LEAST_UPDATES if places == 1 else _LEAST_UPDATES_BESIDE)
 
 

@@ -132,16 +132,19 @@ def _read_row(row: Mapping[str, Any]) -> Measured:
     return Measured(row["series"], Throughput(**known))
 
 
-def sizes_to_time(largest: int) -> tuple[int, ...]:
+def sizes_to_time(largest: int, cards: int = 1) -> tuple[int, ...]:
     """At most six powers of two up to `largest`, in equal ratios, the largest power included.
 
+    Where several cards share a batch, they are the nearest multiples below of their number.
+
     >>> sizes_to_time(1437)
-    (8, 32, 64, 256, 1024)
+    (8, 16, 64, 256, 1024)
     """
     top = min(_LARGEST, largest).bit_length() - 1
     low = min(_SMALLEST.bit_length() - 1, top)
     step = max(1, -(-(top - low) // (_MOST_SIZES - 1)))
-    return tuple(sorted({2**power for power in range(top, low - 1, -step)} | {2**low}))
+    powers = {2**power for power in range(top, low - 1, -step)} | {2**low}
+    return tuple(sorted({max(cards, size - size % cards) for size in powers}))
 
 
 def probe_throughput(

@@ -20,8 +20,20 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP
 """The variables that set the CPU threads of NumPy and TensorFlow; each is read once, when they are imported."""
 
 
-def device_names(workers: int | None, gpus: Sequence[Gpu]) -> tuple[str, ...]:
+REHEARSAL = "BATCH_SIZE_REHEARSAL"
+"""The variable that, set to 1, lets parts of the CPU stand in for cards that one training would share: see
+docs/gpu.md."""
+
+
+def rehearses() -> bool:
+    """Return whether parts of the CPU stand in for cards."""
+    return os.environ.get(REHEARSAL) == "1"
+
+
+def device_names(workers: int | None, gpus: Sequence[Gpu], cards: int = 1) -> tuple[str, ...]:
     """Return the names of this machine's devices: one for each GPU of one model, or shares of the CPU without any.
+
+    Where one training takes several cards, a device is a group of them, and its name has those of all: see `cards_of`.
 
     Seconds of unlike cards cannot be compared, so that a search uses one model: the one of which there are most, of as
     many the one with most memory. The others are told of, and left alone.
@@ -29,25 +41,56 @@ def device_names(workers: int | None, gpus: Sequence[Gpu]) -> tuple[str, ...]:
     Args:
         workers: How many to use; None for every GPU, or one CPU worker, whose timings no neighbour disturbs.
         gpus: The GPUs that may be used.
+        cards: How many of them share a training.
 
     Raises:
-        ValueError: If there are fewer GPUs, or without any fewer cores, than workers.
+        ValueError: If there are fewer GPUs, or without any fewer cores, than workers need.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1; got {workers}.")
     if not gpus:
         check_cores("workers", workers)
-        return tuple(f"cpu:{number}" for number in range(workers or 1))
+        if cards > 1 and not rehearses():
+            raise ValueError(f"gpus_per_trial must not exceed the visible GPUs, of which there are none; got {cards}.")
+        return _in_groups("cpu", [str(number) for number in range((workers or 1) * cards)], cards)
     alike = _most_alike(gpus)
-    if workers is not None and workers > len(alike):
-        rule = f"workers must not exceed the {len(alike)} visible GPUs of one model, one each; got {workers}."
-        raise ValueError(f"{rule} Lower it, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to use the CPU.")
+    _check_groups(workers, alike, cards)
     if others := sorted({gpu.name for gpu in gpus} - {alike[0].name}):
         logging.getLogger(__name__).warning(
             f"The search uses {alike[0].name} alone, since seconds of unlike GPUs cannot be compared; "
             f"for {', '.join(others)} set CUDA_VISIBLE_DEVICES."
         )
-    return tuple(f"gpu:{gpu.uuid}" for gpu in alike[:workers])
+    return _in_groups("gpu", [gpu.uuid for gpu in alike], cards)[:workers]
+
+
+def cards_of(device: str) -> int:
+    """Return how many cards a device's name tells, which share a training.
+
+    >>> cards_of("gpu:GPU-5a3e"), cards_of("gpu:GPU-5a3e,GPU-77b0")
+    (1, 2)
+    """
+    return device.partition(":")[2].count(",") + 1
+
+
+def _in_groups(kind: str, names: Sequence[str], cards: int) -> tuple[str, ...]:
+    whole = range(0, len(names) - cards + 1, cards)
+    return tuple(f"{kind}:{','.join(names[first : first + cards])}" for first in whole)
+
+
+def _check_groups(workers: int | None, alike: Sequence[Gpu], cards: int) -> None:
+    """Refuse more cards than there are of one model, and slices of cards, of which a process has one."""
+    if workers is not None and workers * cards > len(alike):
+        each = "one each" if cards == 1 else f"{cards} each"
+        rule = f"workers must not exceed the {len(alike)} visible GPUs of one model, {each}; got {workers}."
+        raise ValueError(f"{rule} Lower it, or hide the GPUs with CUDA_VISIBLE_DEVICES=-1 to use the CPU.")
+    if cards > len(alike):
+        raise ValueError(
+            f"gpus_per_trial must not exceed the {len(alike)} visible GPUs of one model; got {cards}. Lower it."
+        )
+    if cards > 1 and alike[0].uuid.startswith("MIG-"):
+        raise ValueError(f"A process can use one slice of a card (MIG); got gpus_per_trial={cards}. Give 1.")
+    if unused := len(alike) % cards:
+        logging.getLogger(__name__).warning(f"{unused} of {len(alike)} GPUs stay idle: a training takes {cards}.")
 
 
 def _most_alike(gpus: Sequence[Gpu]) -> list[Gpu]:
@@ -126,15 +169,18 @@ class Device:
 
     Args:
         name: The device's name, unique in its executor, such as "cpu:0" or "gpu:GPU-5a3e...".
-        kind: The processor's or card's model, within which timings and memory can be compared.
+        kind: The processor's or card's model, within which timings and memory can be compared; such as "2 x NVIDIA L4"
+            where cards share a training.
         node: The host's name.
         is_gpu: Whether trainings run on a GPU.
         cores: The CPU cores that its workers may use.
         threads: The CPU threads of its workers, if a request does not ask for others.
-        memory: The memory that a training there may use; workers that share a node's CPU share its memory.
-        uuid: The card's own name, as the CUDA driver tells it; empty for a CPU.
+        memory: The memory that a training there may use, of several cards that of the smallest; workers that share a
+            node's CPU share its memory.
+        uuid: The card's own name, as the CUDA driver tells it, or several with commas; empty for a CPU.
         facts: What else decides about speed or results there, by name: the compute capability, versions of driver, CUDA
             and cuDNN.
+        cards: How many cards share each training there, and every batch of it.
     """
 
     name: str
@@ -146,6 +192,7 @@ class Device:
     memory: MemoryLimit
     uuid: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    cards: int = 1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.run.cuda_driver import driver_version, visible_here
-from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, MissingGpuError, usable_cores
+from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, MissingGpuError, cards_of, usable_cores
 from tuning.run.memory_limit import MemoryLimit, find_memory_limit
 
 
@@ -22,14 +22,16 @@ def cpu_device(name: str, *, asked_bytes: int | None = None, sharing: int = 1) -
         asked_bytes: The user's memory limit for each worker, None for none.
         sharing: The number of workers that share this CPU.
     """
+    cards = cards_of(name)
     return Device(
         name,
-        kind=cpu_model(),
+        kind=_kind(cpu_model(), cards),
         node=platform.node(),
         is_gpu=False,
         cores=usable_cores(),
         threads=worker_threads(),
         memory=find_memory_limit(asked_bytes, sharing=sharing),
+        cards=cards,
     )
 
 
@@ -37,12 +39,12 @@ def gpu_device(name: str, *, asked_bytes: int | None = None) -> Device:
     """Return the GPU that TensorFlow uses in this process as a device, and have it use no more than it needs.
 
     Args:
-        name: The device's name; after the colon, as the driver named the GPU.
-        asked_bytes: The user's memory limit, which TensorFlow then keeps on the device; None for none.
+        name: The device's name; after the colon, as the driver named the GPU, or several GPUs.
+        asked_bytes: The user's memory limit, which TensorFlow then keeps on each GPU; None for none.
 
     Raises:
         MissingGpuError: If TensorFlow sees no GPU, without which it would train on the CPU and say nothing.
-        DeviceError: If it sees another one.
+        DeviceError: If it sees another one, or too few.
     """
     import tensorflow as tf
 
@@ -52,18 +54,22 @@ def gpu_device(name: str, *, asked_bytes: int | None = None) -> Device:
             f"{name} cannot be used: TensorFlow {tf.__version__} sees no GPU there. Install its CUDA libraries "
             "(pip install 'batch-size-tuner[gpu]'), or set CUDA_VISIBLE_DEVICES=-1 to use the CPU."
         )
+    cards = cards_of(name)
+    if len(gpus) < cards:
+        raise DeviceError(f"{name} cannot be used: TensorFlow sees {len(gpus)} of the {cards} GPUs there.")
     _limit_memory(gpus, asked_bytes)
     details = tf.config.experimental.get_device_details(gpus[0])
     return Device(
         name,
-        kind=str(details.get("device_name", "GPU")),
+        kind=_kind(str(details.get("device_name", "GPU")), cards),
         node=platform.node(),
         is_gpu=True,
         cores=usable_cores(),
         threads=worker_threads(),
         memory=_gpu_memory(name, asked_bytes),
-        uuid=_card_of(name),
+        uuid=_cards_here(name),
         facts=_gpu_facts(details),
+        cards=cards,
     )
 
 
@@ -107,17 +113,22 @@ def _limit_memory(gpus: list[Any], asked_bytes: int | None) -> None:
             tf.config.set_logical_device_configuration(gpu, [limit])
 
 
-def _card_of(name: str) -> str:
-    """Return the UUID of the card on which this process sits.
+def _kind(model: str, cards: int) -> str:
+    return model if cards == 1 else f"{cards} x {model}"
+
+
+def _cards_here(name: str) -> str:
+    """Return the UUID of the card on which this process sits, or of several, with commas between them.
 
     Raises:
-        DeviceError: If it is not the one that was asked for.
+        DeviceError: If they are not those that were asked for.
     """
     cards = [gpu.uuid for gpu in visible_here().gpus]
     asked = name.partition(":")[2]
-    if asked.startswith(("GPU-", "MIG-")) and asked not in cards[:1]:
+    sits = ",".join(cards[: cards_of(name)])
+    if asked.startswith(("GPU-", "MIG-")) and asked != sits:
         raise DeviceError(f"{name} cannot be used: the worker sits on {', '.join(cards) or 'no card'} instead.")
-    return cards[0] if cards else ""
+    return sits
 
 
 def _gpu_facts(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -135,7 +146,7 @@ def _gpu_facts(details: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _gpu_memory(name: str, asked_bytes: int | None) -> MemoryLimit:
-    """Return the limit of TensorFlow's own allocator.
+    """Return the limit of TensorFlow's own allocator; of several cards the least.
 
     Raises:
         DeviceError: If it does not tell.
@@ -147,4 +158,4 @@ def _gpu_memory(name: str, asked_bytes: int | None) -> MemoryLimit:
     limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
     if not limits:
         raise DeviceError(f"{name} cannot be used: TensorFlow does not tell how much of its memory it may take.")
-    return MemoryLimit(limits[0], "GPU")
+    return MemoryLimit(min(limits), "GPU")

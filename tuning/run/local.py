@@ -205,11 +205,12 @@ class LocalExecutor:
     def _has_spoilt(self, place: Place, outcome: TrialOutcome) -> bool:
         """Return whether a failure leaves its worker unfit for the next trial.
 
-        After running out of memory TensorFlow keeps what it allocated; after any failure a GPU's context may be dead.
+        After running out of memory TensorFlow keeps what it allocated; after any failure a GPU's context may be dead,
+        and so is what adds up the gradients of several cards.
         """
         device = self._told.get(place.device)
-        is_gpu = device is not None and device.is_gpu
-        return outcome.status is Status.OUT_OF_MEMORY or (is_gpu and outcome.status is Status.FAILED)
+        may_be_dead = device is not None and (device.is_gpu or device.cards > 1)
+        return outcome.status is Status.OUT_OF_MEMORY or (may_be_dead and outcome.status is Status.FAILED)
 
     def _bury(self, place: Place) -> list[Event]:
         """Return what the death of a worker means; one that dies before it was asked anything cannot work there."""

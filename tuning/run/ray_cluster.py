@@ -32,7 +32,7 @@ class Demand:
 
     Args:
         cpus: CPUs, at least 1; as many threads train.
-        gpus: 0, or 1.
+        gpus: GPUs of one node that share a training, or 0.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -44,12 +44,12 @@ class Demand:
     def __post_init__(self) -> None:
         if self.cpus < 1:
             raise ValueError(f"cpus_per_trial must be at least 1; got {self.cpus}.")
-        if self.gpus not in (0, 1):
-            raise ValueError(f"gpus_per_trial must be 0 or 1; got {self.gpus}: one training uses one GPU.")
+        if self.gpus < 0:
+            raise ValueError(f"gpus_per_trial must be at least 0; got {self.gpus}.")
 
     def __str__(self) -> str:
-        plural = "" if self.cpus == 1 else "s"
-        return f"{self.cpus} CPU{plural}" + (f" and {self.gpus} GPU" if self.gpus else "")
+        named = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        return " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in named.items())
 
     def places(self, resources: Mapping[str, float]) -> int:
         """Return how many devices a node has room for, from its resources as Ray names them."""

@@ -76,7 +76,7 @@ class RayExecutor:
                 pickle_setup(setup, with_neighbours=True),
                 key=f"{fingerprint(setup.data)}-{uuid.uuid4().hex}",
                 cpus=demand.cpus,
-                has_gpu=demand.gpus > 0,
+                gpus=demand.gpus,
                 sharing=max(1, places if workers is None else min(places, workers)),
                 memory_limit_bytes=setup.memory_limit_bytes,
                 holds_memory=setup.holds_memory,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.messages import Event
-from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, device_names, gpus_of_this_machine
+from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, device_names, gpus_of_this_machine, rehearses
 from tuning.run.local import LocalExecutor
 from tuning.run.node_data import node_data
 from tuning.run.starter import Starter, import_path
@@ -36,7 +36,7 @@ class Share:
         payload: What `pickle_setup` returns.
         key: Names the data among those of other studies.
         cpus: The CPUs that Ray counts for it, which are the threads of its training.
-        has_gpu: Whether it is a GPU, which Ray has chosen.
+        gpus: The GPUs that share its training, which Ray has chosen; 0 for the CPU.
         sharing: How many devices there may be on a node of the cluster.
         memory_limit_bytes: As in `WorkerSetup`.
         holds_memory: Likewise.
@@ -46,7 +46,7 @@ class Share:
     payload: bytes
     key: str
     cpus: int
-    has_gpu: bool
+    gpus: int
     sharing: int
     memory_limit_bytes: int | None
     holds_memory: bool
@@ -94,9 +94,14 @@ def serve(told_share: bytes, data: list[Any], commands: Commands) -> Iterator[De
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(share.cpus)))
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(node_data(share.key, lambda directory: write_data(ray.get(data[0]), directory)))
-        names = device_names(1, gpus_of_this_machine() if share.has_gpu else ())
-        if share.has_gpu and names[0].startswith("cpu"):
+        gpus = gpus_of_this_machine() if share.gpus else ()
+        if share.gpus and not gpus and not rehearses():
             yield Refusal("The CUDA driver tells of no GPU there, though Ray counts one.", lacks_gpu=True)
+            return
+        try:
+            names = device_names(1, gpus, share.gpus or 1)
+        except ValueError as error:  # such as of unlike cards
+            yield Refusal(str(error))
             return
         starter = Starter(
             names,

@@ -27,6 +27,7 @@ from tuning.run.executor import Executor
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup, how_made
+from tuning.search.sharing import notes_on_cards
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.next_command import proceed
@@ -237,6 +238,7 @@ def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devi
     notes, model = [], setup.model
     if model.has_batch_normalization:
         notes.append("The model uses BatchNormalization: the batch size also changes what is normalised.")
+    notes += notes_on_cards(setup.cards, model, setup.space)
     if model.has_own_loop:
         notes.append(
             "HyperModel.fit trains by a loop of its own: the order of the examples, a ragged last batch and the "

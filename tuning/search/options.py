@@ -12,7 +12,7 @@ from typing import Any
 from search_spaces.fit_data import read_fit_data
 from search_spaces.scaling import check_schedule_batch_size
 from search_spaces.stream import TrainingData
-from tuning.loops.loop import LOOP_CHOICES
+from tuning.loops.loop import AUTO, KERAS, LOOP_CHOICES
 from tuning.run.pulse import SILENCE_LIMIT_S
 from tuning.stats.rules import TIME, check_cost, check_rule
 from tuning.trial import MOST_LOSSES
@@ -60,7 +60,8 @@ class SearchOptions:
         ray_address: "auto" for the cluster of which this machine is a node, HOST:PORT of the head of such a cluster, or
             "local" to start Ray on this machine only.
         cpus_per_trial: CPUs that a trial takes of a node of Ray, which are its threads; None for 1.
-        gpus_per_trial: GPUs that it takes there, 0 or 1; None for 1 if the cluster has any.
+        gpus_per_trial: GPUs that share a trial, of one machine, by TensorFlow's `MirroredStrategy`; 0 to train on the
+            CPU, None for 1 if there are any.
         device_kind: The kind of the devices of Ray, such as "NVIDIA L4"; None for the kind of the first that is there.
         quiet: Show no progress.
 
@@ -113,6 +114,7 @@ class SearchOptions:
             if (address := getattr(self, name)) is not None and not str(address).strip():
                 raise ValueError(f"{name} must not be empty; got {address!r}. Leave it out for the default.")
         self._check_engine()
+        self._check_cards()
         if self.in_process and self.threads is not None:
             raise ValueError(f"threads are a worker's, and in_process has none; got threads={self.threads}. Drop one.")
         for name in ("timeout_s", "trial_timeout_s", "silence_timeout_s"):
@@ -140,6 +142,23 @@ class SearchOptions:
         elif self.in_process:
             raise ValueError("in_process trains in this process, and engine='ray' does not; drop one of the two.")
 
+    def _check_cards(self) -> None:
+        cards = self.gpus_per_trial
+        if cards is None or cards == 1:
+            return
+        if self.in_process:
+            raise ValueError(f"gpus_per_trial is about workers, and in_process has none; got {cards}. Drop one.")
+        if cards > 1 and self.loop not in (AUTO, KERAS):
+            raise ValueError(
+                f"Several GPUs in a trial train by Keras's own fit; got gpus_per_trial={cards}, loop={self.loop!r}. "
+                f"Leave loop out, or give {KERAS!r}."
+            )
+        if cards > 1 and self.accumulate:
+            raise ValueError(
+                f"Keras cannot accumulate gradients on several GPUs; got gpus_per_trial={cards} with accumulate. Drop "
+                "one of the two."
+            )
+
     def _check_numbers(self) -> None:
         for name, least in _LEAST.items():
             number = getattr(self, name)
@@ -150,7 +169,7 @@ class SearchOptions:
                 raise ValueError(f"{name} must be a number; got {number!r}.")
 
 
-_OF_RAY = {"ray_address": "auto", "cpus_per_trial": None, "gpus_per_trial": None, "device_kind": None}
+_OF_RAY = {"ray_address": "auto", "cpus_per_trial": None, "device_kind": None}
 
 _LEAST = {
     "workers": 1,
@@ -167,20 +186,37 @@ _LEAST = {
 def read_options(given: Mapping[str, Any]) -> SearchOptions:
     """Options from keyword arguments.
 
+    `distribution_strategy`, as KerasTuner takes it, stands for `gpus_per_trial`.
+
     Raises:
         TypeError: If one is unknown.
         ValueError: If a value is out of its range.
     """
     known = [field.name for field in fields(SearchOptions)]
-    for name in given:
-        if name == "distribution_strategy":
-            raise ValueError(
-                "distribution_strategy must be left out: one training uses one device, and several devices run several "
-                "trials."
-            )
+    options = dict(given)
+    if (strategy := options.pop("distribution_strategy", None)) is not None:
+        options["gpus_per_trial"] = _cards_of(strategy, given.get("gpus_per_trial"))
+    for name in options:
         if name not in known:
             raise TypeError(f"The tuner takes the options {', '.join(known)}; got {name!r}.")
-    return SearchOptions(**given)
+    return SearchOptions(**options)
+
+
+def _cards_of(strategy: Any, asked: int | None) -> int:
+    """Return how many cards a strategy of KerasTuner's users has; workers open one of their own on as many.
+
+    Raises:
+        ValueError: If it is no `MirroredStrategy`, or `gpus_per_trial` says otherwise.
+    """
+    cards = getattr(strategy, "num_replicas_in_sync", None)
+    if type(strategy).__name__ != "MirroredStrategy" or cards is None:
+        raise ValueError(
+            f"distribution_strategy must be a tf.distribute.MirroredStrategy; got {strategy!r:.80}. Leave it out, and "
+            "give gpus_per_trial."
+        )
+    if asked not in (None, cards):
+        raise ValueError(f"gpus_per_trial must be what distribution_strategy has, {cards}; got {asked}. Drop one.")
+    return int(cards)
 
 
 EVALUATION_BATCH_SIZE = 256

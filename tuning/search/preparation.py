@@ -28,6 +28,7 @@ from tuning.run.executor import (
     Executor,
 )
 from tuning.search.options import SearchArguments
+from tuning.search.sharing import shared_sizes
 from tuning.show.snippet import MADE
 from tuning.trial import TrialOutcome
 
@@ -52,12 +53,14 @@ class Setup:
         model: What the build function builds.
         objective: The metric that decides.
         space: What may be tried.
+        cards: How many cards share each training.
     """
 
     arguments: SearchArguments
     model: ModelDescription
     objective: Objective
     space: SearchSpace
+    cards: int = 1
 
     @property
     def n_train(self) -> int:
@@ -125,6 +128,7 @@ def resolve_space(
     default_batch_size: BatchSize | None = None,
     learning_rate: LearningRate | None,
     n_train: int,
+    cards: int = 1,
 ) -> SearchSpace:
     """The space in force for a model and a number of training examples.
 
@@ -138,15 +142,18 @@ def resolve_space(
         default_batch_size: The method's.
         learning_rate: The rates asked for.
         n_train: Training examples.
+        cards: How many cards share each training, and its batches equally.
 
     Raises:
-        ValueError: If a batch size exceeds the data, or learning rates are asked for although a schedule rules.
+        ValueError: If a batch size exceeds the data, none can be shared by the cards, or learning rates are asked for
+            although a schedule rules.
     """
     declared = {entry.name: entry for entry in entries}.get(description.learning_rate_name or "")
     own = None if description.schedule and description.tells_batch_size else description.learning_rate
-    sizes = batch_size or declared_batch_sizes(entries) or default_batch_size or BatchSize()
+    sizes = batch_size or declared_batch_sizes(entries)
+    within = (sizes or default_batch_size or BatchSize()).within(n_train)
     return SearchSpace(
-        batch_size=sizes.within(n_train),
+        batch_size=shared_sizes(within, cards, asked=sizes is not None),
         learning_rate=resolve_learning_rate(learning_rate, model_rate=own, declared=declared),
         optimizer=description.optimizer_kind or description.optimizer,
         model_rate=own,
@@ -172,6 +179,7 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
         "data": tell_data(arguments.data),
         **({MADE: how} if (how := how_made(arguments.data)) else {}),
         "evaluation_batch_size": str(arguments.evaluation_batch_size),
+        **({"cards_per_training": str(setup.cards)} if setup.cards > 1 else {}),
     }
 
 

@@ -103,7 +103,7 @@ def run_probe(
     machine = _with_memory(executor, model, n_train, KERAS if loop == AUTO else loop, tell)
     if machine.memory is not None and machine.memory.verified:
         executor.renew(device.name)  # the last one is at the limit, where a small batch may be one too many
-        sizes = sizes_to_time(machine.memory.largest_batch_size)
+        sizes = sizes_to_time(machine.memory.largest_batch_size, device.cards)
         tell(f"throughput at batch sizes {', '.join(map(str, sizes))}")
         timed = probe_throughput(executor, sizes, loop=loop, epochs=epochs)
         machine = replace(machine, throughput=timed, user_series=series_of_user(loop))
@@ -215,7 +215,9 @@ def _branching(
         what = "a loop of its own" if model.has_own_loop else "a schedule of learning rates"
         return Branching(BranchedSize(reason=f"the model has {what}"))
     assert machine.memory is not None
-    sizes = sizes_to_branch(BATCH_SIZE, machine.memory.largest_batch_size, examples)
+    cards = first_device(executor).cards
+    smallest = -(-BATCH_SIZE // cards) * cards
+    sizes = sizes_to_branch(smallest, machine.memory.largest_batch_size, examples)
     rate = LearningRate()
     rates = {
         size: rate.centre(size, optimizer=model.optimizer_kind or model.optimizer, model_rate=model.learning_rate)

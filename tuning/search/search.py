@@ -108,7 +108,8 @@ class Search:
             KeyboardInterrupt: On Ctrl-C, after the running trials have been recorded; search again to go on.
         """
         deadline = Deadline.after(self._options.timeout_s)
-        setup = self._describe(arguments, question or ask_for_model(executor, self._hyperparameters.known()))
+        question = question or ask_for_model(executor, self._hyperparameters.known())
+        setup = self._describe(arguments, question, executor)
         scaling_of(setup, self._options)  # what cannot be followed is refused before anything is written
         with claimed(self._directory, self._options.storage) as claim:
             self._stage("Opening the study")
@@ -126,12 +127,12 @@ class Search:
                 self._stage("Writing the last of it to MLflow")
                 self._tracker.close()
 
-    def _describe(self, arguments: SearchArguments, question: Question) -> Setup:
+    def _describe(self, arguments: SearchArguments, question: Question, executor: Executor) -> Setup:
         """Learn what the build function builds, and settle objective and space by it."""
         check_sizes(self._wishes.batch_size, arguments.data)
         self._stage("Building the model in a worker, which loads TensorFlow")
         model = described(question, meanwhile=self._tracker.prepare)
-        objective = resolve_objective(self._wishes.objective, model)
+        objective, cards = resolve_objective(self._wishes.objective, model), first_device(executor).cards
         space = resolve_space(
             model,
             self._hyperparameters.learn(model),
@@ -139,8 +140,9 @@ class Search:
             default_batch_size=self._method.default_batch_size(arguments.data.epoch_length),
             learning_rate=self._wishes.learning_rate,
             n_train=arguments.data.epoch_length,
+            cards=cards,
         )
-        return Setup(arguments, model, objective, space)
+        return Setup(arguments, model, objective, space, cards)
 
     def _open_study(
         self, claim: Claim, setup: Setup, executor: Executor, *, fresh: bool

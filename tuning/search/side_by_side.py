@@ -31,7 +31,7 @@ def places_for(setup: Setup, options: SearchOptions, executor: Executor, n_trial
     if asked or not isinstance(executor, Divisible) or setup.model.has_own_loop:
         return 1
     device = first_device(executor)
-    if device.is_gpu or len(executor.devices()) > 1:
+    if device.is_gpu or device.cards > 1 or len(executor.devices()) > 1:
         return 1
     largest = setup.space.batch_size.values()[-1]
     usable = device.memory.bytes // (_OTHER_SIZES if setup.space.entries else 1)

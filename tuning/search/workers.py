@@ -39,8 +39,9 @@ def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> I
         yield None
         return
     check_cores("threads", options.threads)
+    gpus = () if options.gpus_per_trial == 0 else gpus_of_this_machine()
     starter = Starter(
-        device_names(options.workers, gpus_of_this_machine()),
+        device_names(options.workers, gpus, options.gpus_per_trial or 1),
         threads=options.threads,
         memory_limit_bytes=options.memory_limit_bytes,
         holds_memory=holds_memory,

@@ -7,14 +7,15 @@ import pytest
 from training_helpers import CLASSES, FEATURES, dense_model, make_data
 
 from search_spaces.data import Data
+from tuning.loops.replicas import Replicas
 from tuning.loops.session import TrainingSession
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.trial import Status, TrialOutcome
 
 
-def describe(build, *, data=None, hyperparameters=None):
+def describe(build, *, data=None, hyperparameters=None, replicas=None):
     request = DescribeRequest("d", hyperparameters or {})
-    return TrainingSession(build, data or make_data()).describe(request)
+    return TrainingSession(build, data or make_data(), replicas=replicas).describe(request)
 
 
 def names(description):
@@ -215,3 +216,57 @@ def test_an_array_of_metrics_is_described_by_its_mean_and_its_components():
     session = TrainingSession(build, Data(data.x_train, hot[data.y_train], data.x_val, hot[data.y_val]))
     metrics = session.describe(DescribeRequest("d", {})).metrics
     assert set(metrics) == {"loss", "f1_score", *(f"f1_score_{i}" for i in range(CLASSES))}
+
+
+def accumulating():
+    return dense_model(keras.optimizers.SGD(gradient_accumulation_steps=2))
+
+
+def of_fixed_size():
+    model = keras.Sequential([keras.Input(batch_shape=(10, FEATURES)), keras.layers.Dense(CLASSES)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+class Unaided(keras_tuner.HyperModel):
+    """A `fit` that calls no `model.fit`."""
+
+    def build(self, hp):
+        return dense_model()
+
+    def fit(self, hp, model, *args, **kwargs):
+        return {"loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("build", "what"),
+    [
+        (accumulating, "an optimizer that accumulates gradients"),
+        (of_fixed_size, "an input layer that fixes the batch size, to 10"),
+        (Unaided(), "a HyperModel.fit with a loop of its own"),
+    ],
+)
+def test_what_several_cards_cannot_train_alike_is_refused(build, what):
+    assert isinstance(describe(build), ModelDescription)
+    pair = Replicas()
+    pair.cards = 2  # without a strategy, which these would fail under
+    outcome = describe(build, replicas=pair)
+    assert outcome.status is Status.FAILED
+    assert f"on 2 cards goes through model.fit, each card with its share of every batch; got {what}. " in outcome.reason
+
+
+@pytest.mark.parametrize("bound", [{"clipnorm": 1.0}, {"global_clipnorm": 1.0}, {"clipvalue": 1.0}, {}])
+def test_clipping_is_told_since_cards_clip_their_own_parts(bound):
+    assert describe(lambda: dense_model(keras.optimizers.SGD(**bound))).clips_gradients is bool(bound)
+
+
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_whose_examples_are_normalised_over_is_told(synchronized):
+    def build():
+        layers = keras.layers.BatchNormalization(synchronized=synchronized)
+        model = keras.Sequential([keras.Input((FEATURES,)), layers, keras.layers.Dense(CLASSES, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    found = describe(build)
+    assert (found.has_batch_normalization, found.normalizes_by_card) == (True, not synchronized)

@@ -148,6 +148,7 @@ def test_a_gpu_is_read_by_the_uuid_that_placed_its_worker(visible, library, monk
     monkeypatch.setitem(sys.modules, "pynvml", library)
     environment = {"CUDA_VISIBLE_DEVICES": visible}
     assert isinstance(energy_meter_here(sharing=3, environment=environment), NvmlMeter)
+    assert "shares 2 cards" in refusal_of(energy_meter_here(cards=2, environment=environment))
     assert "does not name one" in refusal_of(energy_meter_here(environment={"CUDA_VISIBLE_DEVICES": "0"}))
     assert "MIG slice" in refusal_of(energy_meter_here(environment={"CUDA_VISIBLE_DEVICES": "MIG-1"}))
 

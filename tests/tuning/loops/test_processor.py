@@ -58,10 +58,27 @@ def test_a_gpu_is_asked_through_tensorflow(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(memory, "reset_memory_stats", calls.append)
     monkeypatch.setattr(tf.test.experimental, "sync_devices", lambda: calls.append("wait"))
     monkeypatch.setattr(module, "gpu_memory_limit", lambda: 10)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: ["a card"])
     gpu = Gpu()
     gpu.reset_peak()
     gpu.wait()
     assert (gpu.free_bytes(), gpu.peak_bytes(), gpu.threads, calls) == (7, 5, None, ["GPU:0", "wait"])
+
+
+def test_the_memory_of_several_cards_is_the_fullest_one_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, calls = tf.config.experimental, list[str]()
+    counts = {
+        "GPU:0": {"current": 3, "peak": 5},
+        "GPU:1": {"current": 4, "peak": 9},
+        "GPU:2": {"current": 0, "peak": 8},
+    }
+    monkeypatch.setattr(memory, "get_memory_info", counts.__getitem__)
+    monkeypatch.setattr(memory, "reset_memory_stats", calls.append)
+    monkeypatch.setattr(module, "gpu_memory_limit", lambda: 10)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: list(counts))
+    gpu = Gpu()
+    gpu.reset_peak()
+    assert (gpu.free_bytes(), gpu.peak_bytes(), calls) == (6, 9, ["GPU:0", "GPU:1", "GPU:2"])
 
 
 def test_a_gpu_whose_allocator_counts_nothing_tells_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +88,7 @@ def test_a_gpu_whose_allocator_counts_nothing_tells_no_peak(monkeypatch: pytest.
     monkeypatch.setattr(tf.config.experimental, "get_memory_info", refuse)
     monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", refuse)
     monkeypatch.setattr(module, "gpu_memory_limit", lambda: 10)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: ["a card"])
     gpu = Gpu()
     gpu.reset_peak()
     assert (gpu.peak_bytes(), gpu.free_bytes()) == (None, 10)

@@ -55,6 +55,8 @@ def test_device_lib_goes_or_no_data_are_placed_on_a_gpu(monkeypatch):
     devices = [SimpleNamespace(device_type="CPU", memory_limit=5), SimpleNamespace(device_type="GPU", memory_limit=7)]
     monkeypatch.setattr(tensorflow_private.device_lib, "list_local_devices", lambda: devices)
     assert gpu_memory_limit() == 7
+    devices.append(SimpleNamespace(device_type="GPU", memory_limit=6))
+    assert gpu_memory_limit() == 6
     monkeypatch.setattr(tensorflow_private.device_lib, "list_local_devices", lambda: devices[:1])
     assert gpu_memory_limit() == 0
     monkeypatch.setattr(tensorflow_private, "device_lib", None)

@@ -5,6 +5,8 @@ import pytest
 from tuning.run import executor
 from tuning.run.cuda_driver import DriverAnswer, Gpu
 from tuning.run.executor import (
+    REHEARSAL,
+    cards_of,
     device_names,
     gpus_of_this_machine,
     share_of_threads,
@@ -59,6 +61,33 @@ def test_there_is_one_worker_per_gpu_or_one_on_the_cpu() -> None:
         device_names(2, cards(A100, T4))
     with pytest.raises(ValueError, match="at least 1; got 0"):
         device_names(0, ())
+
+
+def test_a_training_on_several_cards_has_a_group_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    assert device_names(None, cards(T4, T4, T4, T4), 2) == ("gpu:GPU-0,GPU-1", "gpu:GPU-2,GPU-3")
+    assert device_names(1, cards(T4, T4, T4, T4), 2) == ("gpu:GPU-0,GPU-1",)
+    assert caplog.text == ""
+    assert device_names(None, cards(T4, A100, T4, T4), 2) == ("gpu:GPU-0,GPU-2",)
+    assert "1 of 3 GPUs stay idle: a training takes 2." in caplog.text
+    assert [cards_of(name) for name in ("cpu:0", "gpu:GPU-1", "gpu:GPU-0,GPU-2")] == [1, 1, 2]
+    assert worker_environment("gpu:GPU-0,GPU-2", 4)["CUDA_VISIBLE_DEVICES"] == "GPU-0,GPU-2"
+
+
+def test_more_cards_than_there_are_of_one_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="must not exceed the 2 visible GPUs of one model, 2 each; got 2"):
+        device_names(2, cards(T4, T4, A100), 2)
+    with pytest.raises(ValueError, match="gpus_per_trial must not exceed the 2 visible GPUs of one model; got 3"):
+        device_names(None, cards(T4, T4, A100), 3)
+    with pytest.raises(ValueError, match=r"one slice of a card \(MIG\); got gpus_per_trial=2"):
+        device_names(None, [Gpu(f"MIG-{number}", *A100) for number in range(2)], 2)
+
+
+def test_the_cpu_stands_in_for_cards_only_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="gpus_per_trial must not exceed the visible GPUs, of which there are none"):
+        device_names(None, (), 2)
+    monkeypatch.setenv(REHEARSAL, "1")
+    assert device_names(None, (), 2) == ("cpu:0,1",)
+    assert device_names(2, (), 2) == ("cpu:0,1", "cpu:2,3")
 
 
 def test_a_gpu_worker_sees_only_its_own_gpu() -> None:

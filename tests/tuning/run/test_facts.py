@@ -21,17 +21,19 @@ class Card:
     """A card as TensorFlow shows it, of 7 GB for TensorFlow; records what is configured."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, limits: tuple[int, ...] = (7 * 10**9,)) -> None:
+        uuids = [f"GPU-{number}" for number in range(1, len(limits) + 1)] or ["GPU-1"]
         self.growth: list[bool] = []
         self.details = {"device_name": "Imaginary A1", "compute_capability": (8, 0)}
         self.limits_in_mib: list[float] = []
         local = [SimpleNamespace(device_type="CPU", memory_limit=256 * 2**20)]
         local += [SimpleNamespace(device_type="GPU", memory_limit=limit) for limit in limits]
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [self])
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [self] * len(uuids))
         monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: self.details)
         monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda _, value: self.growth.append(value))
         monkeypatch.setattr(tf.config, "set_logical_device_configuration", self._configure)
         monkeypatch.setattr(device_lib, "list_local_devices", lambda: local)
-        monkeypatch.setattr(facts, "visible_here", lambda: DriverAnswer((Gpu("GPU-1", "Imaginary A1", 0, "8.0"),)))
+        seen = DriverAnswer(tuple(Gpu(uuid, "Imaginary A1", 0, "8.0") for uuid in uuids))
+        monkeypatch.setattr(facts, "visible_here", lambda: seen)
         monkeypatch.setattr(facts, "driver_version", lambda: "580.1")
 
     def _configure(self, _: Any, configurations: list[Any]) -> None:
@@ -71,6 +73,18 @@ def test_a_worker_that_sits_on_another_card_says_so(monkeypatch: pytest.MonkeyPa
     Card(monkeypatch)
     with pytest.raises(DeviceError, match="gpu:GPU-2 cannot be used: the worker sits on GPU-1 instead"):
         gpu_device("gpu:GPU-2")
+
+
+def test_several_cards_are_one_device_with_the_memory_of_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card(monkeypatch, limits=(7 * 10**9, 6 * 10**9))
+    told = gpu_device("gpu:GPU-1,GPU-2")
+    assert (told.cards, told.kind, told.uuid) == (2, "2 x Imaginary A1", "GPU-1,GPU-2")
+    assert told.memory == MemoryLimit(6 * 10**9, "GPU")
+    assert card.growth == [True, True]
+    with pytest.raises(DeviceError, match="gpu:GPU-2,GPU-1 cannot be used: the worker sits on GPU-1, GPU-2 instead"):
+        gpu_device("gpu:GPU-2,GPU-1")
+    with pytest.raises(DeviceError, match="TensorFlow sees 2 of the 3 GPUs there"):
+        gpu_device("gpu:GPU-1,GPU-2,GPU-3")
 
 
 def test_tensorflow_s_private_list_of_devices_tells_limits() -> None:

@@ -25,6 +25,7 @@ HERE = {"node": "driver", "python": "3.11", "batch-size-tuner": "0.2.0", "tensor
         (Demand(gpus=1), {"CPU": 4.0}, 0),
         (Demand(gpus=1), {"CPU": 16.0, "GPU": 2.0}, 2),
         (Demand(cpus=8, gpus=1), {"CPU": 8.0, "GPU": 2.0}, 1),
+        (Demand(gpus=2), {"CPU": 16.0, "GPU": 5.0}, 2),
     ],
 )
 def test_a_node_has_room_for_whole_devices(demand: Demand, resources: dict[str, float], places: int) -> None:
@@ -34,9 +35,10 @@ def test_a_node_has_room_for_whole_devices(demand: Demand, resources: dict[str, 
 def test_a_demand_is_told_in_words() -> None:
     assert str(Demand(1)) == "1 CPU"
     assert str(Demand(4, 1)) == "4 CPUs and 1 GPU"
+    assert str(Demand(4, 2)) == "4 CPUs and 2 GPUs"
 
 
-@pytest.mark.parametrize(("cpus", "gpus"), [(0, 0), (1, 2), (1, -1)])
+@pytest.mark.parametrize(("cpus", "gpus"), [(0, 0), (1, -1)])
 def test_a_demand_out_of_range_is_refused(cpus: int, gpus: int) -> None:
     with pytest.raises(ValueError, match=r"per_trial must be .*; got"):
         Demand(cpus, gpus)
