@@ -30,7 +30,7 @@ from tuning.stats.reaches import above_rule
 Array = npt.NDArray[np.float64]
 SIZES = (8, 16, 32, 64, 128)
 FINE = 3 ** (1 / 4)
-CENTRES = {"adam": 2e-3, "sgd": 0.05}  # at batch size 32
+CENTRES = {"adam": 8e-3, "sgd": 0.05}  # at batch size 32
 EXPONENTS = {"adam": 0.5, "sgd": 1.0}
 SPAN = 9  # fine steps to each side of the centre
 TARGET, EPOCHS, CHECKS = 0.95, 16, 4
