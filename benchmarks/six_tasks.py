@@ -30,7 +30,7 @@ from search_spaces.workload import Workload, load_workload
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.objective import Objective
 from tuning.record.tracker import NullTracker
-from tuning.run.asking import ask
+from tuning.run.asking import ask, first_device
 from tuning.run.executor import Executor
 from tuning.search.methods import tune_method
 from tuning.search.options import SearchArguments, SearchOptions
@@ -196,7 +196,7 @@ def train(executor: Executor, setting: Setting, seed: int, answer: dict[str, Any
         trial_id=f"{setting.batch_size}-{seed}",
         instructions=Instructions(loop="device"),
     )
-    executor.submit(trial, executor.devices()[0].name)
+    executor.submit(trial, first_device(executor).name)
     epochs: list[EpochReport] = []
     while True:
         for event in executor.events(1.0):

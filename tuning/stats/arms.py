@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuning.objective import Objective
+from tuning.stats.rate_profile import RateProfile, rate_profiles
+from tuning.stats.reaches import EXPONENT, above_rule, reaches_of, run_noise
 from tuning.stats.target import crossing
 from tuning.trial import CONFIRM, Hyperparameters, Recipe, Status, Trial
 
@@ -88,8 +90,9 @@ def group_into_arms(trials: Sequence[Trial], *, objective: Objective, target: fl
     the target. Those whose trials broke (diverged, out of memory) come after those whose did not. Of the others:
 
     - If settings differ in their learning rate only, the one with the best score after smoothing over neighbouring
-      learning rates and batch sizes (`smoothing`), among those not clearly worse than the best mean. Clearly: by more
-      than twice the standard error that repeats show.
+      learning rates and batch sizes (`smooth`), among those not clearly worse than the best mean. Clearly: by more
+      than twice the standard error that repeats show. With a target, of those that reached it, the one that is expected
+      to lose least time to the best rate (`rate_profiles`).
     - Else the one with the best `mean - s/sqrt(n)` over its n seeds, s the standard deviation pooled over all repeated
       settings: one lucky score does not beat a mean of several.
     """
@@ -134,6 +137,7 @@ class _Summary:
     mean: float
     seeds: int
     sound: bool
+    reached: bool
 
 
 class Chooser:
@@ -154,6 +158,7 @@ class Chooser:
             groups[trial.batch_size, trial.recipe].append(trial)
         self._spread = self._pooled_spread(groups)
         self._smoothed = self._smooth(groups)
+        self._profiles = self._profile(trials)
 
     def best(self, batch_size: int, judging: Mapping[Recipe, Sequence[Trial]]) -> Recipe:
         """Return the best of the settings tried at a batch size, given the trials that judge each."""
@@ -164,6 +169,8 @@ class Chooser:
         spread = self._spread or 0.0
         leader = max(sound, key=lambda setting: sound[setting].mean - spread / math.sqrt(sound[setting].seeds))
         near = [setting for setting, found in sound.items() if not self._clearly_worse(found, sound[leader])]
+        if batch_size in self._profiles and (reached := [setting for setting in near if sound[setting].reached]):
+            return min(reached, key=lambda setting: self._loss(batch_size, setting[0]))
         if not all((batch_size, setting) in self._smoothed for setting in near):
             return leader
         return max(near, key=lambda setting: self._smoothed[batch_size, setting])
@@ -184,12 +191,22 @@ class Chooser:
             return None
         return -math.log(found.examples * (1 if found.reached else 2))
 
+    def _loss(self, batch_size: int, rate: float | None) -> float:
+        """Return what the rate is expected to cost of the time to the target."""
+        return self._profiles[batch_size].loss(above_rule(rate or math.nan, batch_size)).mean
+
     def _summary(self, trials: Sequence[Trial]) -> _Summary | None:
         values = mean_by_seed([(trial.seed, self.value(trial)) for trial in trials])
         if not values:
             return None
         sound = all(trial.seed in values or trial.judged_status not in _BROKEN for trial in trials)
-        return _Summary(statistics.fmean(values.values()), len(values), sound)
+        return _Summary(statistics.fmean(values.values()), len(values), sound, all(map(self._reached, trials)))
+
+    def _reached(self, trial: Trial) -> bool:
+        if self._target is None or not trial.scored:
+            return False
+        found = crossing(*trial.curve(self._objective.name), self._target, objective=self._objective)
+        return found is not None and found.reached
 
     def _clearly_worse(self, found: _Summary, leader: _Summary) -> bool:
         if self._spread is None or found is leader:
@@ -206,6 +223,12 @@ class Chooser:
                 squares += statistics.variance(values) * (len(values) - 1)
                 degrees += len(values) - 1
         return math.sqrt(squares / degrees) if degrees else None
+
+    def _profile(self, trials: Sequence[Trial]) -> dict[int, RateProfile]:
+        """Return what is known of each batch size's best rate; empty where other than the rate tells settings apart."""
+        if self._target is None or not self._smoothed:
+            return {}
+        return rate_profiles(reaches_of(trials, self._target, self._objective), run_noise(self._spread))
 
     def _smooth(self, groups: Mapping[tuple[int, Recipe], Sequence[Trial]]) -> dict[tuple[int, Recipe], float]:
         """Return the smoothed value of every setting; empty if anything but the learning rate distinguishes them."""
@@ -226,7 +249,6 @@ class Chooser:
 
 RATE_WIDTH = math.log(3)
 SIZE_WIDTH = math.log(2)
-EXPONENT = 0.5
 FLOOR = 3.0
 
 

@@ -11,11 +11,13 @@ from tuning.stats.arms import Arm
 from tuning.stats.comparison import Comparison
 from tuning.stats.decision import unconfirmed
 from tuning.stats.findings import Findings
-from tuning.stats.reasons import listing, number, plural
+from tuning.stats.reasons import listing, number, percent, plural
 from tuning.stats.rules import ENERGY, TIME
 from tuning.trial import Status, Trial
 
 ENOUGH_SEEDS = 3
+LIKELY, FURTHER = 0.1, 0.1
+"""Where one batch size alone stands out, a mean chance of a loss is too low: told if that is so likely, by so much."""
 LEAST_EXACT = 6  # below, no exact paired test can reach 5 %
 
 
@@ -29,6 +31,7 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
         _unpaired(findings.decision.quality),
         _unstable(findings),
         _outlier(findings),
+        _isolated(findings),
         _edge(findings),
         _outermost(findings),
         _optimism(findings),
@@ -117,6 +120,21 @@ def _outlier(findings: Findings) -> str:
     return (
         f"{pooled.outlier} lies over three standard deviations from what the other batch sizes would say of it, so the "
         "chances stated are those of the plain comparison, each batch size by itself."
+    )
+
+
+def _isolated(findings: Findings) -> str:
+    """Return how likely a loss is if one batch size stands out from all others, where that is not told by the mean."""
+    decision = findings.decision
+    pooled, margin, stated = decision.pooled, decision.margin, decision.chance_of_loss
+    if pooled is None or margin is None or stated is None:
+        return ""
+    likely, chance = pooled.if_isolated(decision.chosen, margin)
+    if likely < LIKELY or chance - stated < FURTHER:
+        return ""
+    return (
+        "The chance stated is a mean over the courses that the truth may take from size to size. If one batch size "
+        f"alone stands out from the others, which is possible ({percent(likely)}), it is {percent(chance)}."
     )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,10 +14,9 @@ from tuning.stats.comparison import Comparison
 from tuning.stats.costs import SECONDS_TO_TARGET, Costs
 from tuning.stats.forecast import fit_throughput
 from tuning.stats.pooling import Expectation, Noise, Pooled, pool
-from tuning.stats.rate_profile import RateLoss, Reach, rate_losses
+from tuning.stats.rate_profile import RateLoss, Reach, rate_profiles
+from tuning.stats.reaches import TYPICAL_SIGMA, above_rule, reaches_of, run_noise
 from tuning.stats.runs import runs_of
-from tuning.stats.target import crossing
-from tuning.trial import CONFIRM, Status, Trial
 
 Array = npt.NDArray[np.float64]
 
@@ -30,8 +27,7 @@ CRITICAL_SIZES = 5
 # In units of one training's noise: about 5 % of time, by which batch sizes deviate from any smooth course.
 OWN = 0.5
 # One training's ln(examples) deviates by about a tenth, which counts as four repeats: the median of Zeus's workloads.
-NOISE = Noise(sigma=0.1, degrees_of_freedom=4.0)
-LEAST_SIGMA = 0.02
+NOISE = Noise(sigma=TYPICAL_SIGMA, degrees_of_freedom=4.0)
 _LEAST_TIMED = 4
 
 
@@ -99,7 +95,7 @@ def _expected_log_rates(sizes: Sequence[int], costs: Costs) -> Array:
 def losses_of_rates(
     arms: Sequence[Arm], target: float, objective: Objective, sigma: float | None
 ) -> dict[int, RateLoss]:
-    """Return what the learning rate taken costs each batch size, from the trainings that sought it (`rate_losses`).
+    """Return what the learning rate taken costs each batch size, from the trainings that sought it (`rate_profiles`).
 
     Args:
         arms: Every batch size at its best setting.
@@ -107,30 +103,10 @@ def losses_of_rates(
         objective: The metric that decides.
         sigma: The standard deviation of ln(examples to the target) between seeds; None for a typical one.
     """
-    reaches = {arm.batch_size: _reaches(arm, target, objective) for arm in arms if arm.learning_rate is not None}
-    noise = NOISE.sigma if sigma is None or not math.isfinite(sigma) else max(LEAST_SIGMA, sigma)
-    return rate_losses(reaches, noise)
-
-
-def _reaches(arm: Arm, target: float, objective: Objective) -> list[Reach]:
-    """Return how far the trainings at each learning rate came that had the hyperparameters taken, seeds averaged."""
-    by_rate: dict[float, list[tuple[float, bool]]] = defaultdict(list)
-    for trial in arm.all_trials:
-        found = None if trial.learning_rate is None else _came_to(trial, target, objective)
-        if found is not None and trial.hyperparameters == arm.hyperparameters and trial.stage != CONFIRM:
-            by_rate[trial.learning_rate or math.nan].append(found)
-    taken = math.log(arm.learning_rate or math.nan)
-    return [
-        Reach(math.log(rate) - taken, statistics.fmean(log for log, _ in runs), all(reached for _, reached in runs))
-        for rate, runs in sorted(by_rate.items())
-    ]
-
-
-def _came_to(trial: Trial, target: float, objective: Objective) -> tuple[float, bool] | None:
-    """Return ln of the examples to the target and whether it was reached; None if the training says nothing of that."""
-    if trial.status not in (Status.COMPLETED, Status.PRUNED, Status.DIVERGED):
-        return None
-    found = crossing(*trial.curve(objective.name), target, objective=objective)
-    if found is None or not found.examples > 0:
-        return None
-    return math.log(found.examples), found.reached and trial.scored
+    by_size: dict[int, list[Reach]] = {}
+    for arm in arms:
+        alike = [trial for trial in arm.all_trials if trial.hyperparameters == arm.hyperparameters]
+        by_size.update(reaches_of(alike, target, objective))
+    profiles = rate_profiles(by_size, run_noise(sigma))
+    taken = {arm.batch_size: arm.learning_rate for arm in arms if arm.learning_rate is not None}
+    return {size: profiles[size].loss(above_rule(rate, size)) for size, rate in taken.items() if size in profiles}

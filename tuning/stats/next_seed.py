@@ -13,8 +13,9 @@ from tuning.objective import Objective
 from tuning.stats.arms import group_into_arms
 from tuning.stats.costs import Costs, arm_costs
 from tuning.stats.decision import Decision, decide, is_worse
-from tuning.stats.efficiency import LEAST_SIGMA, NOISE
+from tuning.stats.efficiency import NOISE
 from tuning.stats.pooling import Pooled
+from tuning.stats.reaches import LEAST_SIGMA
 from tuning.stats.rules import FASTEST, TIME, TOLERANCE_LOSS, check_rule
 from tuning.trial import Trial
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -63,12 +65,15 @@ class Pooled:
         draws: (draws, k) float64, equally likely values of all the true means together, up to a common shift.
         outlier: The batch size that the others contradict so plainly that the model was refused, and the runs alone
             answer; None if they answer together.
+        isolated: (draws,) bool, those in which one batch size alone is better than what is expected of all; None if the
+            runs answer alone.
     """
 
     batch_sizes: tuple[int, ...]
     means: tuple[float, ...]
     draws: Array = field(repr=False)
     outlier: int | None = None
+    isolated: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
 
     def mean(self, batch_size: int) -> float:
         """Return the posterior mean of a batch size."""
@@ -77,6 +82,17 @@ class Pooled:
     def chance_of_loss(self, batch_size: int, margin: float) -> float:
         """Return P(the best true mean exceeds that of the batch size by more than the margin)."""
         return float(np.mean(self._losses(batch_size) > margin))
+
+    def if_isolated(self, batch_size: int, margin: float) -> tuple[float, float]:
+        """Return the chance that one batch size alone stands out, and if it does, that of a loss; zeros if unlikely.
+
+        A chance of a loss is a mean over the shapes that the truth may have. It is right on average over studies, not
+        over those of one shape: what stands out alone looks like luck, so that losses are likelier than stated there.
+        """
+        if self.isolated is None or not self.isolated.any():
+            return 0.0, 0.0
+        losses = self._losses(batch_size)[self.isolated]
+        return float(np.mean(self.isolated)), float(np.mean(losses > margin))
 
     def expected_loss(self, batch_size: int) -> float:
         """Return the mean of the best true mean less that of the batch size.
@@ -130,10 +146,10 @@ def pool(
     errors = np.diag([(variances or {}).get(size, 0.0) for size in runs.batch_sizes])
     model = _Model(runs, noise or Noise(), sigmas, errors)
     groups = model.groups(expectations or (Expectation(np.zeros((1, len(runs.batch_sizes)))),))
-    outlier = _outlier(groups, runs.batch_sizes) if runs.information(0.0).residual_degrees > 0 else None
+    outlier = _outlier(groups, runs.batch_sizes) if model.repeated else None
     if outlier is not None:
         return _alone(runs, noise or Noise(), errors, outlier)
-    return _mixture(groups, runs)
+    return _mixture(groups, runs, model.shapes.isolated)
 
 
 def _sigmas(runs: Runs, noise: Noise) -> Array | None:
@@ -187,18 +203,27 @@ class _Model:
     sigmas: Array
     errors: Array
 
+    @cached_property
+    def repeated(self) -> bool:
+        """Whether any batch size was measured more than once."""
+        return self.runs.information(0.0).residual_degrees > 0
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """What the true means may look like."""
+        return shapes_of(self.runs.logs, repeated=self.repeated)
+
     def groups(self, expectations: Sequence[Expectation]) -> list[_Group]:
         """Return the posteriors for everything that is averaged over."""
         logs = self.runs.logs
-        repeated = self.runs.information(0.0).residual_degrees > 0
-        shapes = shapes_of(logs, repeated=repeated)
+        repeated, shapes = self.repeated, self.shapes
         centred = unit_scale(logs) * (logs[-1] - logs[0])
         groups = []
         for trend, chance in TRENDS.items() if repeated else ((0.0, 1.0),):
             information = self.runs.information(trend)
             for expected in expectations:
                 more = expected.slope_error**2 * np.outer(centred, centred) + expected.own**2 * np.eye(len(logs))
-                widened = Shapes(shapes.curves, shapes.covariances + more, shapes.chances)
+                widened = dataclasses.replace(shapes, covariances=shapes.covariances + more)
                 weight = math.log(chance * expected.weight / len(expected.curves))
                 groups += self._around(information, expected.curves, widened, weight)
         return groups
@@ -259,8 +284,11 @@ def _outlier(groups: Sequence[_Group], batch_sizes: tuple[int, ...]) -> int | No
     return batch_sizes[int(chance.argmin())] if chance.min() < REFUSED else None
 
 
-def _mixture(groups: Sequence[_Group], runs: Runs) -> Pooled:
-    """Return the mixture of the posteriors, with draws that are the same for the same input."""
+def _mixture(groups: Sequence[_Group], runs: Runs, isolated: int) -> Pooled:
+    """Return the mixture of the posteriors, with draws that are the same for the same input.
+
+    In the last `isolated` shapes of each group one batch size alone is better than all others.
+    """
     evidence = np.concatenate([group.evidence for group in groups])
     weights = np.exp(evidence - evidence.max())
     weights /= weights.sum()
@@ -276,7 +304,8 @@ def _mixture(groups: Sequence[_Group], runs: Runs) -> Pooled:
     which = np.repeat(np.arange(len(drawn)), counts[drawn])
     normal = random.standard_normal((_DRAWS, means.shape[1]))
     draws = means[drawn][which] + (_roots(covariances)[which] @ normal[:, :, None])[:, :, 0]
-    return Pooled(runs.batch_sizes, tuple(float(mean) for mean in weights @ means), draws)
+    alone = np.array([i % width >= width - isolated for i in drawn])[which]
+    return Pooled(runs.batch_sizes, tuple(float(mean) for mean in weights @ means), draws, isolated=alone)
 
 
 def _roots(covariances: Array) -> Array:

@@ -33,11 +33,13 @@ class Shapes:
         curves: (c, k) float64, the expected means.
         covariances: (c, k, k) float64.
         chances: (c,) float64, the prior chance of each; they add up to 1.
+        isolated: How many of them, the last ones, say that one batch size alone is better than all others.
     """
 
     curves: Array
     covariances: Array
     chances: Array
+    isolated: int = 0
 
 
 def shapes_of(logs: Array, *, repeated: bool) -> Shapes:
@@ -68,7 +70,7 @@ def shapes_of(logs: Array, *, repeated: bool) -> Shapes:
     total = sum(FAMILIES[name] for name in kept)
     chances = [FAMILIES[name] / total / len(each) for name, each in kept.items() for _ in each]
     curves, covariances = zip(*itertools.chain.from_iterable(kept.values()), strict=True)
-    return Shapes(np.array(curves), np.array(covariances), np.array(chances))
+    return Shapes(np.array(curves), np.array(covariances), np.array(chances), len(kept.get("isolated", ())))
 
 
 def matern(logs: Array, length: float) -> Array:

@@ -128,3 +128,14 @@ def test_a_rate_that_misses_the_target_at_one_seed_loses_to_one_that_is_a_little
 def test_a_trial_that_ended_by_chance_tries_no_learning_rate(status):
     results = [*rates({0.001: 0.1, 0.01: 0.9}), trial(32, 0, status=status, learning_rate=0.1)]
     assert only(results).learning_rates == (0.001, 0.01)
+
+
+def test_with_a_target_a_rate_beside_one_that_missed_it_loses_to_one_that_was_a_little_later():
+    def run(rate, hit):
+        seen, curve = ((hit - 1, hit), (0.1, 0.9)) if hit else ((1000, 2000), (0.1, 0.5))
+        return trial(32, 0, curve[-1], learning_rate=rate, examples_seen=seen, objective_curve=curve)
+
+    below = [run(0.003, 1300), run(0.01, 1000), run(0.03, 980)]
+    assert only([*below, run(0.09, None)], target=0.9).learning_rate == 0.01
+    assert only([*below, run(0.09, 1300)], target=0.9).learning_rate != 0.003
+    assert only([run(0.01, 1000), run(0.03, None)], target=0.9).learning_rate == 0.01

@@ -109,7 +109,7 @@ def test_the_trainings_that_sought_a_rate_tell_what_it_costs():
         losses_of_rates(group_into_arms(trials + confirmed, objective=MAX, target=0.9), 0.9, MAX, 0.05)[32].mean
         for trials in (even, skew)
     ]
-    assert losses[0] < 0.03
+    assert losses[0] < 0.06
     assert losses[1] > 0.1
 
 

@@ -209,3 +209,19 @@ def test_runs_without_pairs_have_one_block():
     assert information.residual_degrees == 2
     assert np.diff(information.fitted) == pytest.approx([2.5])
     assert dataclasses.replace(runs, inflation=np.array([1.0, 4.0])).information(0.0).rest == pytest.approx(0.5 + 0.5)
+
+
+def test_a_loss_if_one_size_stands_out_is_counted_where_one_does():
+    draws = np.array([[1.0, 0.0], [0.0, 0.0], [0.2, 0.0], [0.0, 1.0]])
+    found = Pooled((8, 16), (0.3, 0.25), draws, isolated=np.array([True, False, True, False]))
+    assert found.if_isolated(16, 0.5) == (0.5, 0.5)
+    assert Pooled((8, 16), (0.3, 0.25), draws).if_isolated(16, 0.5) == (0.0, 0.0)
+
+
+def test_one_size_stands_out_where_it_is_better_than_all_and_not_where_scores_fall_steadily():
+    random = np.random.default_rng(5)
+    alone, steady = 8 * np.eye(6)[2], -8.0 * np.arange(6)
+    shares = [pooled(study(truth, 3, random)).if_isolated(256, 0.1) for truth in (alone, steady)]
+    assert shares[0][0] > 0.2
+    assert shares[0][1] > 0.95
+    assert shares[1][0] < 0.01

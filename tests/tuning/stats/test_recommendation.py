@@ -2,6 +2,7 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 from selection_helpers import MAX, RATES, study, timed, trial
 
@@ -151,6 +152,25 @@ def test_wild_scores_are_warned_of():
     found = recommend(results, objective=MAX)
     assert any(caveat.startswith("The val_accuracy of 512 spreads over four times as wide") for caveat in found.caveats)
     assert verdicts(found)[8] != "lower"
+
+
+def test_the_chance_is_told_if_one_size_alone_stands_out_where_it_may_and_not_where_scores_fall_steadily():
+    def caveats(means):
+        noise = np.random.default_rng(9).normal(0, 0.01, (6, 3))
+        table = {8 * 2**i: mean + noise[i] for i, mean in enumerate(means)}
+        trials = [
+            trial(size, seed, float(y), examples_per_second=1000.0 * size)
+            for size, row in table.items()
+            for seed, y in enumerate(row)
+        ]
+        found = recommend(trials, objective=MAX)
+        return [each for each in found.caveats if "alone stands out from the others" in each], found.chance_of_loss
+
+    (told,), stated = caveats([0.90, 0.92, 0.90, 0.90, 0.90, 0.90])
+    likely, chance = (int(each) / 100 for each in re.findall(r"(\d+) %", told))
+    assert likely >= 0.1
+    assert chance >= stated + 0.1
+    assert caveats([0.90, 0.87, 0.84, 0.81, 0.78, 0.75])[0] == []
 
 
 def test_two_seeds_are_called_few():
