@@ -29,7 +29,7 @@ from tuning.run.executor import (
 )
 from tuning.search.options import SearchArguments
 from tuning.search.sharing import shared_sizes
-from tuning.show.snippet import MADE
+from tuning.show.snippet import CARDS, MADE
 from tuning.trial import TrialOutcome
 
 _DESCRIBE_ID = "describe"
@@ -179,7 +179,7 @@ def settings_of(kind: str, setup: Setup, *, seeds: int, loop: str) -> dict[str, 
         "data": tell_data(arguments.data),
         **({MADE: how} if (how := how_made(arguments.data)) else {}),
         "evaluation_batch_size": str(arguments.evaluation_batch_size),
-        **({"cards_per_training": str(setup.cards)} if setup.cards > 1 else {}),
+        **({CARDS: str(setup.cards)} if setup.cards > 1 else {}),
     }
 
 

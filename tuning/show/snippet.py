@@ -18,6 +18,9 @@ _FOLLOWERS = {
 MADE = "examples"
 """The setting of a study whose examples are made as they are needed: "loaded" of their keys, or "streamed"."""
 
+CARDS = "cards_per_training"
+"""The setting of a study whose trainings share several cards: how many."""
+
 
 def snippet(
     *,
@@ -31,6 +34,7 @@ def snippet(
     left_out: Sequence[str] = (),
     optimizer: str = "model.optimizer",
     made: bool = False,
+    cards: int = 1,
 ) -> str:
     """Return a script that trains a model, of a `build_model(hp)` and data that it takes to be there.
 
@@ -45,17 +49,23 @@ def snippet(
         left_out: What follows the batch size besides, and is not known here.
         optimizer: The expression of the optimizer.
         made: Whether the data are datasets `train` and `validation` of single examples, rather than arrays.
+        cards: How many cards share the training.
     """
     rates = {} if learning_rate is None else {"learning_rate": learning_rate}
     values = {**(hyperparameters or {}), "batch_size": batch_size, **rates}
     lines = [
         "import keras",
         "import keras_tuner",
+        *(["import tensorflow as tf"] if cards > 1 else []),
         "",
         f"keras.utils.set_random_seed({seed})",
         "hp = keras_tuner.HyperParameters()",
         f"hp.values = {values!r}",
-        "model = build_model(hp)  # your own function; one without arguments takes none",
+        *(
+            [f"with tf.distribute.MirroredStrategy().scope():  # of {cards} cards, which share each batch"]
+            * (cards > 1)
+        ),
+        f"{'    ' * (cards > 1)}model = build_model(hp)  # your own function; one without arguments takes none",
     ]
     for name, value in {**rates, **(constants or {})}.items():
         lines.append(f"{optimizer}.{name} = {value}")
@@ -118,6 +128,7 @@ def script_of(found: Recommendation, settings: Mapping[str, str], trials: Sequen
         constants=constants,
         left_out=[name.replace("_", " ") for name in unknown],
         made=MADE in settings,
+        cards=int(settings.get(CARDS, "1")),
     )
 
 

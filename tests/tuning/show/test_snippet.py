@@ -98,3 +98,12 @@ def test_an_answer_has_the_script_on_a_terminal_in_a_notebook_and_as_json():
 
 def test_a_report_of_foreign_runs_has_none():
     assert "set_random_seed" not in render_report(evidence(settings={}))
+
+
+def test_a_training_that_cards_share_is_built_under_a_strategy() -> None:
+    told = snippet(batch_size=8, epochs=3, seed=5, learning_rate=0.01, cards=2)
+    assert "import tensorflow as tf\n" in told
+    before, built = "with tf.distribute.MirroredStrategy().scope():  # of 2 cards", "\n    model = build_model(hp)"
+    assert told.index(before) < told.index(built) < told.index("\nmodel.optimizer.learning_rate = 0.01")
+    assert "Strategy" not in snippet(batch_size=8, epochs=3, seed=5)
+    assert "Strategy" not in essential(told)
