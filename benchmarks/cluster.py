@@ -1,12 +1,14 @@
 """A search on a Ray cluster: equal to one on this machine? does it survive its faults? what does it cost?
 
-    python benchmarks/cluster.py [--only equality faults overhead] [--rounds 10] [--postgres URL]
+    python benchmarks/cluster.py [--only equality faults overhead] [--rounds 10] [--postgres URL] [--restart COMMAND]
 
 A cluster of a head without CPUs and two nodes of one CPU runs in this machine (`ray.cluster_utils.Cluster`), with an
 MLflow server on 127.0.0.1; nothing here crosses a network, and no node has a GPU.
 
 equality   `grid digits` of 3 seeds on both engines, one thread each: every score and epoch loss must be the same bits.
-faults     searches of trials of about 2 s in which something dies; every planned trial must complete exactly once.
+faults     searches of trials of about 2 s in which something dies; every planned trial must complete exactly once. The
+           search must go on within 10 s, on a node that was added within 20 s, and leave nothing 10 s after its end.
+           PostgreSQL is restarted by a command, such as "pg_ctl restart -D DATA -m fast", where one is given.
 overhead   8 trials of 5 s or more on two devices of either engine, the median of three runs. Needs an idle machine.
 
 The extras `ray` and `postgres` are needed.
@@ -15,6 +17,8 @@ The extras `ray` and `postgres` are needed.
 from __future__ import annotations
 
 import argparse
+import functools
+import math
 import os
 import statistics
 import subprocess
@@ -24,7 +28,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +42,9 @@ from tuning import load_study
 from tuning.trial import Status, Trial
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+MARK = f"CLUSTER_BENCHMARK={uuid.uuid4().hex}"
+"""A variable that all processes of this run inherit, since others on this machine may have a cluster, too."""
 
 CALLBACKS = """
 import time, keras
@@ -59,6 +66,7 @@ class Laboratory:
         nodes: `ray.cluster_utils.Cluster`.
         storage: Of the studies; None for journals.
         tracking: MLflow's server.
+        restart: The command that restarts PostgreSQL; None where there is none.
         workers: The nodes that have CPUs, by now.
     """
 
@@ -66,6 +74,7 @@ class Laboratory:
     nodes: Any
     storage: str | None
     tracking: str
+    restart: str | None = None
     workers: list[Any] = field(default_factory=list)
 
     def add_node(self) -> Any:
@@ -127,19 +136,20 @@ class Driver:
 
 
 @contextmanager
-def laboratory(storage: str | None) -> Iterator[Laboratory]:
+def laboratory(storage: str | None, restart: str | None) -> Iterator[Laboratory]:
     """Yield a laboratory with two nodes."""
     import ray
     from ray.cluster_utils import Cluster
     from tracking_faults import mlflow_server
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.update([MARK.split("=")])
     with ExitStack() as stack:
         room = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = stack.enter_context(mlflow_server(room))
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         stack.callback(nodes.shutdown)
-        found = Laboratory(room, nodes, storage, f"http://127.0.0.1:{port}")
+        found = Laboratory(room, nodes, storage, f"http://127.0.0.1:{port}", restart)
         found.add_node()
         found.add_node()
         stack.callback(ray.shutdown)
@@ -187,17 +197,32 @@ class Fault:
 
     Args:
         name: In words.
-        happen: Has it go wrong; it may return another driver, which goes on.
+        happen: Has it go wrong.
         status: How a trial may end that it hits.
+        limit_s: Within so many seconds a trial must start: on a device that was there, or of a node that was added.
+        seeds: Trainings of each of four batch sizes.
+        adds: Whether a device is added, so that one more trial must run at once than before.
     """
 
     name: str
-    happen: Callable[[Laboratory, Driver], Driver | None]
+    happen: Callable[[Laboratory, Driver], Happening | None]
     status: Status = Status.LOST
+    limit_s: float = 10.0
+    seeds: int = 3
+    adds: bool = False
 
 
-PLANNED = ("--batch-sizes", "32,64,128,256", "--seeds", "2", "--epochs", "5")
-N_PLANNED = 8
+@dataclass(frozen=True)
+class Happening:
+    """When the search could go on again, if that was not at once, and which driver goes on, if it is another."""
+
+    at: float
+    driver: Driver | None = None
+
+
+PLANNED = ("--batch-sizes", "32,64,128,256", "--epochs", "5")
+SIZES = 4
+SECONDS_PER_EPOCH = 0.3
 
 
 def kill_training(_: Laboratory, __: Driver) -> None:
@@ -220,12 +245,14 @@ def remove_node(lab: Laboratory, _: Driver) -> None:
     lab.remove_node(lab.workers[0])
 
 
-def remove_all(lab: Laboratory, _: Driver) -> None:
+def remove_all(lab: Laboratory, _: Driver) -> Happening:
     """Remove every node, and add one 5 s later."""
     for node in list(lab.workers):
         lab.remove_node(node)
     time.sleep(5.0)
+    at = time.time()
     lab.add_node()
+    return Happening(at)
 
 
 def add_node(lab: Laboratory, _: Driver) -> None:
@@ -233,106 +260,177 @@ def add_node(lab: Laboratory, _: Driver) -> None:
     lab.add_node()
 
 
-def kill_driver(lab: Laboratory, driver: Driver) -> Driver:
+def kill_driver(lab: Laboratory, driver: Driver) -> Happening:
     """Kill the driver, and start another in another directory, which needs a storage that both reach."""
     driver.process.kill()
     driver.process.wait()
     place = f"{driver.study}-elsewhere" if driver.storage else driver.study
-    return lab.start(driver.study, *PLANNED, *lab.on_ray(), seconds_per_epoch=0.3, place=place)
+    return Happening(time.time(), search(lab, driver.study, FAULTS["driver killed, resumed elsewhere"], place=place))
 
 
 def second_driver(lab: Laboratory, driver: Driver) -> None:
     """Start a second driver of the same study, which is refused."""
     place = f"{driver.study}-second" if driver.storage else driver.study
-    second = lab.start(driver.study, *PLANNED, *lab.on_ray(), seconds_per_epoch=0.3, place=place)
+    second = search(lab, driver.study, FAULTS["second driver"], place=place)
     assert second.process.wait(120) == 2, second.log
     assert "run by one process at a time" in second.log
 
 
-FAULTS = (
-    Fault("training killed", kill_training),
-    Fault("training crashed", crash_training),
-    Fault("actor killed", kill_actor),
-    Fault("node removed", remove_node),
-    Fault("last node removed, another added", remove_all),
-    Fault("node added", add_node),
-    Fault("driver killed, resumed elsewhere", kill_driver, Status.INTERRUPTED),
-    Fault("second driver", second_driver),
-)
+def restart_postgres(lab: Laboratory, _: Driver) -> None:
+    """Restart the server that holds the study."""
+    assert lab.restart is not None
+    subprocess.run(lab.restart, shell=True, check=True, stdout=subprocess.DEVNULL)
+
+
+def search(lab: Laboratory, study: str, fault: Fault, place: str = "") -> Driver:
+    """Start the search that a fault is to hit."""
+    options = [*PLANNED, "--seeds", str(fault.seeds), *lab.on_ray()]
+    return lab.start(study, *options, seconds_per_epoch=SECONDS_PER_EPOCH, place=place)
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault("training killed", kill_training),
+        Fault("training crashed", crash_training),
+        Fault("actor killed", kill_actor),
+        Fault("node removed", remove_node),
+        Fault("last node removed, another added", remove_all, limit_s=20.0),
+        Fault("node added", add_node, limit_s=20.0, seeds=10, adds=True),
+        Fault("driver killed, resumed elsewhere", kill_driver, Status.INTERRUPTED, limit_s=20.0),
+        Fault("second driver", second_driver, seeds=12),
+        Fault("PostgreSQL restarted", restart_postgres),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one fault.
+
+    Args:
+        once: Whether every planned trial completed exactly once.
+        hit: The trials that the fault ended.
+        after_s: The seconds until the search went on.
+        left: The processes that were left behind.
+    """
+
+    once: bool
+    hit: int
+    after_s: float
+    left: int
 
 
 def faults(lab: Laboratory, console: Console, rounds: int, only: list[str]) -> bool:
     """Print a table of what came of each fault."""
-    table = Table("fault", "rounds", "completed once", "lost or interrupted", "goes on after, s (most)", "left behind")
+    table = Table("fault", "rounds", "completed once", "trials hit", "goes on after, s (most)", "limit", "left behind")
     good = True
-    for fault in FAULTS:
-        if only and fault.name not in only:
+    for fault in FAULTS.values():
+        if (only and fault.name not in only) or (fault.happen is restart_postgres and not lab.restart):
             continue
-        found = [one_round(lab, fault) for _ in range(rounds)]
-        once, lost, waits, left = zip(*found, strict=True)
-        good = good and all(once) and not any(left)
-        told = f"{statistics.median(waits):.1f} ({max(waits):.1f})"
-        table.add_row(fault.name, str(rounds), f"{sum(once)}", str(sum(lost)), told, str(sum(left)))
+        found = [one_round(lab, fault, number) for number in range(rounds)]
+        slowest = max(each.after_s for each in found)
+        good = good and all(each.once and not each.left for each in found) and slowest <= fault.limit_s
+        table.add_row(
+            fault.name,
+            str(rounds),
+            f"{sum(each.once for each in found)}",
+            str(sum(each.hit for each in found)),
+            f"{statistics.median(each.after_s for each in found):.1f} ({slowest:.1f})",
+            f"{fault.limit_s:g}",
+            str(sum(each.left for each in found)),
+        )
     console.print(table)
     return good
 
 
-def one_round(lab: Laboratory, fault: Fault) -> tuple[bool, int, float, int]:
-    """Return whether every trial completed once, how many were hit, the seconds until it went on, and what is left."""
+def one_round(lab: Laboratory, fault: Fault, number: int) -> Outcome:
+    """Have a search hit by a fault, and return what came of it."""
     while len(lab.workers) < 2:
         lab.add_node()
     while len(lab.workers) > 2:
         lab.remove_node(lab.workers[-1])
-    driver = lab.start(f"f-{uuid.uuid4().hex[:8]}", *PLANNED, *lab.on_ray(), seconds_per_epoch=0.3)
+    driver = search(lab, f"f-{uuid.uuid4().hex[:8]}", fault)
     await_trainers(driver)
     at = time.time()
-    driver = fault.happen(lab, driver) or driver
+    happening = fault.happen(lab, driver) or Happening(at)
+    driver = happening.driver or driver
     driver.wait()
     trials = driver.trials
     completed = Counter((trial.batch_size, trial.seed) for trial in trials if trial.scored)
-    hit = sum(trial.status is fault.status for trial in trials)
     time.sleep(10.0)
-    return (
-        len(completed) == N_PLANNED and set(completed.values()) == {1},
-        hit,
-        goes_on(driver, at),
-        len(trainers()) + len(actors()),
+    found = Outcome(
+        once=len(completed) == SIZES * fault.seeds and set(completed.values()) == {1},
+        hit=sum(trial.status is fault.status for trial in trials),
+        after_s=goes_on(driver, happening.at, 2 if fault.adds else 0),
+        left=len(trainers()) + len(actors()),
     )
+    print(f"{fault.name} {number}: {found}", flush=True)
+    return found
 
 
 def await_trainers(driver: Driver) -> None:
     """Wait until both nodes train a second trial, or so."""
     deadline = time.monotonic() + 120.0
-    while len(trainers()) < 2:
+    while len(trainers()) < 2 or len(spans(driver)) < 3:
         assert driver.process.poll() is None, driver.log
         assert time.monotonic() < deadline, driver.log
         time.sleep(0.2)
-    time.sleep(8.0)  # in which TensorFlow is loaded, and the first trials begin
+    time.sleep(0.5)
 
 
-def goes_on(driver: Driver, at: float) -> float:
-    """Return the seconds from a moment to the next start of a trial."""
-    url = driver.storage or optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(
-            str(driver.directory / "batch_size_studies" / driver.study / "study.journal")
-        )
-    )
-    begun = [trial.datetime_start for trial in optuna.load_study(study_name=driver.study, storage=url).trials]
-    return min((start.timestamp() - at for start in begun if start and start.timestamp() > at), default=0.0)
+def goes_on(driver: Driver, at: float, busy: int) -> float:
+    """Return the seconds from a moment to the next start of a trial while at least so many others run."""
+    found = spans(driver)
+    begun = [
+        start - at for start, _ in found if start > at and sum(begin < start < end for begin, end in found) >= busy
+    ]
+    return min(begun, default=float("inf"))
+
+
+def spans(driver: Driver) -> list[tuple[float, float]]:
+    """Return when each trial of a search started and ended, in seconds since the epoch; infinity for not yet."""
+    journal = driver.directory / "batch_size_studies" / driver.study / "study.journal"
+    if not driver.storage and not journal.exists():
+        return []
+    url = storage_at(driver.storage or str(journal))
+    if driver.study not in optuna.get_all_study_names(url):
+        return []
+    return [
+        (trial.datetime_start.timestamp(), trial.datetime_complete.timestamp() if trial.datetime_complete else math.inf)
+        for trial in optuna.load_study(study_name=driver.study, storage=url).trials
+        if trial.datetime_start
+    ]
+
+
+@functools.cache
+def storage_at(place: str) -> optuna.storages.BaseStorage:
+    """Return the storage at an address, or in a journal; one for all that ask, since each keeps a connection."""
+    if "://" in place:
+        return optuna.storages.RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(place))
 
 
 def actors() -> list[psutil.Process]:
-    """Return the actors that there are."""
-    return [each for each in psutil.process_iter(["name"]) if "DeviceActo" in (each.info["name"] or "")]
+    """Return the actors that there are of this cluster, also those whose node has gone."""
+    found = [each for each in psutil.process_iter(["name"]) if "DeviceActo" in (each.info["name"] or "")]
+    return [each for each in found if is_ours(each)]
 
 
 def trainers() -> list[psutil.Process]:
     """Return the processes that train for actors."""
     found = []
-    for child in (child for actor in actors() for child in actor.children()):
-        if "tuning.worker" in " ".join(child.cmdline()):
-            found.append(child)
+    for actor in actors():
+        with suppress(psutil.NoSuchProcess):
+            found += [child for child in actor.children() if "tuning.worker" in " ".join(child.cmdline())]
     return found
+
+
+def is_ours(actor: psutil.Process) -> bool:
+    """Return whether an actor belongs to this laboratory, and not to another on this machine."""
+    with suppress(OSError):  # it has ended
+        return MARK in (Path("/proc") / str(actor.pid) / "environ").read_text(errors="replace")
+    return False
 
 
 def overhead(lab: Laboratory, console: Console) -> bool:
@@ -370,10 +468,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--faults", nargs="+", default=[], help="names of faults; all without")
     parser.add_argument("--postgres", metavar="URL")
+    parser.add_argument("--restart", metavar="COMMAND", help="restarts that PostgreSQL")
     asked = parser.parse_args()
     console, good = Console(width=140), []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with laboratory(asked.postgres) as lab:
+    with laboratory(asked.postgres, asked.restart) as lab:
         if "equality" in asked.only:
             good.append(equality(lab, console))
         if "faults" in asked.only:

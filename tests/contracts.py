@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +167,51 @@ class ExecutorContract:
             executor.submit(trial_of("later"), name)
 
 
+def wide_model() -> Any:
+    """Needs about 4 MB of activations per example, and little time for them."""
+    import keras
+
+    narrow, wide = keras.layers.Dense(1), keras.layers.Dense(500_000, activation="relu")
+    model = keras.Sequential([keras.Input((64,)), narrow, wide, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1e-9), "mse")
+    return model
+
+
+def model_that_dies() -> Any:
+    """Ends its process when it is built, as a faulty native library does, with a last word."""
+    import os
+
+    os.write(2, b"a fault in a library\n")
+    os.abort()
+
+
 class ProcessContract:
-    """An executor whose workers are processes; the heir brings `executor` and a `kill` of the first device's worker."""
+    """An executor whose workers are processes.
+
+    The heir brings `executor`, a `kill` of the first device's worker, and
+    `make_limited`, which starts another executor of a model with a limit on memory.
+    """
+
+    def test_a_training_that_dies_is_one_failure_with_its_exit_code_and_log(
+        self, make_limited: Callable[[Any, int], Executor]
+    ) -> None:
+        with closing(make_limited(model_that_dies, 2**40)) as executor:
+            outcome = outcome_of(executor, trial_of("dies"))
+            assert executor.events(timeout_s=0.0) == []
+        assert (outcome.status, outcome.exit_code) == (Status.FAILED, -signal.SIGABRT)
+        assert "SIGABRT" in outcome.reason
+        assert "a fault in a library" in outcome.log_tail
+
+    def test_a_size_above_the_memory_limit_is_out_of_memory_and_a_smaller_one_trains(
+        self, make_limited: Callable[[Any, int], Executor]
+    ) -> None:
+        with closing(make_limited(wide_model, 3 * 2**30)) as executor:
+            assert await_device(executor).memory.bytes == 3 * 2**30
+            fits = outcome_of(executor, trial_of("small", 100, learning_rate=None, loop="keras"))
+            assert fits.status is Status.COMPLETED, fits
+            failed = outcome_of(executor, trial_of("large", 1437, learning_rate=None, loop="keras"))
+            assert failed.status is Status.OUT_OF_MEMORY, failed
+            assert "exceeds the limit" in failed.reason
 
     def test_a_worker_killed_from_outside_loses_its_trial_and_is_replaced(
         self, executor: Executor, kill: Callable[[], None]

@@ -22,6 +22,7 @@ from tuning.search.assistant import weights_file
 from tuning.search.limits import check_study_name
 from tuning.search.method import Method
 from tuning.search.options import (
+    LOCAL,
     SearchArguments,
     SearchOptions,
     read_options,
@@ -32,6 +33,7 @@ from tuning.search.wishes import Wishes
 from tuning.search.workers import running_executor
 from tuning.show.answer import Answer
 from tuning.stats.recommendation import Recommendation
+from tuning.study.claim import refuse_if_run
 from tuning.study.study import Study
 from tuning.trial import Instructions
 
@@ -131,6 +133,8 @@ class BatchSizeTuner(keras_tuner.Tuner, ABC):
         arguments = read_search_arguments(*fit_args, **fit_kwargs)
         if executor is not None:
             return self.run(arguments, executor)
+        if self.options.engine != LOCAL:  # a driver that runs the study may hold all devices of the cluster
+            refuse_if_run(Path(self.project_dir), self.options.storage, self.oracle.study.name)
         with running_executor(self._given_hypermodel, arguments, self.options, self._weights) as started:
             return self.run(arguments, started)
 

@@ -25,7 +25,7 @@ def test_an_answer_has_the_documented_fields() -> None:
     trials = [finished_trial(size, seed, 0.9 + seed / 100) for size in (8, 16) for seed in range(3)]
     answer = Answer(recommend(trials, objective=Objective("val_accuracy")), "s", "", "1").to_json()
     lines = [line for line in ANSWER.splitlines() if line.startswith("| `")]
-    assert fields(lines, 1) == {*answer, "pareto"}
+    assert fields(lines, 1) == {*answer, "pareto", "device_kind"}
     (row,) = [line for line in lines if line.startswith("| `table`")]
     assert fields([row], 2) == set(TableRow.__dataclass_fields__)
 

@@ -60,7 +60,9 @@ def _probe(asked: argparse.Namespace, stage: Stages) -> int:
     from tuning.search.options import SearchOptions
 
     loop = AUTO if asked.loop is None else asked.loop
-    options = SearchOptions(workers=1, loop=loop, memory_limit_bytes=read_memory_limit(asked), **read_engine(asked))
+    workers = 1 if asked.device_kind is None else None  # of a cluster, all until one of the kind has come
+    memory = read_memory_limit(asked)
+    options = SearchOptions(workers=workers, loop=loop, memory_limit_bytes=memory, **read_engine(asked))
     latency_s = _read_latency(asked)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with starting_workers(options, holds_memory=True) as starter:  # while MLflow and the workload are loaded

@@ -131,6 +131,11 @@ def _run(
         check_sizes(wishes.batch_size, arguments.data)
         if asked.save_config:
             Path(asked.save_config).write_text(to_toml(kind, asked), encoding="utf-8")
+        directory = Path(STUDIES, name)
+        if starter is None:  # a driver that runs the study may hold all devices of the cluster
+            from tuning.study.claim import refuse_if_run
+
+            refuse_if_run(directory, options.storage, name)
         with running_executor(workload.build, arguments, options, starter=starter) as executor:
             question = ask_for_model(executor)  # before MLflow, Optuna and SciPy are loaded
             from tuning.search.search import Search
@@ -140,6 +145,7 @@ def _run(
                 stage("")
                 tell(answer, asked)
 
-            method, directory = make_method(wishes, options), Path(STUDIES, name)
-            search = Search(Study(name), method, wishes, options=options, directory=directory, stage=stage)
+            search = Search(
+                Study(name), make_method(wishes, options), wishes, options=options, directory=directory, stage=stage
+            )
             search.run(arguments, executor, fresh=asked.fresh, question=question, show=show)

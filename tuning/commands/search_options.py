@@ -100,8 +100,8 @@ def _add_ends(how: argparse._ActionsContainer, kind: str) -> None:
     how.add_argument("--quiet", action="store_true", help="show no progress")
 
 
-def add_engine(parser: argparse._ActionsContainer) -> None:
-    """Declare where trials run."""
+def add_engine(parser: argparse._ActionsContainer, *, measures: bool = True) -> None:
+    """Declare where trials run, and the kind of device for which what is measured holds, if anything is."""
     about = "where trials run: on this machine, or on a Ray cluster (default: local)"
     parser.add_argument("--engine", choices=("local", "ray"), default="local", help=about)
     about = "auto for the cluster of this machine, HOST:PORT of a head, or local to start Ray here (default: auto)"
@@ -110,14 +110,16 @@ def add_engine(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--cpus-per-trial", type=count, metavar="N", help=about)
     about = "the GPUs that share a trial, 0 for the CPU (default: 1 if there are any)"
     parser.add_argument("--gpus-per-trial", type=int, metavar="N", help=about)
-    about = "with ray: the kind of its devices, such as 'NVIDIA L4' (default: that of the first one)"
+    if not measures:
+        return
+    about = "with ray: the kind of device that the answer holds for (default: the one that runs most trials)"
     parser.add_argument("--device-kind", type=word, metavar="NAME", help=about)
 
 
 def read_engine(asked: argparse.Namespace) -> dict[str, Any]:
     """Return where trials run, as `SearchOptions` takes it."""
     names = ("engine", "ray_address", "cpus_per_trial", "gpus_per_trial", "device_kind")
-    return {name: getattr(asked, name) for name in names}
+    return {name: getattr(asked, name) for name in names if hasattr(asked, name)}
 
 
 def add_memory_limit(parser: argparse._ActionsContainer) -> None:

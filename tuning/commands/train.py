@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuning.commands import final_model
+from tuning.commands.search_options import add_engine, read_engine
 from tuning.commands.silence import silent_start
 from tuning.commands.source import SOURCE_OPTIONS, add_data, add_fit_options, read_arguments, read_workload
 from tuning.commands.stages import Stages
@@ -21,8 +22,9 @@ from tuning.interrupts import INTERRUPTED
 if TYPE_CHECKING:
     from search_spaces.workload import Workload
     from tuning.finished import FinishedStudy
+    from tuning.loops.final_fit import Fitted
     from tuning.record.final_run import LoggedModel
-    from tuning.search.options import SearchArguments
+    from tuning.search.options import SearchArguments, SearchOptions
     from tuning.trial import Trial
 
 
@@ -45,6 +47,7 @@ def add(commands: Any) -> None:
     add_rule(parser)
     about = "the study's Optuna storage, if it has one (default: a file in batch_size_studies/)"
     parser.add_argument("--storage", type=word, metavar="URL", help=about)
+    add_engine(parser, measures=False)
     final_model.add_options(parser)
     add_json(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -54,7 +57,10 @@ def add(commands: Any) -> None:
 def train(asked: argparse.Namespace) -> int:
     """`batch-size train`: build the recommended setting, `fit` it, write it, and say whether its score was expected."""
     _check_file(asked.output)
+    _check_engine(asked)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if asked.engine != "local":  # this process builds the model, too, perhaps beside the card that trains it
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with Stages(quiet=asked.quiet or asked.json) as stage:
         stage("Reading the study, and loading TensorFlow")
         return _train_recommended(asked, stage)
@@ -89,25 +95,18 @@ def _train(
 ) -> int:
     with silent_start():
         from tuning.built import ScaledHyperModel
-        from tuning.loops.final_fit import FinalFit, some_predictions
+        from tuning.loops.final_fit import partial_of, some_predictions
         from tuning.loops.optimizers import as_expressions
         from tuning.stats.fresh_seed import FreshScore
     model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
     constants = as_expressions(model, trial.instructions.scaling)
     stage("")
     print(_told_setting(trial), file=sys.stderr)
-    training = FinalFit(trial, Path(asked.output))
+    fit = _fit_here if asked.engine == "local" else _fit_on_cluster
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where progress goes; the answer alone is told on the other
-            fitted = training.run(
-                model,
-                arguments.data,
-                callbacks=arguments.callbacks,
-                class_weight=arguments.fit_options.get("class_weight"),
-                verbose=0 if asked.quiet else 1 if sys.stderr.isatty() else 2,  # a bar, or a line an epoch
-            )
+        fitted = fit(model, trial, workload, arguments, asked)
     except KeyboardInterrupt:
-        return _interrupted(training.partial)
+        return _interrupted(partial_of(Path(asked.output)))
     fresh = FreshScore(fitted.metrics[study.objective.name], tuple(scores.values()), study.objective.name)
     stage("Logging the model in MLflow")
     examples = some_predictions(model, arguments.data)
@@ -116,6 +115,56 @@ def _train(
     script = _script(trial, constants, arguments, wraps=hasattr(model.optimizer, "inner_optimizer"))
     _tell(trial, fresh, study, script, asked, logged)
     return 1 if asked.register is not None and logged is None else 0
+
+
+def _fit_here(model: Any, trial: Trial, _: Workload, arguments: SearchArguments, asked: argparse.Namespace) -> Fitted:
+    from tuning.loops.final_fit import FinalFit
+
+    with contextlib.redirect_stdout(sys.stderr):  # where progress goes; the answer alone is told on the other
+        return FinalFit(trial, Path(asked.output)).run(
+            model,
+            arguments.data,
+            callbacks=arguments.callbacks,
+            class_weight=arguments.fit_options.get("class_weight"),
+            verbose=0 if asked.quiet else 1 if sys.stderr.isatty() else 2,  # a bar, or a line an epoch
+        )
+
+
+def _fit_on_cluster(
+    model: Any, trial: Trial, workload: Workload, arguments: SearchArguments, asked: argparse.Namespace
+) -> Fitted:
+    """Have a node of a cluster train the model, whose weights then come here."""
+    from tuning.commands.training_elsewhere import train_elsewhere
+    from tuning.loops.final_fit import partial_of
+    from tuning.run.executor import WorkerSetup
+    from tuning.search.workers import connected
+
+    path = Path(asked.output)
+    unfinished = partial_of(path)
+    unfinished.unlink(missing_ok=True)
+    cluster, demand = connected(_check_engine(asked))
+    setup = WorkerSetup(workload.build, arguments.data, arguments.callbacks, arguments.fit_options)
+    trained = train_elsewhere(
+        setup, trial, cluster, demand, lambda line: None if asked.quiet else print(line, file=sys.stderr)
+    )
+    unfinished.write_bytes(trained.content)
+    unfinished.replace(path)
+    model.load_weights(path)
+    return trained.fitted
+
+
+def _check_engine(asked: argparse.Namespace) -> SearchOptions:
+    """Return where to train; what does not go together is refused."""
+    from tuning.search.options import LOCAL, SearchOptions
+
+    options = SearchOptions(**read_engine(asked))
+    cards = options.gpus_per_trial
+    if cards is not None and (cards > 1 or options.engine == LOCAL):
+        raise ValueError(
+            f"--gpus-per-trial of a final training must be 0 or 1, with --engine ray; got {cards}: it trains on one "
+            "card. To train on several, open a strategy's scope around the script that this command prints."
+        )
+    return options
 
 
 def _check_file(text: str) -> None:

@@ -61,7 +61,7 @@ class FinalFit:
 
     def __init__(self, trial: Trial, path: Path) -> None:
         self._trial, self._path = trial, path
-        self.partial = path.with_name(f"{path.stem}.partial.keras")
+        self.partial = partial_of(path)
 
     @without_autologging()
     def run(
@@ -140,6 +140,11 @@ class FinalFit:
     @property
     def _rows_of_a_step(self) -> int:
         return self._trial.instructions.micro_batch_size or self._trial.batch_size
+
+
+def partial_of(path: Path) -> Path:
+    """Return where the model of the last whole epoch lies while one is trained that goes to a path."""
+    return path.with_name(f"{path.stem}.partial.keras")
 
 
 class _Keeper(keras.callbacks.Callback):

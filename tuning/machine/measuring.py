@@ -251,10 +251,18 @@ class CappedExecutor:
         executor: Runs what fits.
         memory: What fits; None where everything does.
         accumulate: Whether a batch that does not fit is trained as micro-batches, the largest that fit and divide it.
+        kind: The kind of device that was measured; None for all.
     """
 
-    def __init__(self, executor: Executor, memory: MemoryFindings | None, *, accumulate: bool = False) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        executor: Executor,
+        memory: MemoryFindings | None,
+        *,
+        accumulate: bool = False,
+        kind: str | None = None,
+    ) -> None:
+        self._executor, self._kind = executor, kind
         self._memory = memory
         self._accumulate = accumulate
         self._refused: list[Event] = []
@@ -303,7 +311,7 @@ class CappedExecutor:
         if not isinstance(event, TrialOutcome) or event.trial_id not in self._running:
             return event
         trial, device = self._running.pop(event.trial_id)
-        if event.status is Status.OUT_OF_MEMORY and self._is_gpu(device):
+        if event.status is Status.OUT_OF_MEMORY and self._is_measured_gpu(device):
             reason = f"It fits, but another program may have held memory of the card: {event.reason}"
             return replace(event, status=Status.LOST, reason=reason)
         held = trial.instructions.micro_batch_size or trial.batch_size
@@ -312,8 +320,9 @@ class CappedExecutor:
             return event
         return replace(event, measurements={**event.measurements, PREDICTED: float(predicted)})
 
-    def _is_gpu(self, device: str) -> bool:
-        return any(known.is_gpu for known in self.devices() if known.name == device)
+    def _is_measured_gpu(self, device: str) -> bool:
+        found = next((known for known in self.devices() if known.name == device), None)
+        return found is not None and found.is_gpu and self._kind in (None, found.kind)
 
 
 def _why_not(trial: Trial, memory: MemoryFindings) -> str:

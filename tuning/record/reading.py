@@ -13,6 +13,7 @@ from tuning.objective import DIRECTIONS, Objective, infer_direction
 from tuning.record import experiments, layout
 from tuning.record.foreign_runs import ENDED, IDLE_WATTS, check_logged, counted, energy_of, number_in, trials_of
 from tuning.record.store import TrackingError, answers, connect, resolve_tracking_uri
+from tuning.stats.kinds import DEVICE_KIND, of_kind
 from tuning.trial import CONFIRM, Status, Trial, finished_trial
 
 
@@ -131,13 +132,15 @@ def _read_own(client: MlflowClient, experiment: Experiment, objective: Objective
     if completed:
         check_logged("metric", objective.name, {name for run in completed for name in run.data.metrics})
     judging = {run.info.run_id for run in _judging(completed)}
+    settings = experiments.settings_of(experiment)
+    trials = [_own_trial(client, run, objective.name, with_losses=run.info.run_id in judging) for run in ended]
     return StudyRecord(
         experiment.name,
         client.tracking_uri,
         experiment.experiment_id,
         objective,
-        trials=tuple(_own_trial(client, run, objective.name, with_losses=run.info.run_id in judging) for run in ended),
-        settings=experiments.settings_of(experiment),
+        trials=tuple(of_kind(trials, settings.get(DEVICE_KIND, ""))),
+        settings=settings,
         notes=counted({_INCOMPLETE: len(runs) - len(ended)}),
     )
 
@@ -182,6 +185,7 @@ def _own_trial(client: MlflowClient, run: Run, metric: str, *, with_losses: bool
         peak_memory_bytes=None if memory is None else int(memory),
         weights_epoch=kept,
         energy_note=tags.get(layout.ENERGY_NOTE, ""),
+        settings={DEVICE_KIND: params[DEVICE_KIND]} if DEVICE_KIND in params else {},
         measurements={IDLE_WATTS: metrics[IDLE_WATTS]} if IDLE_WATTS in metrics else {},
         **energy_of(metrics),
     )

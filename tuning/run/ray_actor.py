@@ -29,6 +29,25 @@ def versions() -> dict[str, str]:
     return found
 
 
+class WorkActor:
+    """Does one piece of work on a node, and tells how it goes."""
+
+    def work(self, work: bytes, data: list[Any]) -> Iterator[Any]:
+        """Yield the versions of this node, and then what the work yields.
+
+        Args:
+            work: A pickled pair of a function of this package and its argument; the data's parts are its second one.
+            data: The reference to those, in a list.
+        """
+        yield versions()
+        import pickle
+
+        import ray
+
+        function, argument = pickle.loads(work)
+        yield from function(argument, ray.get(data[0]))
+
+
 class DeviceActor:
     """Sits on a node and has a `LocalExecutor` of one device there work: see `tuning.run.ray_node`.
 

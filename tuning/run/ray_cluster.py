@@ -107,6 +107,7 @@ class Cluster:
             _connect(self._ray, address)
         self._ray.cloudpickle.register_pickle_by_value(ray_actor)
         self._actor = self._ray.remote(ray_actor.DeviceActor)
+        self._worker = self._ray.remote(ray_actor.WorkActor)
 
     def put(self, content: object) -> Any:
         """Return a reference to an object, which nodes fetch once each."""
@@ -134,6 +135,11 @@ class Cluster:
             num_cpus=demand.cpus, num_gpus=demand.gpus, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
         ).remote()
         return actor, actor.serve.options(num_returns="streaming").remote(share, data)
+
+    def start_work(self, demand: Demand, work: bytes, data: list[Any]) -> tuple[Any, Any]:
+        """Return an actor that does a piece of work, as `WorkActor.work` takes it, and the stream of what it tells."""
+        actor = self._worker.options(num_cpus=demand.cpus, num_gpus=demand.gpus, max_restarts=0).remote()
+        return actor, actor.work.options(num_returns="streaming").remote(work, data)
 
     def ready(self, streams: list[Any], timeout_s: float) -> list[Any]:
         """Return the streams that have something, or have ended; wait for the first so long."""

@@ -46,16 +46,14 @@ class Seat:
 class RayExecutor:
     """Runs each device's requests in an actor of a Ray cluster, which has a `LocalExecutor` of one device there.
 
-    All devices are of one kind, since seconds of unlike ones cannot be compared: that of the device that was told
-    first, or the one asked for. Others are told of, and left alone. The same holds for nodes on which Python or a
-    package has another version than here.
+    Devices may be of several kinds. Nodes on which Python or a package has another version than here are told of, and
+    left alone.
 
     Args:
         setup: What every worker needs once. Its threads are those that Ray counts.
         cluster: Connected.
         demand: What each device takes of a node.
         workers: The most devices to use; None for all that the cluster has, now and later.
-        device_kind: The kind of the devices, such as "NVIDIA L4"; None for that of the first.
     """
 
     def __init__(
@@ -65,9 +63,8 @@ class RayExecutor:
         demand: Demand,
         *,
         workers: int | None = None,
-        device_kind: str | None = None,
     ) -> None:
-        self._cluster, self._demand, self._most, self._kind = cluster, demand, workers, device_kind
+        self._cluster, self._demand, self._most = cluster, demand, workers
         self._weights = setup.weights_directory
         self._data = [cluster.put(Parts(dict(setup.data.parts())))]
         places = cluster.most_on_a_node(demand)
@@ -213,11 +210,7 @@ class RayExecutor:
 
     def _welcome(self, seat: Seat, device: Device) -> None:
         self._deaths = 0
-        self._kind = self._kind or device.kind
-        if device.kind == self._kind:
-            seat.device = replace(device, name=seat.name)
-        else:
-            self._refuse(seat, f"{device.kind} on {device.node} is left alone: the search uses {self._kind} alone.")
+        seat.device = replace(device, name=seat.name)
 
     def _refuse(self, seat: Seat, reason: str) -> None:
         """Use an actor no more; it keeps its place, so that no other finds the same there."""

@@ -11,31 +11,30 @@ from tuning.machine.advice import advise
 from tuning.machine.machine import Machine
 from tuning.machine.throughput import KERAS
 from tuning.machine.user_seconds import (
-    Tried,
     errors_of_user,
     input_of_user,
     note_on_disturbance,
-    rates_of_user,
-    user_threads,
-    with_user_seconds,
 )
 from tuning.plans.plan import Judgement, Plan
 from tuning.record.layout import TARGET, THROUGHPUT, THROUGHPUT_ERRORS
 from tuning.record.tracker import Tracker
-from tuning.run.asking import first_device
 from tuning.run.executor import Executor
+from tuning.run.of_kind import has_left, of_kind
+from tuning.search.answering_kind import settle_kind
 from tuning.search.following import notes_of_following, scaling_of
 from tuning.search.options import SearchOptions
 from tuning.search.preparation import Setup, how_made
 from tuning.search.sharing import notes_on_cards
+from tuning.search.timing import time_sizes
 from tuning.show.answer import Answer, followed, machine_of
 from tuning.show.evidence import evidence_of_search
 from tuning.show.next_command import proceed
 from tuning.show.page import FILE_NAME, ReportWarning, render_report
 from tuning.show.snippet import script_of
-from tuning.stats.arms import Arm, group_into_arms
+from tuning.stats import kinds
 from tuning.stats.deciding import deciding_trials
 from tuning.stats.input_bound import note_on_input
+from tuning.stats.kinds import DEVICE_KIND
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.trade_offs import trade_offs
 from tuning.study.records import Records
@@ -74,9 +73,8 @@ def recommend_from_study(study: Study | StudyView, options: SearchOptions, seeds
         "throughput_errors": errors,
         **rule,
     }
-    return recommend(
-        _ended(study.records), objective=study.objective, notes=kept.get("notes", ()), planned_seeds=seeds, **chosen
-    )
+    trials = _ended(study.records, kept.get(DEVICE_KIND, ""))
+    return recommend(trials, objective=study.objective, notes=kept.get("notes", ()), planned_seeds=seeds, **chosen)
 
 
 def answer_search(
@@ -110,16 +108,19 @@ def answer_search(
         NothingToRecommend: If no trial completed.
     """
     judgement = plan.judgement(study.records)
-    throughput = judgement.throughput or _time_sizes(study, setup, options, judgement.target, tracker, executor)
+    holds = settle_kind(study, setup, options, judgement, executor)
+    throughput = judgement.throughput or time_sizes(study, setup, options, judgement.target, executor, tracker)
     n_devices = len(executor.devices()) if throughput is None else 1  # its timings were taken alone
-    notes = base_notes(setup, options, study.records, n_devices=n_devices)
+    notes = base_notes(setup, options, study.records, n_devices=n_devices, kind=holds.kind)
     notes += notes_of_following(setup, scaling_of(setup, options))
-    notes += judgement.notes
+    notes += [*judgement.notes, *holds.notes]
     notes += _notes_on_seconds(study, throughput, is_plans=judgement.throughput is not None)
     errors = _errors(judgement, study.records.machine, throughput)
     by_size = {"throughput": throughput, "throughput_errors": errors}
-    study.remember(_JUDGED_BY, {"target": judgement.target, **by_size, "notes": notes})
+    study.remember(_JUDGED_BY, {"target": judgement.target, **by_size, "notes": notes, DEVICE_KIND: holds.kind})
     settings = {**shown, "notes": "\n".join(notes)}
+    if holds.kind:
+        settings[DEVICE_KIND] = holds.kind
     if judgement.target is not None:
         settings[TARGET] = str(judgement.target)
     if throughput is not None:
@@ -129,7 +130,11 @@ def answer_search(
     if settings != shown:
         tracker.start_study(study.name, settings)
     found = recommend_from_study(study, options, seeds)
-    advice = advise(executor, found, study.records, study.records.machine, epochs=setup.arguments.epochs)
+    trials = _ended(study.records, holds.kind)
+    advice = None
+    if not has_left(executor, study.device_kind):
+        measured = of_kind(executor, study.device_kind)
+        advice = advise(measured, found, trials, study.records.machine, epochs=setup.arguments.epochs)
     further = further_objectives
     pareto = trade_offs(found.table, further, objective=study.objective) if further else None
     answer = Answer(
@@ -143,61 +148,28 @@ def answer_search(
         machine=machine_of(settings),
         proceeds=proceed(settings, found.next_step),
         script=script_of(found, settings, tuple(study.records)),
+        device_kind=holds.kind,
     )
     try:
         show(answer)
     finally:  # whoever can be shown nothing, as behind `| head`, finds it in the record
-        _record(answer, study, found.target, settings, options, tracker)
+        _record(answer, study, trials, settings, options, tracker)
     return answer
 
 
 def _record(
     answer: Answer,
     study: Study,
-    target: float | None,
+    trials: Sequence[Trial],
     settings: Mapping[str, str],
     options: SearchOptions,
     tracker: Tracker,
 ) -> None:
     """Draw the report of an answer, and record both."""
-    report = _report(answer, study, target, settings, options) if answer.tracking_uri else {}
-    table = answer.recommendation.table
-    deciding = deciding_trials(_ended(study.records), table, objective=study.objective, target=target)
+    report = _report(answer, study, trials, settings, options) if answer.tracking_uri else {}
+    found = answer.recommendation
+    deciding = deciding_trials(trials, found.table, objective=study.objective, target=found.target)
     tracker.recommended(answer.to_json(), answer.to_markdown(), report, deciding)
-
-
-def _time_sizes(
-    study: Study,
-    setup: Setup,
-    options: SearchOptions,
-    target: float | None,
-    tracker: Tracker,
-    executor: Executor,
-) -> dict[int, float] | None:
-    """Time the user's loop at each batch size that has a score, and return examples per second by batch size.
-
-    It is None where no trial could tell its own, as of a loop of the user's.
-    """
-    arms = group_into_arms(
-        _ended(study.records), objective=study.objective, target=target if options.target is None else options.target
-    )
-    judged = [arm for arm in arms if arm.scores]
-    if not any(trial.examples_per_second for arm in judged for trial in arm.trials):
-        return None
-    machine = with_user_seconds(
-        study.records.machine,
-        executor,
-        [_tried(arm, study.records.machine, first_device(executor).cores) for arm in judged],
-        loop=options.loop,
-        epochs=setup.arguments.epochs,
-        evaluation_batch_size=setup.arguments.evaluation_batch_size,
-        times_input=bool(how_made(setup.arguments.data)),
-        anew=bool(setup.space.entries),
-    )
-    if machine != study.records.machine and machine.throughput is not None:
-        study.measured(machine)
-        tracker.measured(machine.throughput.measurement)
-    return rates_of_user(machine, [arm.batch_size for arm in judged])
 
 
 def _errors(
@@ -207,12 +179,6 @@ def _errors(
     if throughput is None or judgement.throughput is not None:
         return judgement.throughput_errors
     return errors_of_user(machine, throughput)
-
-
-def _tried(arm: Arm, machine: Machine, cores: int) -> Tried:
-    outcomes = (trial.outcome for trial in arm.trials if trial.scored)
-    threads = next((outcome.settings.get("intra_op_threads") for outcome in outcomes if outcome is not None), None)
-    return Tried(arm.batch_size, dict(arm.hyperparameters), user_threads(machine, arm.batch_size, threads, cores))
 
 
 def _notes_on_seconds(study: Study, throughput: Mapping[int, float] | None, *, is_plans: bool) -> list[str]:
@@ -226,7 +192,7 @@ def _notes_on_seconds(study: Study, throughput: Mapping[int, float] | None, *, i
     return list(filter(None, [told, note_on_disturbance(machine, throughput)]))
 
 
-def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devices: int) -> list[str]:
+def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devices: int, kind: str = "") -> list[str]:
     """Return the caveats that only a search itself knows, one sentence each.
 
     Args:
@@ -234,6 +200,7 @@ def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devi
         options: How the search ran.
         records: Its trials, and what was measured.
         n_devices: How many devices trained beside one another.
+        kind: The kind of device that the answer holds for, where there are several.
     """
     notes, model = [], setup.model
     if model.has_batch_normalization:
@@ -258,22 +225,23 @@ def base_notes(setup: Setup, options: SearchOptions, records: Records, *, n_devi
     if model.python_load:
         notes.append(f"Python makes the examples, in threads that take turns: {model.python_load}.")
     is_made = bool(how_made(setup.arguments.data))
-    notes += filter(None, [note_on_input(records, input_of_user(records.machine) if is_made else None)])
+    ended = _ended(records, kind)
+    notes += filter(None, [note_on_input(ended, input_of_user(records.machine) if is_made else None)])
     if n_devices > 1:
         notes.append("Throughput was measured with other trainings beside it; alone it would be higher.")
     return notes
 
 
 def _report(
-    answer: Answer, study: Study, target: float | None, settings: Mapping[str, str], options: SearchOptions
+    answer: Answer, study: Study, trials: Sequence[Trial], settings: Mapping[str, str], options: SearchOptions
 ) -> dict[str, str]:
     """Return the page that goes with the recommendation, if it can be drawn."""
     try:
         evidence = evidence_of_search(
             answer,
-            _ended(study.records),
+            trials,
             objective=study.objective,
-            target=target,
+            target=answer.recommendation.target,
             settings=dict(settings),
             tolerance=options.tolerance,
             cost=options.cost,
@@ -288,6 +256,6 @@ def _report(
         return {}
 
 
-def _ended(trials: Iterable[Trial]) -> list[Trial]:
-    """Return every trial that has ended."""
-    return [trial for trial in trials if trial.outcome is not None]
+def _ended(trials: Iterable[Trial], kind: str) -> list[Trial]:
+    """Return every trial that has ended, as a user of a kind of device sees it; see `stats.kinds.of_kind`."""
+    return kinds.of_kind([trial for trial in trials if trial.outcome is not None], kind)

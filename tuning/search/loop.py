@@ -13,11 +13,10 @@ from tuning.plans.plan import Decision, Pause, Plan, Wish
 from tuning.record.tracker import Tracker
 from tuning.run.asking import PATIENCE_S
 from tuning.run.executor import Device, DeviceError, Executor
+from tuning.search.placing import Placing
+from tuning.stats.kinds import DEVICE_KIND, NODE
 from tuning.study.study import Study
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
-
-DEVICE_KIND, NODE = "device_kind", "node"
-"""The settings of an outcome that tell on what kind of device a trial ran, and on which host."""
 
 _POLL_S = 0.5
 
@@ -88,6 +87,7 @@ class SearchLoop:
         display: Shows them in the terminal.
         assistant: Does what is left to others.
         halving: Which running trials are stopped.
+        placing: Which device a trial is given to; None for the first that is idle.
         retries: How often a trial that failed runs again; one whose worker crashed does so once in any case, since a
             crash says less than an error.
         most_failures: After so many failed trials in a row no further one is started; None for no end.
@@ -106,6 +106,7 @@ class SearchLoop:
         *,
         assistant: Assistant,
         halving: Halving,
+        placing: Placing | None = None,
         retries: int = 0,
         most_failures: int | None = None,
         trial_timeout_s: float | None = None,
@@ -114,6 +115,8 @@ class SearchLoop:
         self._study, self._plan, self._executor = study, plan, executor
         self._tracker, self._display, self._assistant = tracker, display, assistant
         self._halving, self._deadline = halving, deadline or Deadline()
+        self._placing = placing or Placing()
+        self._waiting: list[Trial] = []
         self._retries, self._most_failures = retries, most_failures
         self._trial_timeout_s = math.inf if trial_timeout_s is None else trial_timeout_s
         self._begun: dict[str, float] = {}
@@ -149,10 +152,16 @@ class SearchLoop:
     def _is_over(self) -> bool:
         """Start what can be started, and return whether nothing runs and nothing is left to start."""
         decision: Decision | None = None
-        for device in self._idle_devices():
+        idle, there = self._idle_devices(), self._executor.devices()
+        while idle:
             decision = self._decide()
             if not isinstance(decision, Trial):
                 break
+            device = self._placing.device_for(decision, idle, there)
+            if device is None:
+                self._waiting.append(decision)
+                break
+            idle.remove(device)
             self._start(decision, device)
         if self._devices or decision is None:  # none is idle and none is busy: all devices have gone for now
             return False
@@ -167,6 +176,8 @@ class SearchLoop:
             return Pause.DONE
         if self._most_failures is not None and len(self._failures) >= self._most_failures:
             return Pause.DONE
+        if self._waiting:
+            return self._waiting.pop()
         again = records.interrupted_to_rerun() or self._halving.starved(records)
         return again or self._plan.next(records)
 
@@ -224,6 +235,7 @@ class SearchLoop:
         if outcome.trial_id in self._late and outcome.status is Status.PRUNED:
             outcome = replace(outcome, status=Status.INTERRUPTED, reason="the time was up")
         records = self._study.records
+        outcome = self._placing.judged(outcome, records[outcome.trial_id], device, self._executor.devices())
         chances = max(self._retries, int(outcome.has_crashed))
         if outcome.status is Status.FAILED and records.losses(records[outcome.trial_id]) < chances:
             outcome = replace(outcome, status=Status.LOST, reason=f"It runs again, as it failed: {outcome.reason}")

@@ -62,7 +62,8 @@ class SearchOptions:
         cpus_per_trial: CPUs that a trial takes of a node of Ray, which are its threads; None for 1.
         gpus_per_trial: GPUs that share a trial, of one machine, by TensorFlow's `MirroredStrategy`; 0 to train on the
             CPU, None for 1 if there are any.
-        device_kind: The kind of the devices of Ray, such as "NVIDIA L4"; None for the kind of the first that is there.
+        device_kind: The kind of device the answer holds for, such as "NVIDIA L4", where a cluster has several;
+            None for the one that runs most trials, of a staged search the first that is there.
         quiet: Show no progress.
 
     Raises:

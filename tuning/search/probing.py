@@ -19,8 +19,10 @@ from tuning.machine.throughput import probe_throughput, sizes_to_time
 from tuning.messages import DescribeRequest, ModelDescription
 from tuning.run.asking import ask_again, first_device
 from tuning.run.executor import Executor
+from tuning.run.of_kind import of_kind
 from tuning.run.starter import Starter
 from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.placing import kind_to_measure
 from tuning.search.workers import running_executor
 from tuning.show.inference_page import InferenceProbe
 from tuning.show.probe_page import Probe
@@ -60,7 +62,7 @@ def probe_workload(
     arguments = SearchArguments(workload.load_data(), workload.epochs if epochs is None else epochs)
     with running_executor(workload.build, arguments, options, holds_memory=True, starter=starter) as executor:
         return run_probe(
-            executor,
+            _on_kind(executor, options),
             workload=workload.name,
             n_train=arguments.data.epoch_length,
             epochs=arguments.epochs,
@@ -138,8 +140,18 @@ def probe_inference_of(
     data = arguments.data
     with running_executor(workload.build, arguments, options, holds_memory=True, starter=starter) as executor:
         return run_inference_probe(
-            executor, workload=workload.name, n_examples=data.n_train + data.n_val, latency_s=latency_s, tell=tell
+            _on_kind(executor, options),
+            workload=workload.name,
+            n_examples=data.n_train + data.n_val,
+            latency_s=latency_s,
+            tell=tell,
         )
+
+
+def _on_kind(executor: Executor, options: SearchOptions) -> Executor:
+    """Return an executor with the devices of the kind that is asked for; all, if none is."""
+    kind = options.device_kind
+    return executor if kind is None else of_kind(executor, kind_to_measure(executor, kind, None))
 
 
 def run_inference_probe(

@@ -14,6 +14,7 @@ from tuning.record.owed import FOLDER
 from tuning.record.tracker import Tracker
 from tuning.run.asking import Question, first_device
 from tuning.run.executor import Executor
+from tuning.run.of_kind import of_kind
 from tuning.search.answering import answer_search, base_notes
 from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
@@ -23,6 +24,7 @@ from tuning.search.growth import grown, may_grow, tell_growth, to_be_measured_ag
 from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.method import DeclaredHyperparameters, Hyperparameters, Method
 from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.placing import Placing, kind_to_measure
 from tuning.search.preparation import (
     Setup,
     ask_for_model,
@@ -44,6 +46,9 @@ from tuning.trial import Instructions
 
 SCALING = "scaling"
 """The fact of a study that says what followed the batch size: the fields of a `Scaling`."""
+
+MEASURED_KIND = "device_kind"
+"""The fact of a study that says which kind of device it measures; an answer may hold for another one."""
 
 SOURCE = "source"
 """The fact of a study that says where the command line found its model and data: `SearchArguments.source`."""
@@ -167,7 +172,12 @@ class Search:
         self._tracker.start_study(name, shown)
         create_study(storage, name, objective=setup.objective, settings=settings)
         claim.take(name)  # if the study is new
-        self._study.open(storage, setup.objective, first_device(executor).kind, claim.check)
+        self._study.open(storage, setup.objective, check=claim.check)
+        known = self._study.recall(MEASURED_KIND)
+        kind = kind_to_measure(executor, self._options.device_kind, known)
+        self._study.measure_on(kind)
+        if kind != known:
+            self._study.remember(MEASURED_KIND, kind)
         if before != settings:
             self._study.measured(to_be_measured_again(self._study.records.machine, before, settings))
             self._study.remember(SETTINGS, with_format(settings))
@@ -189,12 +199,13 @@ class Search:
         unasked = not self._options.probe or self._options.in_process or setup.model.has_own_loop
         if unasked or setup.space.entries:
             return executor
-        machine = self._study.records.machine
+        machine, kind = self._study.records.machine, self._study.device_kind
+        own = of_kind(executor, kind)
         if not machine.memory_is_known:
             self._stage("Learning which batch sizes fit into memory")
             machine = with_memory(
                 machine,
-                executor,
+                own,
                 sizes=widened(setup.space, self._study.records).batch_size.values(),
                 data=setup.arguments.data,
                 model=setup.model,
@@ -204,9 +215,9 @@ class Search:
             self._study.measured(machine)
             if machine.memory is not None:
                 self._tracker.measured(machine.memory.measurement)
-        if machine.memory is None and not first_device(executor).is_gpu:
+        if machine.memory is None and not first_device(own).is_gpu:
             return executor
-        return CappedExecutor(executor, machine.memory, accumulate=self._options.accumulate)
+        return CappedExecutor(executor, machine.memory, accumulate=self._options.accumulate, kind=kind)
 
     def _choose_threads(self, plan: Plan, setup: Setup, executor: Executor) -> None:
         """Choose the CPU threads of each batch size; all where memory is short, since a choice takes a second worker.
@@ -223,7 +234,7 @@ class Search:
         places = self._places(setup, executor, plan.total(records))
         machine = with_threads(
             records.machine,
-            executor,
+            of_kind(executor, self._study.device_kind),
             {size: examples / size for size in setup.space.batch_size.values()},
             loop=self._options.loop,
             n_train=setup.n_train,
@@ -265,11 +276,11 @@ class Search:
                 study,
                 plan,
                 setup,
-                executor=executor,
+                executor=of_kind(executor, study.device_kind),
                 tracker=self._tracker,
                 instructions=self._instructions(plan, setup),
                 imports=imports,
-                places=self._places(setup, executor, first_device(executor).cores),
+                places=self._places(setup, executor, first_device(of_kind(executor, study.device_kind)).cores),
                 checkpoints=Checkpoints(
                     self._directory / "weights", options.keep_models, study.objective, study.records
                 ),
@@ -283,6 +294,7 @@ class Search:
                 display,
                 assistant=assistant,
                 halving=Halving(study.objective, n_train=setup.n_train, stops=self._prunes),
+                placing=Placing(study.device_kind),
                 retries=options.max_retries_per_trial,
                 most_failures=options.max_consecutive_failed_trials,
                 trial_timeout_s=options.trial_timeout_s,

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuning.run.executor import (
     Executor,
@@ -20,6 +20,9 @@ from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
 from tuning.run.starter import Starter
 from tuning.search.options import LOCAL, RAY, SearchArguments, SearchOptions
+
+if TYPE_CHECKING:
+    from tuning.run.ray_cluster import Cluster, Demand
 
 
 @contextmanager
@@ -100,14 +103,24 @@ def running_executor(
         yield stack.enter_context(closing(LocalExecutor(setup, starter.devices, starter)))
 
 
-def _on_cluster(setup: WorkerSetup, options: SearchOptions) -> Executor:
+def connected(options: SearchOptions) -> tuple[Cluster, Demand]:
+    """Return a connection to the Ray cluster that the options name, and what a training takes of a node there.
+
+    Raises:
+        ValueError: If Ray is not installed, or there is no such cluster.
+    """
     from tuning.run.ray_cluster import Cluster, Demand
-    from tuning.run.ray_executor import RayExecutor
 
     cluster = Cluster(options.ray_address)
     gpus = int(cluster.has_gpus) if options.gpus_per_trial is None else options.gpus_per_trial
-    demand = Demand(options.cpus_per_trial or 1, gpus)
-    return RayExecutor(setup, cluster, demand, workers=options.workers, device_kind=options.device_kind)
+    return cluster, Demand(options.cpus_per_trial or 1, gpus)
+
+
+def _on_cluster(setup: WorkerSetup, options: SearchOptions) -> Executor:
+    from tuning.run.ray_executor import RayExecutor
+
+    cluster, demand = connected(options)
+    return RayExecutor(setup, cluster, demand, workers=options.workers)
 
 
 def _this_process(hypermodel: Any, arguments: SearchArguments, weights_directory: Path | None) -> Executor:

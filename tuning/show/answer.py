@@ -22,6 +22,7 @@ from tuning.show.next_command import proceed
 from tuning.show.schema import SCHEMA_VERSION
 from tuning.show.score_figures import draw_quality, draw_trade_off
 from tuning.show.snippet import essential, script_of
+from tuning.stats.kinds import DEVICE_KIND
 from tuning.stats.recommendation import Recommendation, recommend
 from tuning.stats.table import cells, columns_of
 from tuning.stats.trade_offs import TradeOffs
@@ -44,6 +45,7 @@ class Answer:
         machine: The devices that trained and the versions there, a line each, from `machine_of`.
         proceeds: A line with the command that would settle what is open, from `proceed`; empty for none.
         script: The recommended setting in plain Keras, from `script_of`; empty for none.
+        device_kind: The kind of device that the answer holds for, where trials ran on several; empty if on one.
     """
 
     recommendation: Recommendation
@@ -56,6 +58,7 @@ class Answer:
     machine: tuple[str, ...] = ()
     proceeds: str = ""
     script: str = ""
+    device_kind: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return one object of plain JSON values; null where something is unknown."""
@@ -72,6 +75,7 @@ class Answer:
         training = None if self.advice is None else self.advice.to_json()
         pareto = {} if self.trade_offs is None else {"pareto": self.trade_offs.to_json()}
         named = {"follows_batch_size": dict(self.following), "machine": list(self.machine)}
+        named |= {"device_kind": self.device_kind} if self.device_kind else {}
         next_lines = {"proceeds": self.proceeds or None, "script": self.script or None}
         return {**first, **found, **next_lines, "training": training, **named, **pareto}
 
@@ -131,7 +135,9 @@ class Answer:
         if self.following:
             rules = "; ".join(f"{name.replace('_', ' ')} ({how})" for name, how in self.following.items())
             told.append(f"What follows the batch size: {rules}.")
-        if kinds := [found[1] for line in self.machine if (found := _DEVICE.match(line))]:
+        if self.device_kind:
+            told.append(f"Measured on {self.device_kind}.")
+        elif kinds := [found[1] for line in self.machine if (found := _DEVICE.match(line))]:
             told.append(f"Measured on {' and '.join(kinds)}.")
         return told if self.trade_offs is None else [*told, self.trade_offs.tell()]
 
@@ -175,6 +181,7 @@ def recommend_from(record: StudyRecord, rule: Mapping[str, Any]) -> Answer:
         machine=machine_of(record.settings),
         proceeds=proceed(record.settings, recommendation.next_step),
         script=script_of(recommendation, record.settings, record.trials),
+        device_kind=record.settings.get(DEVICE_KIND, ""),
     )
 
 

@@ -14,7 +14,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 
 from tuning.full_disk import is_full_disk
-from tuning.study.lease import Holder, Lease, held_by
+from tuning.study.lease import Holder, Lease, held_by, refuse_if_renewed
 from tuning.study.storage import StudyError, journal_of, shared_storage
 
 
@@ -70,6 +70,26 @@ def claimed(directory: Path, storage_url: str | None = None) -> Iterator[Claim]:
     shared = shared_storage(storage_url)  # one that cannot be reached is told before the directory is made
     with closing(StudyLock(directory)), closing(Claim(shared or journal_of(directory))) as claim:
         yield claim
+
+
+def refuse_if_run(directory: Path, storage_url: str | None, name: str) -> None:
+    """Refuse a study that another driver runs at this moment; whether a silent one has ended, `Claim.take` finds out.
+
+    A search whose devices may all be held by that driver looks before it waits for them.
+
+    Args:
+        directory: The study's own.
+        storage_url: As `journal_of` takes it.
+        name: The study's name.
+
+    Raises:
+        StudyError: If another driver runs it, or the storage cannot be reached.
+    """
+    if is_claimed(directory):
+        StudyLock(directory).close()  # which tells who has it
+    shared = shared_storage(storage_url)
+    if shared is not None and name in optuna.get_all_study_names(shared):
+        refuse_if_renewed(shared, shared.get_study_id_from_name(name))
 
 
 class StudyLock:

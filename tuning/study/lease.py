@@ -176,6 +176,23 @@ class Lease:
                 raise held_by(now)
 
 
+def refuse_if_renewed(storage: BaseStorage, study_id: int, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Refuse a study whose lease another driver renews within the seconds in which it has to.
+
+    Raises:
+        StudyError: If one does.
+    """
+    other = _read(storage, study_id)
+    waited = 0.0
+    while other is not None and not other.has_ended and waited <= _RENEWAL_S:
+        sleep(1.0)
+        waited += 1.0
+        now = _read(storage, study_id)
+        if now is not None and now != other:
+            raise held_by(now)
+        other = now
+
+
 def _place() -> str:
     """Return what tells whether two processes' numbers mean the same; empty where the system does not tell."""
     try:

@@ -21,6 +21,7 @@ from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.objective import Objective
 from tuning.passwords import without_passwords
 from tuning.study.journal import mend, unlock
+from tuning.study.patient_storage import PatientStorage
 
 STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 """The environment's variable for a storage whose URL, and password, no command line is to show."""
@@ -94,14 +95,14 @@ def shared_storage(storage_url: str | None) -> BaseStorage | None:
 
 
 def _storage_at(url: str) -> BaseStorage:
-    """Return the storage at a URL; connections to a server are tried before use, since it may have been restarted."""
+    """Return the storage at a URL; that of a server outlasts a restart of it."""
     if url.startswith("sqlite"):
         file = RDBStorage(url)
         event.listen(file.engine, "handle_error", partial(_tell_of_full_disk, _file_of(url)))
         return get_storage(file)
     if not url.startswith(("postgresql", "mysql", "mariadb")):
         return get_storage(url)
-    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    storage = PatientStorage(url)
     if url.startswith("postgresql"):
         event.listen(storage.engine, "connect", limit_waits)
         storage.engine.dispose()  # of connections that were made before

@@ -195,6 +195,20 @@ class Study:
         self.records.put(ended)
         return ended
 
+    @property
+    def device_kind(self) -> str:
+        """The kind of device that is measured, to which `records.machine` belongs.
+
+        Raises:
+            ValueError: If the study has not been opened.
+        """
+        return self._open.device_kind
+
+    def measure_on(self, device_kind: str) -> None:
+        """Measure another kind of device from now on; what was measured of each is kept apart."""
+        self._open.device_kind = device_kind
+        self.records.machine = Machine.from_json((self.recall(_MACHINE) or {}).get(device_kind, {}))
+
     def measured(self, machine: Machine) -> None:
         """Keep what was measured of the machine, so that a search which goes on measures nothing again."""
         known = self.recall(_MACHINE) or {}

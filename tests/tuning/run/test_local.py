@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts import ExecutorContract, ProcessContract, await_device, await_end, outcome_of, trial_of
+from contracts import ExecutorContract, ProcessContract, await_device, await_end, outcome_of, trial_of, wide_model
 
 from search_spaces import load_workload
 from tuning.messages import DescribeRequest, Throughput, ThroughputRequest
@@ -51,6 +51,11 @@ def kill(executor: LocalExecutor) -> Callable[[], None]:
         os.kill(process_id, signal.SIGKILL)
 
     return kill
+
+
+@pytest.fixture
+def make_limited() -> Callable[[Any, int], Executor]:
+    return lambda build, limit: local_executor(build, memory_limit_bytes=limit)
 
 
 class TestLocalExecutor(ExecutorContract, ProcessContract):
@@ -134,25 +139,6 @@ def test_threads_have_processes_of_their_own_one_of_which_works_at_a_time(monkey
         assert executor.process_id("cpu:0") not in (None, every)
         assert executor.process_id("cpu:0", threads=1) is None
     assert executor.process_id("cpu:0") is None
-
-
-def wide_model() -> Any:
-    """Needs about 4 MB of activations per example, and little time for them."""
-    import keras
-
-    narrow, wide = keras.layers.Dense(1), keras.layers.Dense(500_000, activation="relu")
-    model = keras.Sequential([keras.Input((64,)), narrow, wide, keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(1e-9), "mse")
-    return model
-
-
-def test_a_size_above_the_memory_limit_is_out_of_memory_and_a_smaller_one_trains() -> None:
-    with closing(local_executor(wide_model, memory_limit_bytes=3 * 2**30)) as executor:
-        fits = outcome_of(executor, trial_of("small", 100, learning_rate=None, loop="keras"))
-        assert fits.status is Status.COMPLETED, fits
-        failed = outcome_of(executor, trial_of("large", 1437, learning_rate=None, loop="keras"))
-        assert failed.status is Status.OUT_OF_MEMORY, failed
-        assert "exceeds the limit" in failed.reason
 
 
 def address_space_limit() -> Any:

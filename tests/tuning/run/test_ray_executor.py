@@ -16,6 +16,7 @@ import pytest
 from contracts import ExecutorContract, ProcessContract, await_device, await_end, outcome_of, trial_of
 
 from search_spaces import load_workload
+from tuning.commands.training_elsewhere import train_elsewhere
 from tuning.run import ray_executor as ray_executor_module
 from tuning.run.executor import DeviceError, Executor, WorkerSetup
 from tuning.run.ray_actor import versions
@@ -50,10 +51,10 @@ def nodes() -> Iterator[Any]:
         cluster.shutdown()
 
 
-def ray_executor(weights: Path | None = None, demand: Demand | None = None, **rest: Any) -> RayExecutor:
+def ray_executor(weights: Path | None = None, workers: int | None = 1, build: Any = None, **rest: Any) -> RayExecutor:
     workload = load_workload("digits")
-    setup = WorkerSetup(workload.build, workload.load_data(), weights_directory=weights)
-    return RayExecutor(setup, Cluster(), demand or Demand(), **{"workers": 1, **rest})
+    setup = WorkerSetup(build or workload.build, workload.load_data(), weights_directory=weights, **rest)
+    return RayExecutor(setup, Cluster(), Demand(), workers=workers)
 
 
 @pytest.fixture(scope="class")
@@ -76,9 +77,14 @@ def kill(executor: RayExecutor) -> Callable[[], None]:
     return kill
 
 
+@pytest.fixture
+def make_limited(nodes: Any) -> Callable[[Any, int], Executor]:
+    return lambda build, limit: ray_executor(build=build, memory_limit_bytes=limit)
+
+
 def trainers() -> list[psutil.Process]:
-    """The processes of actors that train; those of other tests on this machine have other parents."""
-    actors = [process for process in psutil.process_iter(["name"]) if "DeviceActo" in process.info["name"]]
+    """The processes of actors that train; the nodes are children of this process."""
+    actors = [process for process in psutil.Process().children(recursive=True) if "DeviceActo" in process.name()]
     children = [child for actor in actors for child in actor.children()]
     return [child for child in children if "tuning.worker" in " ".join(child.cmdline())]
 
@@ -143,11 +149,6 @@ def test_two_devices_of_a_node_share_one_copy_of_the_data_which_goes_with_them(n
     assert trainers() == []
 
 
-def test_a_device_of_another_kind_is_left_alone(nodes: Any) -> None:
-    with closing(ray_executor(device_kind="Elsewhere 1")) as executor:
-        assert "is left alone: the search uses Elsewhere 1 alone." in refusal_of(executor)
-
-
 def test_a_node_of_other_versions_is_told_in_one_line(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     here = {**versions(), "keras": "2.0"}
     monkeypatch.setattr(ray_executor_module, "versions_here", lambda: here)
@@ -169,3 +170,12 @@ def test_a_node_that_goes_loses_its_trial_and_one_that_joins_works(nodes: Any) -
         assert outcome.status is Status.LOST
         nodes.add_node(num_cpus=1)
         assert outcome_of(executor, trial_of("again")).status is Status.COMPLETED
+
+
+def test_a_node_trains_a_final_model(nodes: Any) -> None:
+    workload, trial, told = load_workload("digits"), trial_of("final", epochs=2), []
+    setup = WorkerSetup(workload.build, workload.load_data())
+    trained = train_elsewhere(setup, trial, Cluster(), Demand(), told.append)
+    assert "Epoch 2/2" in told
+    assert len(trained.fitted.epochs) == 2
+    assert trained.content[:2] == b"PK"  # a `.keras` file is an archive

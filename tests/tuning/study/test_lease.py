@@ -12,8 +12,8 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage, RDBStorage
 
-from tuning.study.claim import Claim, claimed
-from tuning.study.lease import GRACE_S, Holder, Lease, LostLeaseError
+from tuning.study.claim import Claim, claimed, refuse_if_run
+from tuning.study.lease import GRACE_S, Holder, Lease, LostLeaseError, refuse_if_renewed
 from tuning.study.storage import StudyError
 
 FAR = Holder("another", "far", process=1, place="another machine", began=1, since="yesterday")
@@ -159,3 +159,22 @@ def test_what_does_not_exist_needs_no_lease(storage: BaseStorage) -> None:
     claim.take("new")
     claim.check()
     claim.close()
+
+
+def test_a_look_refuses_a_study_whose_lease_is_renewed_and_no_other(storage: BaseStorage, time: Time) -> None:
+    refuse_if_renewed(storage, 1, sleep=time.sleep)
+    assert time.now_s == 1000.0
+    write(storage, FAR)
+    refuse_if_renewed(storage, 1, sleep=time.sleep)  # silent: who takes the lease waits longer
+    time.events[time.now_s + 4.0] = lambda: write(storage, replace(FAR, renewals=1))
+    with pytest.raises(StudyError, match="is run by process 1 on far since yesterday"):
+        refuse_if_renewed(storage, 1, sleep=time.sleep)
+    assert held(storage).renewals == 1
+
+
+def test_a_look_refuses_a_directory_that_is_locked_and_leaves_nothing(tmp_path: Path) -> None:
+    refuse_if_run(tmp_path / "s", None, "s")
+    assert not (tmp_path / "s").exists()
+    with claimed(tmp_path / "s"), pytest.raises(StudyError, match=r"s is run by process \d+ on"):
+        refuse_if_run(tmp_path / "s", None, "s")
+    refuse_if_run(tmp_path / "s", f"sqlite:///{tmp_path / 'study.db'}", "s")
