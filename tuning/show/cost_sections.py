@@ -161,6 +161,8 @@ def _target_told(evidence: Evidence, reached: Reached) -> str:
 def _why_not_fitted(law: ScalingLaw | None, line: ThroughputLine | None) -> str:
     if law is None or not law.identified:
         return "these trials do not identify the law of updates"
+    if not law.describes_updates:
+        return f"the updates follow the law with an exponent of {number(law.free_exponent)}, not 1"
     if line is None:
         return "fewer than three batch sizes have a throughput"
     if line.sizes < LEAST_TIMED_SIZES:

@@ -140,7 +140,7 @@ def explain(arms: Sequence[Arm], costs: Costs, means: Mapping[int, float], *, ob
     law = _law(arms, costs)
     line = _line(costs)
     optimum = None
-    if law is not None and line is not None and law.identified and line.accepted:
+    if law is not None and line is not None and law.describes_updates and line.accepted:
         optimum = time_optimum(law, line, largest=max(arm.batch_size for arm in arms if arm.scores))
     return Explanation(law, line, optimum, _pareto(arms, costs, means, objective))
 

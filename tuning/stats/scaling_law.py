@@ -36,7 +36,7 @@ class ScalingLaw:
         smallest_updates: S_min, the updates that no batch size goes below.
         critical_batch_size: B_crit.
         interval: The 90 % profile-likelihood interval of B_crit, the exponent free; None at an end that is open.
-        rms_residual: The root mean square of the residuals of log S (divisor m).
+        rms_residual: The root mean square of the residuals of log S (divisor m) around this law, whose exponent is 1.
         free_exponent: a of the freer form `S_min*(1 + (B_crit/B)^a)`; 1 if the law holds.
         sizes: Batch sizes fitted, ascending.
         doubts: Why B_crit is not identified, in words; empty if it is.
@@ -55,8 +55,17 @@ class ScalingLaw:
 
     @property
     def identified(self) -> bool:
-        """Whether the value of B_crit may be quoted; otherwise only the finite ends of its interval."""
+        """Whether the value of B_crit may be quoted; otherwise only the finite ends of its interval.
+
+        Residuals are judged around the freer form, as the interval is: judged around the law's own, of trainings with
+        another exponent just those would pass whose noise hides it, and their intervals cover too little.
+        """
         return not self.doubts
+
+    @property
+    def describes_updates(self) -> bool:
+        """Whether the law, whose exponent is 1, comes near enough to the updates measured to forecast times by it."""
+        return self.identified and self.rms_residual <= LARGEST_RMS
 
     @property
     def smallest_examples(self) -> float:
@@ -104,18 +113,20 @@ def fit_scaling_law(
     y = np.array([_mean_log(updates[size]) for size in kept])
     lam = _minimum(y, sizes)
     rss = _residual_squares(lam, y, sizes)
-    rms = math.sqrt(rss / len(kept))
-    interval = _interval(lam, y, sizes, level)
+    best, least = _least_profile(lam, y, sizes)
+    interval = _interval(lam, y, sizes, level, around=(best, least))
     critical = math.exp(lam)
     exponent = _free_exponent(lam, y, sizes)
     return ScalingLaw(
         smallest_updates=math.exp(_log_smallest(lam, y, sizes)),
         critical_batch_size=critical,
         interval=interval,
-        rms_residual=rms,
+        rms_residual=math.sqrt(rss / len(kept)),
         free_exponent=exponent,
         sizes=tuple(kept),
-        doubts=_doubts(critical, interval, rms, exponent, kept, sorted(set(updates) & set(at_edge))),
+        doubts=_doubts(
+            critical, interval, math.sqrt(least / len(kept)), exponent, kept, sorted(set(updates) & set(at_edge))
+        ),
     )
 
 
@@ -146,14 +157,8 @@ def _minimum(y: Array, sizes: Array) -> float:
     return float(found.x)
 
 
-def _interval(lam: float, y: Array, sizes: Array, level: float) -> tuple[float | None, float | None]:
-    """Return the profile-likelihood interval of the size at which updates are twice the fewest, the exponent free.
-
-    It goes around the least of all and is extended to the law's own estimate, exp(lam).
-    """
-    m = len(sizes)
-    if m < LEAST_SIZES:
-        return None, None
+def _least_profile(lam: float, y: Array, sizes: Array) -> tuple[float, float]:
+    """Return log B_crit where the profile over the exponents is least, and how much it is there."""
     starts = np.linspace(lam - _NEAR, lam + _NEAR, 41)
     i = int(np.argmin([_profile(each, y, sizes) for each in starts]))
     found = scipy.optimize.minimize_scalar(
@@ -163,8 +168,20 @@ def _interval(lam: float, y: Array, sizes: Array, level: float) -> tuple[float |
         method="bounded",
         options={"xatol": 1e-6},
     )
-    best = float(found.x)
-    limit = float(found.fun) * (1 + float(scipy.stats.f.ppf(level, 1, m - 3)) / (m - 3))
+    return float(found.x), float(found.fun)
+
+
+def _interval(
+    lam: float, y: Array, sizes: Array, level: float, *, around: tuple[float, float]
+) -> tuple[float | None, float | None]:
+    """Return the profile-likelihood interval of the size at which updates are twice the fewest, the exponent free.
+
+    It goes around the least of all and is extended to the law's own estimate, exp(lam).
+    """
+    m, (best, least) = len(sizes), around
+    if m < LEAST_SIZES:
+        return None, None
+    limit = least * (1 + float(scipy.stats.f.ppf(level, 1, m - 3)) / (m - 3))
     low, high = (_end(best, end, limit, y, sizes) for end in (best - _REACH, best + _REACH))
     own = math.exp(lam)
     return None if low is None else min(low, own), None if high is None else max(high, own)

@@ -14,6 +14,7 @@ from tuning.show.cost_sections import cost_section, energy_section, updates_sect
 from tuning.show.evidence import analyse, common_score
 from tuning.show.sections import memory_section, quality_section, rates_section, throughput_section
 from tuning.stats.arms import group_into_arms
+from tuning.stats.scaling_law import ScalingLaw
 from tuning.trial import Status, Trial, finished_trial
 
 LAW_SIZES = (2, 8, 32, 128, 512, 2048)
@@ -81,6 +82,16 @@ def test_a_target_that_nothing_reaches_leaves_the_cost_of_the_budget() -> None:
     section = cost_section(found, analyse(found))
     assert section.title == "Cost of training"
     assert "no batch size reached val_accuracy 2.00 with every seed" in section.told
+
+
+def test_updates_of_another_exponent_have_a_critical_size_but_no_fitted_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScalingLaw, "describes_updates", False)
+    found = evidence(trials(LAW_SIZES, multiples=(1,), seeds=1, epochs=200), target=0.6)
+    analysis = analyse(found)
+    updates, cost = updates_section(found, analysis), cost_section(found, analysis)
+    assert any(label.startswith("critical batch size") for label in labels(updates))
+    assert "fitted" not in labels(cost)
+    assert "the updates follow the law with an exponent of" in cost.told
 
 
 def test_why_there_is_no_fitted_time_is_said() -> None:

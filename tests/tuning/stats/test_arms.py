@@ -130,12 +130,22 @@ def test_a_trial_that_ended_by_chance_tries_no_learning_rate(status):
     assert only(results).learning_rates == (0.001, 0.01)
 
 
-def test_with_a_target_a_rate_beside_one_that_missed_it_loses_to_one_that_was_a_little_later():
-    def run(rate, hit):
-        seen, curve = ((hit - 1, hit), (0.1, 0.9)) if hit else ((1000, 2000), (0.1, 0.5))
-        return trial(32, 0, curve[-1], learning_rate=rate, examples_seen=seen, objective_curve=curve)
+def reaching(rate, hit):
+    """A training that reaches .9 at `hit` examples, or sees 1950 in vain."""
+    seen, curve = ((hit - 1, hit), (0.1, 0.9)) if hit else ((1000, 1950), (0.1, 0.5))
+    return trial(32, 0, curve[-1], learning_rate=rate, examples_seen=seen, objective_curve=curve)
 
-    below = [run(0.003, 1300), run(0.01, 1000), run(0.03, 980)]
-    assert only([*below, run(0.09, None)], target=0.9).learning_rate == 0.01
-    assert only([*below, run(0.09, 1300)], target=0.9).learning_rate != 0.003
-    assert only([run(0.01, 1000), run(0.03, None)], target=0.9).learning_rate == 0.01
+
+def test_with_a_target_a_rate_beside_one_that_missed_it_loses_to_one_that_was_a_little_later():
+    runs = [reaching(0.003, 1300), reaching(0.01, 1000), reaching(0.03, 980), reaching(0.09, None)]
+    assert only(runs, target=0.9).learning_rate == 0.01
+
+
+def test_with_a_target_an_inner_one_of_rates_that_do_equally_well_is_taken():
+    runs = [reaching(rate, 1000) for rate in (0.003, 0.01, 0.03, 0.09)]
+    assert only(runs, target=0.9).learning_rate in (0.01, 0.03)
+
+
+def test_a_rate_that_missed_the_target_is_not_taken_even_where_it_lies_between_two_that_reached_it():
+    runs = [reaching(0.03, None), reaching(0.01, 1900), reaching(0.09, 1900)]
+    assert only(runs, target=0.9).learning_rate in (0.01, 0.09)

@@ -33,6 +33,13 @@ def test_optimum_is_withheld_where_the_critical_size_is_not_identified():
     assert found.optimum is None
 
 
+def test_optimum_is_withheld_where_the_law_does_not_describe_the_updates():
+    examples = {size: round(size * 100 * (1 + (256 / size) ** 1.35)) for size in SIZES}
+    found = explained(timed(examples, rates=RATES, budget=20_000_000), target=0.9)
+    assert found.scaling_law.identified
+    assert found.optimum is None
+
+
 def test_nothing_is_fitted_to_two_sizes_or_without_a_target():
     found = explained(timed({4: 1000, 16: 2000}, rates=RATES), target=0.9)
     assert (found.scaling_law, found.throughput_line, found.optimum) == (None, None, None)

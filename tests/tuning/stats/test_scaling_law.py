@@ -161,10 +161,12 @@ def test_the_interval_is_that_of_the_profile_over_the_exponent(loss):
     assert law.interval == pytest.approx((inside[0], inside[-1]), rel=1e-2)
 
 
-@pytest.mark.parametrize("exponent", [0.8, 1.0, 1.15])
-def test_interval_covers_the_truth_whatever_the_exponent(exponent):
-    random = np.random.default_rng(0)
-    sizes = np.array([8, 32, 128, 512, 2048, 8192])
+SIX, EIGHT = (8, 32, 128, 512, 2048, 8192), (4, 16, 64, 256, 512, 1024, 2048, 4096)
+
+
+@pytest.mark.parametrize(("exponent", "sizes"), [(0.8, SIX), (1.0, SIX), (1.15, SIX), (1.25, EIGHT)])
+def test_interval_covers_the_truth_whatever_the_exponent(exponent, sizes):
+    random, sizes = np.random.default_rng(0), np.array(sizes)
     covered, fitted = 0, 0
     for _ in range(40):
         steps = 100 * (1 + (256 / sizes) ** exponent) * np.exp(random.normal(0, 0.1, len(sizes)))
@@ -183,6 +185,14 @@ def test_the_interval_holds_the_laws_own_estimate_where_the_exponent_is_another(
     low, high = law.interval
     assert low < 256 < high
     assert low <= law.critical_batch_size <= high
+
+
+def test_another_exponent_is_no_doubt_of_the_critical_size_but_of_the_law():
+    law = fit_scaling_law({size: 100 * (1 + (256 / size) ** 1.3) for size in EIGHT})
+    assert law.rms_residual > 0.2
+    assert law.identified
+    assert not law.describes_updates
+    assert law.interval[0] <= 256 <= law.interval[1]
 
 
 @pytest.mark.parametrize(
