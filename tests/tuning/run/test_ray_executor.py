@@ -189,5 +189,9 @@ def test_cards_of_a_node_share_a_training(nodes: Any, monkeypatch: pytest.Monkey
             assert await_device(executor).cards == 2
             outcome = outcome_of(executor, trial_of("shared", loop="keras"))
             assert (outcome.status, outcome.settings["replicas"]) == (Status.COMPLETED, 2)
+        workload = load_workload("digits")
+        setup = WorkerSetup(workload.build, workload.load_data())
+        trained = train_elsewhere(setup, trial_of("final"), Cluster(), Demand(1, 2), lambda _: None)
+        assert trained.content[:2] == b"PK"
     finally:
         nodes.remove_node(node)
