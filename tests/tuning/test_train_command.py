@@ -7,18 +7,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import mlflow
 import numpy as np
 import pytest
+import tensorflow as tf
 from fakes_executor import in_this_process
 
 from search_spaces import Data
 from tuning.cli import main
 from tuning.finished import load_study
-from tuning.loops.final_fit import some_predictions
+from tuning.loops.final_fit import FinalFit, Fitted, some_predictions
 
 WORKLOAD = """
 import keras
@@ -92,6 +94,29 @@ def test_the_model_in_the_file_has_the_told_score_and_the_studys_setting(
     assert model.optimizer.weight_decay == pytest.approx(0.08 / 4 * 2)
     assert int(model.optimizer.iterations) == 2 * 96 // 8
     assert not list(workplace.glob("*partial*"))
+
+
+def test_cards_share_the_training_where_that_is_asked_for(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, shared, own = trained(capsys), list[Any](), FinalFit.run
+
+    def run(training: FinalFit, model: keras.Model, *rest: Any, **more: Any) -> Fitted:
+        shared.append(model.distribute_strategy)
+        return own(training, model, *rest, **more)
+
+    monkeypatch.setattr(FinalFit, "run", run)
+    assert main(["train", "mine-grid", "--gpus-per-trial", "2"]) == 2
+    assert "must not exceed the devices that TensorFlow has here, 1; got 2" in capsys.readouterr().err
+    cards, strategy = [SimpleNamespace(name="CPU:0")] * 3, tf.distribute.OneDeviceStrategy("CPU:0")
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: cards if kind == "CPU" else [])
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda _: strategy)
+    told = trained(capsys, "--gpus-per-trial", "2")
+    assert shared == [strategy]
+    assert told["score"] == pytest.approx(alone["score"], rel=1e-5)
+    assert "MirroredStrategy().scope():  # of 2 cards" in told["script"]
+    assert main(["train", "mine-grid", "--gpus-per-trial", "3"]) == 2
+    assert "must be a multiple of the 3 cards that share it; got 8" in capsys.readouterr().err
 
 
 def test_mlflow_has_the_model_with_its_signature_its_curve_and_a_version_in_the_registry(

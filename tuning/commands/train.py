@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search_spaces.workload import Workload
     from tuning.finished import FinishedStudy
     from tuning.loops.final_fit import Fitted
+    from tuning.loops.replicas import Replicas
     from tuning.record.final_run import LoggedModel
     from tuning.search.options import SearchArguments, SearchOptions
     from tuning.trial import Trial
@@ -61,6 +62,8 @@ def train(asked: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if asked.engine != "local":  # this process builds the model, too, perhaps beside the card that trains it
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    elif asked.gpus_per_trial == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     with Stages(quiet=asked.quiet or asked.json) as stage:
         stage("Reading the study, and loading TensorFlow")
         return _train_recommended(asked, stage)
@@ -98,7 +101,8 @@ def _train(
         from tuning.loops.final_fit import partial_of, some_predictions
         from tuning.loops.optimizers import as_expressions
         from tuning.stats.fresh_seed import FreshScore
-    model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
+    with _replicas_here(asked, trial.batch_size).scope():
+        model = ScaledHyperModel(workload.build, lambda: trial.instructions).build_for(trial)
     constants = as_expressions(model, trial.instructions.scaling)
     stage("")
     print(_told_setting(trial), file=sys.stderr)
@@ -112,9 +116,22 @@ def _train(
     examples = some_predictions(model, arguments.data)
     logged = final_model.log_model(place, asked, trial, fitted, fresh, model, examples)
     stage("")
-    script = _script(trial, constants, arguments, wraps=hasattr(model.optimizer, "inner_optimizer"))
+    cards, wraps = asked.gpus_per_trial or 1, hasattr(model.optimizer, "inner_optimizer")
+    script = _script(trial, constants, arguments, wraps=wraps, cards=cards)
     _tell(trial, fresh, study, script, asked, logged)
     return 1 if asked.register is not None and logged is None else 0
+
+
+def _replicas_here(asked: argparse.Namespace, batch_size: int) -> Replicas:
+    """Return the cards of this process that share the training; one where it trains elsewhere."""
+    from tuning.loops.replicas import Replicas
+    from tuning.run.facts import rehearse
+
+    cards = (asked.gpus_per_trial or 1) if asked.engine == "local" else 1
+    rehearse(cards)
+    replicas = Replicas(cards)
+    replicas.check(batch_size)
+    return replicas
 
 
 def _fit_here(model: Any, trial: Trial, _: Workload, arguments: SearchArguments, asked: argparse.Namespace) -> Fitted:
@@ -155,16 +172,9 @@ def _fit_on_cluster(
 
 def _check_engine(asked: argparse.Namespace) -> SearchOptions:
     """Return where to train; what does not go together is refused."""
-    from tuning.search.options import LOCAL, SearchOptions
+    from tuning.search.options import SearchOptions
 
-    options = SearchOptions(**read_engine(asked))
-    cards = options.gpus_per_trial
-    if cards is not None and (cards > 1 or options.engine == LOCAL):
-        raise ValueError(
-            f"--gpus-per-trial of a final training must be 0 or 1, with --engine ray; got {cards}: it trains on one "
-            "card. To train on several, open a strategy's scope around the script that this command prints."
-        )
-    return options
+    return SearchOptions(**read_engine(asked))
 
 
 def _check_file(text: str) -> None:
@@ -216,7 +226,7 @@ def _interrupted(partial: Path) -> int:
     return INTERRUPTED
 
 
-def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments, *, wraps: bool) -> str:
+def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments, *, wraps: bool, cards: int) -> str:
     """Return the same training as a script of plain Keras."""
     from tuning.search.preparation import how_made
     from tuning.show.snippet import snippet
@@ -233,6 +243,7 @@ def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments,
             "class_weight": arguments.fit_options.get("class_weight"),
         },
         made=bool(how_made(arguments.data)),
+        cards=cards,
         optimizer="model.optimizer.inner_optimizer" if wraps else "model.optimizer",
     )
 

@@ -34,13 +34,13 @@ class FinalJob:
         payload: What `pickle_setup` returns.
         trial: The setting, the seed and the epochs.
         cpus: The CPUs that Ray counts for it, which are its threads.
-        has_gpu: Whether it trains on a GPU, which Ray has chosen.
+        gpus: The GPUs that share it, which Ray has chosen; 0 for the CPU.
     """
 
     payload: bytes
     trial: Trial
     cpus: int
-    has_gpu: bool
+    gpus: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train_elsewhere(
     from tuning.run.ray_node import Parts
 
     with closing(cluster):
-        job = FinalJob(pickle_setup(setup, with_neighbours=True), trial, demand.cpus, has_gpu=demand.gpus > 0)
+        job = FinalJob(pickle_setup(setup, with_neighbours=True), trial, demand.cpus, demand.gpus)
         data = [cluster.put(Parts(dict(setup.data.parts())))]
         if cluster.places(demand) == 0:
             tell(f"No node of the Ray cluster has {demand}; the training waits for one.")
@@ -113,7 +113,7 @@ def train(job: FinalJob, parts: HasParts) -> Iterator[str | Trained | FailedTrai
         parts: The data's arrays.
     """
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(job.cpus)))
-    if not job.has_gpu:
+    if not job.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     told: queue.SimpleQueue[str | Trained | FailedTraining] = queue.SimpleQueue()
     threading.Thread(target=_train, args=(job, parts, told), daemon=True).start()
@@ -135,14 +135,21 @@ def _train(job: FinalJob, parts: HasParts, told: queue.SimpleQueue[str | Trained
 def _trained(job: FinalJob, parts: HasParts, folder: Path) -> Trained:
     from tuning.built import ScaledHyperModel
     from tuning.loops.final_fit import FinalFit
+    from tuning.loops.replicas import Replicas
+    from tuning.run.facts import rehearse
 
+    cards = job.gpus or 1
+    rehearse(cards)
+    replicas = Replicas(cards)
+    replicas.check(job.trial.batch_size)
     hypermodel, callbacks, fit_options, source, _ = pickle.loads(job.payload)
     if isinstance(source, Stream):
         data: Any = source
     else:
         write_data(parts, folder / "data")
         data = read_data(folder / "data", source)
-    model = ScaledHyperModel(hypermodel, lambda: job.trial.instructions).build_for(job.trial)
+    with replicas.scope():
+        model = ScaledHyperModel(hypermodel, lambda: job.trial.instructions).build_for(job.trial)
     path = folder / "model.keras"
     options = {"callbacks": callbacks, "class_weight": fit_options.get("class_weight")}
     fitted = FinalFit(job.trial, path).run(model, data, **options, verbose=2)

@@ -20,6 +20,7 @@ from tuning.loops.callbacks import TrainingClock, TrialCallbacks
 from tuning.loops.keras_loop import plan_fit
 from tuning.loops.model_builder import evaluation_batch_size
 from tuning.loops.optimizers import accumulate_gradients
+from tuning.loops.replicas import even_size, replicas_of
 from tuning.loops.user_callbacks import copies_for_trial, restored_epoch
 from tuning.trial import Trial
 
@@ -177,7 +178,8 @@ def some_predictions(model: keras.Model, data: TrainingData) -> tuple[Any, Any]:
         inputs = arrays.validation_examples(_EXAMPLES)[0]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-        outputs = model.predict(inputs, verbose=0)
+        count = len(keras.tree.flatten(inputs)[0])
+        outputs = model.predict(inputs, batch_size=even_size(_EXAMPLES, count, replicas_of(model)), verbose=0)
     return _by_name(inputs, "input"), _by_name(outputs, "output")
 
 

@@ -28,7 +28,9 @@ class Replicas:
         if cards > 1:
             devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
             if len(devices) < cards:
-                raise ValueError(f"A training on {cards} cards needs as many; TensorFlow has {len(devices)} here.")
+                raise ValueError(
+                    f"gpus_per_trial must not exceed the devices that TensorFlow has here, {len(devices)}; got {cards}."
+                )
             self._strategy = tf.distribute.MirroredStrategy([device.name for device in devices[:cards]])
 
     def check(self, batch_size: int) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tuning.run.cuda_driver import driver_version, visible_here
-from tuning.run.executor import THREAD_VARIABLES, Device, DeviceError, MissingGpuError, cards_of, usable_cores
+from tuning.run.executor import (
+    THREAD_VARIABLES,
+    Device,
+    DeviceError,
+    MissingGpuError,
+    cards_of,
+    rehearses,
+    usable_cores,
+)
 from tuning.run.memory_limit import MemoryLimit, find_memory_limit
 
 
@@ -71,6 +79,21 @@ def gpu_device(name: str, *, asked_bytes: int | None = None) -> Device:
         facts=_gpu_facts(details),
         cards=cards,
     )
+
+
+def rehearse(cards: int) -> None:
+    """Have parts of the CPU stand in for cards in this process, where that is asked for and there are none.
+
+    TensorFlow must not have been used here.
+    """
+    if cards == 1 or not rehearses():
+        return
+    import tensorflow as tf
+
+    from tuning.loops.replicas import divide_cpu
+
+    if not tf.config.list_physical_devices("GPU"):
+        divide_cpu(cards)
 
 
 def this_process(name: str = "inline") -> Device:

@@ -18,7 +18,7 @@ from contracts import ExecutorContract, ProcessContract, await_device, await_end
 from search_spaces import load_workload
 from tuning.commands.training_elsewhere import train_elsewhere
 from tuning.run import ray_executor as ray_executor_module
-from tuning.run.executor import DeviceError, Executor, WorkerSetup
+from tuning.run.executor import REHEARSAL, DeviceError, Executor, WorkerSetup
 from tuning.run.ray_actor import versions
 from tuning.run.ray_cluster import Cluster, Demand
 from tuning.run.ray_executor import RayExecutor
@@ -179,3 +179,19 @@ def test_a_node_trains_a_final_model(nodes: Any) -> None:
     assert "Epoch 2/2" in told
     assert len(trained.fitted.epochs) == 2
     assert trained.content[:2] == b"PK"  # a `.keras` file is an archive
+
+
+def test_cards_of_a_node_share_a_training(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(REHEARSAL, "1")  # for the node, which counts cards that are not there
+    node = nodes.add_node(num_cpus=1, num_gpus=2)
+    try:
+        with closing(ray_executor(demand=Demand(1, 2))) as executor:
+            assert await_device(executor).cards == 2
+            outcome = outcome_of(executor, trial_of("shared", loop="keras"))
+            assert (outcome.status, outcome.settings["replicas"]) == (Status.COMPLETED, 2)
+        workload = load_workload("digits")
+        setup = WorkerSetup(workload.build, workload.load_data())
+        trained = train_elsewhere(setup, trial_of("final"), Cluster(), Demand(1, 2), lambda _: None)
+        assert trained.content[:2] == b"PK"
+    finally:
+        nodes.remove_node(node)

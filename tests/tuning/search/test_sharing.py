@@ -14,8 +14,10 @@ from tuning.machine.memory import probe_memory
 from tuning.machine.threads import could_pay
 from tuning.machine.throughput import sizes_to_time
 from tuning.messages import MemoryProbe, MemoryProbeRequest, ThroughputRequest
+from tuning.run.cuda_driver import Gpu
 from tuning.run.memory_limit import MemoryLimit
-from tuning.search.options import read_options
+from tuning.search import workers
+from tuning.search.options import SearchOptions, read_options
 from tuning.search.preparation import resolve_space
 from tuning.search.sharing import notes_on_cards
 from tuning.study.storage import StudyError
@@ -114,3 +116,25 @@ def test_a_search_tries_only_what_its_cards_share_and_says_so(kind: str, tmp_pat
     assert any(caveat.startswith("32 cards share each training") for caveat in caveats)
     with pytest.raises(StudyError, match="cards_per_training was 32, now None"):
         tuner(kind, tmp_path).run(arguments(), ScriptedExecutor(curve, probes=probes))
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [(None, ("gpu:A", "gpu:B", "gpu:C")), (1, ("gpu:A", "gpu:B", "gpu:C")), (2, ("gpu:A,B",)), (0, ("cpu:0",))],
+)
+def test_local_workers_are_started_on_groups_of_cards(
+    asked: int | None, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+
+    class Recorded:
+        def __init__(self, devices: tuple[str, ...], **_: object) -> None:
+            started.append(devices)
+
+        def close(self) -> None:
+            """Nothing was started."""
+
+    monkeypatch.setattr(workers, "Starter", Recorded)
+    monkeypatch.setattr(workers, "gpus_of_this_machine", lambda: [Gpu(name, "L4", 2**34, "8.9") for name in "ABC"])
+    with workers.starting_workers(SearchOptions(gpus_per_trial=asked)):
+        assert started == [names]
