@@ -34,11 +34,13 @@ def write_state(path: Path, trial: Trial, variables: Sequence[npt.NDArray[Any]])
         trial: The training, with the reports of all its epochs.
         variables: Of model and optimizer, in their order. They are kept as bytes, since NumPy's files know no bfloat16.
     """
-    arrays = {f"{number:05d}": np.frombuffer(value.tobytes(), np.uint8) for number, value in enumerate(variables)}
+    content = (np.frombuffer(value.tobytes(), np.uint8) for value in variables)
+    arrays: dict[str, Any] = {f"{number:05d}": each for number, each in enumerate(content)}
+    arrays[_TRAINING] = np.array(_told(trial))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial")
     with unfinished.open("wb") as file:
-        np.savez(file, **{_TRAINING: np.array(_told(trial))}, **arrays)
+        np.savez(file, **arrays)
     unfinished.replace(path)
 
 
