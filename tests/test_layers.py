@@ -53,7 +53,7 @@ MAY_LOAD_TENSORFLOW = (
     "tuning.gpu_check.child",
     "search_spaces",
 )
-TENSORFLOW_FREE = ("tuning.loops.loop",)
+TENSORFLOW_FREE = ("tuning.loops.loop", "tuning.loops.state_file")
 MODULES = sorted(path for package in ("tuning", "search_spaces") for path in (ROOT / package).rglob("*.py"))
 
 

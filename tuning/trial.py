@@ -90,6 +90,9 @@ class Instructions:
         loop: "auto", or the name of a loop (`tuning.loops.loop.LOOPS`).
         evaluation_batch_size: Examples per validation step, the same for every trial of a study.
         keep_weights: Whether the final weights are to be kept; the engine that runs the trial knows where.
+        keep_state: Whether all that a longer training needs to go on is to be kept beside them.
+        continues: The trial whose kept state this one begins with, after the epochs that it has reports of; empty for a
+            training from the beginning.
         micro_batch_size: Examples per gradient where a batch is too large for memory; divides the batch size, whose
             gradient is the mean of its micro-batches' gradients. None for whole batches.
         scaling: What follows the batch size beside the learning rate; by default nothing.
@@ -103,6 +106,8 @@ class Instructions:
     loop: str = "auto"
     evaluation_batch_size: int = 256
     keep_weights: bool = False
+    keep_state: bool = False
+    continues: str = ""
     micro_batch_size: int | None = None
     scaling: Scaling = field(default_factory=Scaling)
     threads: int | None = None
@@ -252,6 +257,11 @@ class Trial:
     def key(self) -> tuple[Setting, int, str]:
         """What makes two trials the same training."""
         return self.setting, self.seed, self.stage
+
+    @property
+    def epochs_before(self) -> int:
+        """Epochs of the training that this one goes on with; 0 for one from the beginning."""
+        return self.reports[-1].epoch if self.instructions.continues and self.reports else 0
 
     @property
     def accumulation_steps(self) -> int:

@@ -136,7 +136,8 @@ def _run(
             from tuning.study.claim import refuse_if_run
 
             refuse_if_run(directory, options.storage, name)
-        with running_executor(workload.build, arguments, options, starter=starter) as executor:
+        weights = directory.resolve() / "weights"
+        with running_executor(workload.build, arguments, options, weights, starter=starter) as executor:
             question = ask_for_model(executor)  # before MLflow, Optuna and SciPy are loaded
             from tuning.search.search import Search
             from tuning.study.study import Study

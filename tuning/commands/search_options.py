@@ -71,6 +71,9 @@ def _add_study(how: argparse._ActionsContainer, kind: str) -> None:
     how.add_argument("--fresh", action="store_true", help="start over; what there was is set aside")
     about = "write these options into a .toml file, for batch-size run, before the search starts (default: none)"
     how.add_argument("--save-config", type=word, metavar="FILE", help=about)
+    if kind == "grid":
+        about = "keep where each training ended, for more --epochs to go on from (default: off)"
+        how.add_argument("--keep", action="store_true", help=about)
     about = "an Optuna storage (default: a file in batch_size_studies/)"
     how.add_argument("--storage", type=word, metavar="URL", help=about)
 
@@ -149,6 +152,7 @@ def read_options(asked: argparse.Namespace) -> SearchOptions:
         scale_weight_decay=asked.scale_decay,
         scale_betas=asked.scale_betas,
         keep_models=0,
+        keep_states=getattr(asked, "keep", False),  # a grid's
         quiet=asked.quiet,
         **read_engine(asked),
         **read_rule(asked),

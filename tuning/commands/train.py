@@ -99,6 +99,7 @@ def _train(
     with silent_start():
         from tuning.built import ScaledHyperModel
         from tuning.loops.final_fit import partial_of, some_predictions
+        from tuning.loops.model_builder import takes_hyperparameters
         from tuning.loops.optimizers import as_expressions
         from tuning.stats.fresh_seed import FreshScore
     with _replicas_here(asked, trial.batch_size).scope():
@@ -116,8 +117,9 @@ def _train(
     examples = some_predictions(model, arguments.data)
     logged = final_model.log_model(place, asked, trial, fitted, fresh, model, examples)
     stage("")
+    takes_hp = hasattr(workload.build, "build") or takes_hyperparameters(workload.build)
     cards, wraps = asked.gpus_per_trial or 1, hasattr(model.optimizer, "inner_optimizer")
-    script = _script(trial, constants, arguments, wraps=wraps, cards=cards)
+    script = _script(trial, constants, arguments, wraps=wraps, cards=cards, takes_hp=takes_hp)
     _tell(trial, fresh, study, script, asked, logged)
     return 1 if asked.register is not None and logged is None else 0
 
@@ -226,7 +228,9 @@ def _interrupted(partial: Path) -> int:
     return INTERRUPTED
 
 
-def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments, *, wraps: bool, cards: int) -> str:
+def _script(
+    trial: Trial, constants: dict[str, str], arguments: SearchArguments, *, wraps: bool, cards: int, takes_hp: bool
+) -> str:
     """Return the same training as a script of plain Keras."""
     from tuning.search.preparation import how_made
     from tuning.show.snippet import snippet
@@ -244,6 +248,7 @@ def _script(trial: Trial, constants: dict[str, str], arguments: SearchArguments,
         },
         made=bool(how_made(arguments.data)),
         cards=cards,
+        takes_hp=takes_hp,
         optimizer="model.optimizer.inner_optimizer" if wraps else "model.optimizer",
     )
 

@@ -272,6 +272,7 @@ class ExampleOrder:
         batch_size: B, from 1 (stochastic) to N (the full set, one update per epoch).
         seed: Fixes every permutation; at least 0.
         shuffled: Whether every epoch has a permutation of its own; otherwise all have the order of the data.
+        epochs_before: Whole epochs that have been trained; this is the order of those after them, which count from 0.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -283,7 +284,9 @@ class ExampleOrder:
     [2, 3, 2, 3]
     """
 
-    def __init__(self, n_examples: int, batch_size: int, seed: int, *, shuffled: bool = True) -> None:
+    def __init__(
+        self, n_examples: int, batch_size: int, seed: int, *, shuffled: bool = True, epochs_before: int = 0
+    ) -> None:
         if not 1 <= batch_size <= n_examples:
             raise ValueError(
                 f"batch_size must lie between 1 and the {n_examples} training examples; got {batch_size}. "
@@ -295,6 +298,7 @@ class ExampleOrder:
         self.batch_size = batch_size
         self.seed = seed
         self._shuffled = shuffled
+        self._first = epochs_before
         self._last: tuple[int, npt.NDArray[np.int32]] | None = None
 
     @property
@@ -307,17 +311,22 @@ class ExampleOrder:
         """Updates that no epoch exceeds, `ceil(N / B)`."""
         return -(-self.n_examples // self.batch_size)
 
+    @property
+    def updates_before(self) -> int:
+        """Optimizer updates of the epochs before this order begins."""
+        return self._updates_by(0)
+
     def updates_after(self, epochs: int) -> int:
         """Optimizer updates done after `epochs` whole epochs, `floor(epochs N / B)`."""
-        return epochs * self.n_examples // self.batch_size
+        return self._updates_by(epochs) - self.updates_before
 
     def updates_in(self, epoch: int) -> int:
         """Optimizer updates of the epoch with this number, counted from 0."""
-        return self.updates_after(epoch + 1) - self.updates_after(epoch)
+        return self._updates_by(epoch + 1) - self._updates_by(epoch)
 
     def rows(self, epoch: int) -> npt.NDArray[np.int32]:
         """Return the examples of one epoch's updates, `(updates, batch_size) int32`; epochs count from 0."""
-        carried = epoch * self.n_examples % self.batch_size
+        carried = self._carried(epoch)
         used = self.updates_in(epoch) * self.batch_size
         tail = self._permutation(epoch - 1)[self.n_examples - carried :] if carried else None
         current = self._permutation(epoch)
@@ -331,16 +340,23 @@ class ExampleOrder:
         that the stream of rows and seeds is the same one at every batch size.
         """
         rows = self.rows(epoch)
-        found = example_seeds(self.seed, epoch, rows)
-        carried = epoch * self.n_examples % self.batch_size
-        if carried:
-            found[0, :carried] = example_seeds(self.seed, epoch - 1, rows[0, :carried])
+        found = example_seeds(self.seed, self._first + epoch, rows)
+        if carried := self._carried(epoch):
+            found[0, :carried] = example_seeds(self.seed, self._first + epoch - 1, rows[0, :carried])
         return found
+
+    def _updates_by(self, epoch: int) -> int:
+        """Return the updates of all epochs before one, also of those before this order begins."""
+        return (self._first + epoch) * self.n_examples // self.batch_size
+
+    def _carried(self, epoch: int) -> int:
+        """Return how many examples the epochs before one have left over."""
+        return (self._first + epoch) * self.n_examples % self.batch_size
 
     def _permutation(self, epoch: int) -> npt.NDArray[np.int32]:
         if not self._shuffled:
             return np.arange(self.n_examples, dtype=np.int32)
         if self._last is None or self._last[0] != epoch:
-            generator = np.random.default_rng([self.seed, epoch])
+            generator = np.random.default_rng([self.seed, self._first + epoch])
             self._last = (epoch, generator.permutation(self.n_examples).astype(np.int32))
         return self._last[1]

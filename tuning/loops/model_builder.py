@@ -164,7 +164,7 @@ class ModelBuilder:
     def _call(self, hp: keras_tuner.HyperParameters) -> Any:
         if isinstance(self.hypermodel, keras_tuner.HyperModel):
             return self.hypermodel.build(hp)
-        return self.hypermodel(hp) if _wants_hyperparameters(self.hypermodel) else self.hypermodel()
+        return self.hypermodel(hp) if takes_hyperparameters(self.hypermodel) else self.hypermodel()
 
 
 def static_batch_size(model: keras.Model) -> int | None:
@@ -199,7 +199,7 @@ def declared_learning_rate(hp: keras_tuner.HyperParameters) -> str | None:
     return next((name for name in LEARNING_RATE_NAMES if name in declared), None)
 
 
-def _wants_hyperparameters(function: Callable[..., Any]) -> bool:
+def takes_hyperparameters(function: Callable[..., Any]) -> bool:
     """Return whether to call `build_model(hp)` rather than `build_model()`, from its first parameter."""
     try:
         parameters = list(inspect.signature(function).parameters.values())

@@ -125,6 +125,11 @@ class Planner:
         if self._signature(lent.program.model, lent.trial) == lent.before_training:
             self._programs.keep(lent.signature, lent.program)
 
+    @property
+    def has_proven_program(self) -> bool:
+        """Whether the last plan trains by a program that touches no state but variables, as its graph proves."""
+        return self._lent is not None and self._lent.program.reusable
+
     def clear(self) -> None:
         """Drop all programs, for example after a trial ran out of memory."""
         self._lent = self._timed = None

@@ -127,7 +127,7 @@ class Program:
         Returns:
             False, with nothing changed, if the two do not correspond variable by variable.
         """
-        if not _build(fresh, self._data.train):
+        if not build_variables(fresh, self._data.train):
             return False
         pairs = _paired(self.model.variables, fresh.variables)
         optimizers = _paired(self.model.optimizer.variables, fresh.optimizer.variables)
@@ -156,7 +156,7 @@ class Program:
         return list({id(variable): variable for variable in every}.values())
 
 
-def _build(fresh: keras.Model, train: tuple[Arrays, ...]) -> bool:
+def build_variables(fresh: keras.Model, train: tuple[Arrays, ...]) -> bool:
     """Create the variables of a model and its optimizer, without training. False if Keras cannot without data."""
     try:
         if not fresh.built:

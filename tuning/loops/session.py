@@ -22,6 +22,7 @@ from tuning.loops.branching import probe_branches
 from tuning.loops.broken_example import broken_example
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.description import describe_model
+from tuning.loops.ending import go_on_from, keep_ending, why_it_cannot_go_on
 from tuning.loops.energy import EnergyMeter, energy_meter_here
 from tuning.loops.energy_windows import EnergyWindows, measure_idle_watts
 from tuning.loops.failures import status_of_error, traceback_tail
@@ -33,6 +34,7 @@ from tuning.loops.noise_scale_probe import probe_noise_scale
 from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
 from tuning.loops.replicas import Replicas
+from tuning.loops.state_file import NOT_KEPT, state_file
 from tuning.loops.tensorflow_private import CustomGradients
 from tuning.loops.throughput import ChunkClock, InputTimes, input_seconds_alone, measure, probe_memory
 from tuning.loops.training import Training
@@ -64,8 +66,8 @@ class TrainingSession:
         data: What every trial trains and validates on.
         callbacks: The user's Keras callbacks, deep-copied for every trial.
         fit_options: Further arguments of Keras's `fit`, see `read_fit_options`.
-        weights_directory: Where final weights are saved, `TRIAL_ID.weights.h5`, of trials that are to keep them; None
-            saves none.
+        weights_directory: Where final weights are saved, `TRIAL_ID.weights.h5`, and states, of trials that are to keep
+            them; None saves none.
         energy: Finds the meter of this device's energy; asked when the first trial comes.
         replicas: The cards on which each trial trains; None for one.
     """
@@ -200,17 +202,45 @@ class TrainingSession:
             plan_for = functools.partial(self._plan_given, trial)
             outcome, model = self._own_fit.train(trial, callbacks, report, plan_for, self._energy_windows())
             self._keep_weights(trial, model)
-            return outcome
-        training = Training(trial, callbacks, report, self._energy_windows())
-        order = ExampleOrder(
-            self._data.epoch_length, trial.instructions.micro_batch_size or trial.batch_size, trial.seed
+            return _not_kept(trial, outcome, "HyperModel.fit trains it")
+        size = trial.instructions.micro_batch_size or trial.batch_size
+        order = ExampleOrder(self._data.epoch_length, size, trial.seed, epochs_before=trial.epochs_before)
+        reports = list(trial.reports)
+
+        def keep_and_report(told: EpochReport) -> bool:
+            reports.append(told)
+            return report(told)
+
+        training = Training(
+            trial,
+            callbacks,
+            keep_and_report,
+            self._energy_windows(),
+            gradients_before=order.updates_before,
         )
         plan = self._planner.plan(trial, order, training.clock)
-        plan = self._input_times.told(plan, order.updates_after(trial.budget.epochs))
+        plan = self._input_times.told(plan, order.updates_after(trial.budget.epochs - trial.epochs_before))
+        if trial.epochs_before:
+            go_on_from(self._state_file(trial.instructions.continues), plan.model, self._arrays)
         outcome = training.run(plan)
         self._keep_weights(trial, plan.model)
+        if trial.instructions.keep_state and training.has_ended_whole:
+            outcome = self._keep_state(replace(trial, reports=tuple(reports)), plan.model, outcome)
         self._planner.finish()
         return outcome
+
+    def _keep_state(self, trial: Trial, model: keras.Model, outcome: TrialOutcome) -> TrialOutcome:
+        """Save all that a longer training needs to go on, and return the outcome, which tells why if nothing can be."""
+        proven = self._planner.has_proven_program
+        reason = why_it_cannot_go_on(model, self._arrays, self._callbacks, is_proven=proven)
+        if not reason:
+            keep_ending(self._state_file(trial.trial_id), trial, model)
+        return _not_kept(trial, outcome, reason)
+
+    def _state_file(self, trial_id: str) -> Path:
+        if self._weights_directory is None:
+            raise ValueError("A state needs weights_directory, where it is kept; got none. Give it to the session.")
+        return state_file(self._weights_directory, trial_id)
 
     def _keep_weights(self, trial: Trial, model: keras.Model) -> None:
         """Save the weights that a trial has ended with, if they are to be kept."""
@@ -266,6 +296,13 @@ class TrainingSession:
         self._gradients.forget()
         if self._trials % _TRIALS_PER_COLLECTION == 0:
             gc.collect()
+
+
+def _not_kept(trial: Trial, outcome: TrialOutcome, reason: str) -> TrialOutcome:
+    """Return the outcome of a trial that was to keep its state, with the reason why it has not; empty if it has."""
+    if not trial.instructions.keep_state or not reason:
+        return outcome
+    return replace(outcome, settings={**outcome.settings, NOT_KEPT: reason})
 
 
 def _save_weights(model: keras.Model, path: Path) -> None:

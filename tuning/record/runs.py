@@ -98,7 +98,9 @@ class RecordedRuns:
 
 
 def _interrupt(client: MlflowClient, run: _Run) -> None:
-    outcome = TrialOutcome("", Status.INTERRUPTED, "the search was stopped while this trial ran")
+    outcome = TrialOutcome(
+        "", Status.INTERRUPTED, "the search was stopped while this trial ran, or a longer one goes on from it"
+    )
     client.log_batch(run.run_id, tags=layout.as_tags(layout.outcome_tags(outcome)))
     client.set_terminated(run.run_id, layout.run_status(outcome.status))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning.loops.loop import AUTO
+from tuning.loops.state_file import holds_state, state_file
 from tuning.machine.machine import Machine
 from tuning.machine.measuring import with_noise, with_threads, with_timings, with_timings_again
 from tuning.machine.noise import GradientNoise
@@ -39,6 +40,7 @@ class SearchAssistant:
         imports: Loads what the answer needs once trials train.
         places: How many trials may run beside one another, where a plan wishes to share the CPU out.
         checkpoints: Which weights stay on disk.
+        states: Where the states lie from which trainings can go on; None where workers cannot read them.
         tell: Told what is going on, a line at a time.
     """
 
@@ -54,21 +56,36 @@ class SearchAssistant:
         imports: EarlyImports,
         places: int,
         checkpoints: Checkpoints,
+        states: Path | None,
         tell: Callable[[str], None],
     ) -> None:
         self._study, self._plan, self._setup = study, plan, setup
         self._executor, self._tracker, self._tell = executor, tracker, tell
         self._usual, self._places, self._checkpoints = instructions, places, checkpoints
-        self._imports = imports
+        self._imports, self._states = imports, states
         self._loops: dict[tuple[int, Hyperparameters], str] = {}
         for trial in study.records:
             self._learn_loop(trial)
 
     def instruct(self, trial: Trial) -> Trial:
-        """Return a trial, about to start, with the instructions that its worker needs."""
+        """Return a trial, about to start, with the instructions that its worker needs, and reports if it goes on."""
         self._imports.begin()
         threads = self._study.records.machine.threads_of_trials(trial.batch_size)
-        return replace(trial, instructions=replace(self._usual, loop=self._loop_for(trial), threads=threads))
+        instructions = replace(self._usual, loop=self._loop_for(trial), threads=threads)
+        before = self._goes_on_from(trial)
+        if before is None:
+            return replace(trial, instructions=instructions)
+        return replace(trial, instructions=replace(instructions, continues=before.trial_id), reports=before.reports)
+
+    def _goes_on_from(self, trial: Trial) -> Trial | None:
+        """Return the longest of the trainings that a trial can go on from, as their states are kept; None for none."""
+        if self._states is None or trial.outcome is None:  # only one that has run before has something to go on from
+            return None
+        states, kept = self._states, list[Trial]()
+        for other in self._study.records:
+            if other.key == trial.key and 0 < len(other.reports) < trial.budget.epochs and holds_state(states, other):
+                kept.append(other)
+        return max(kept, key=lambda each: len(each.reports), default=None)
 
     def measure(self, wish: Wish) -> None:
         """Measure what a plan needs and keep it with the study; all devices are idle."""
@@ -135,6 +152,8 @@ class SearchAssistant:
         """Learn which loop a trial has trained with, and forget weights that are not among the best."""
         self._learn_loop(trial)
         self._checkpoints.trial_ended(trial)
+        if self._states is not None and trial.scored and trial.instructions.continues:
+            state_file(self._states, trial.instructions.continues).unlink(missing_ok=True)
 
     def _learn_loop(self, trial: Trial) -> None:
         """Another seed or learning rate shares the compiled program, so that its loop is not chosen again."""

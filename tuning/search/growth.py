@@ -1,4 +1,4 @@
-"""What a study may grow by: more batch sizes, learning rates and seeds; everything else makes it another search."""
+"""What a study may grow by: batch sizes, learning rates, seeds and epochs; all else makes it another search."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from search_spaces.space import SearchSpace
 from tuning.machine.machine import Machine
 from tuning.study.records import Records
 
-SIZES, RATE, SEEDS = "batch_sizes", "learning_rate", "seeds"
-GROWING = (SIZES, RATE, SEEDS)
+SIZES, RATE, SEEDS, EPOCHS = "batch_sizes", "learning_rate", "seeds", "epochs"
+GROWING = (SIZES, RATE, SEEDS, EPOCHS)
 """The settings of a study that may differ from what it was started with."""
 
 
@@ -20,7 +20,7 @@ def may_grow(stored: Mapping[str, str], asked: Mapping[str, str]) -> tuple[str, 
     """Return the settings in which a search may differ from the study that it goes on with.
 
     A Bayesian search sees learning rates either as a list or as distances from a rule; it cannot go from one to the
-    other.
+    other. Whether a study can have more epochs depends on more than settings: see `tuning.search.lengthening`.
     """
     if asked.get("search") != "bayes" or (is_list(stored.get(RATE, "")) and is_list(asked.get(RATE, ""))):
         return GROWING
@@ -51,12 +51,13 @@ def tell_growth(stored: Mapping[str, str], settings: Mapping[str, str], *, lacki
     Args:
         stored: The settings that it had; empty for a new study.
         settings: Those that it has now.
-        lacking: Trainings that are missing.
+        lacking: Trainings that are missing, or that more epochs go on with.
     """
     changes = [f"{name.replace('_', ' ')} {stored[name]} -> {settings[name]}" for name in changed(stored, settings)]
     if not changes:
         return ""
-    return f"The study grows: {'; '.join(changes)}. Trainings that are missing: {lacking}; it keeps those that it has."
+    ahead = "go on or are missing" if EPOCHS in changed(stored, settings) else "are missing"
+    return f"The study grows: {'; '.join(changes)}. Trainings that {ahead}: {lacking}; it keeps those that it has."
 
 
 def changed(stored: Mapping[str, str], settings: Mapping[str, str]) -> list[str]:

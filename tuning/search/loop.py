@@ -186,12 +186,15 @@ class SearchLoop:
         return [device for device in self._executor.devices() if device.name not in busy]
 
     def _start(self, planned: Trial, device: Device) -> None:
-        trial = self._assistant.instruct(self._study.start(planned, self._plan.encoder))
+        trial = self._study.start(self._assistant.instruct(planned), self._plan.encoder)
         self._devices[trial.trial_id] = device
         self._begun[trial.trial_id] = self._deadline.now()
         self._executor.submit(trial, device.name)
         self._tracker.start_trial(trial)
         self._display.started(trial, device.name)
+        for report in trial.reports:  # of the epochs that it goes on from
+            self._tracker.epoch(report)
+            self._display.reported(report)
 
     def _collect(self, ended: list[Trial]) -> None:
         """Wait for what happens next; trials that have ended are recorded and added to a list."""

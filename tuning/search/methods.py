@@ -84,6 +84,7 @@ def bayes_method(
 
     check_sampler(sampler, start_batch_size)
     _check_seeds(wishes)
+    _check_states(options)
     _check_trials(max_trials)
     proposals = PROPOSALS if max_trials is None else max_trials
 
@@ -129,6 +130,7 @@ def tune_method(
     if first_seed < 0:
         raise ValueError(f"first_seed must be at least 0; got {first_seed}.")
     _check_seeds(wishes)
+    _check_states(options)
     if options.accumulate:
         raise ValueError("StagedSearch tries no batch size beyond memory, which trains no faster; got accumulate.")
     timed = "plain model.fit" if options.loop in (AUTO, KERAS) else f"the {options.loop!r} loop"
@@ -173,6 +175,14 @@ def _check_seeds(wishes: Wishes) -> None:
         raise ValueError(
             "seeds must be a whole number here, since fresh seeds go to the leaders anyway; got 'auto', which only "
             "GridSearch takes."
+        )
+
+
+def _check_states(options: SearchOptions) -> None:
+    if options.keep_states:
+        raise ValueError(
+            "keep_states is for more epochs, which only GridSearch can add: what other searches try depends on scores. "
+            "Drop it."
         )
 
 

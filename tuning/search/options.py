@@ -55,6 +55,8 @@ class SearchOptions:
         max_retries_per_trial: How often a trial that failed runs again, at most 3.
         max_consecutive_failed_trials: After so many failed trials in a row no further one is started; None for no end.
         keep_models: How many of the best models' weights to keep on disk.
+        keep_states: Keep of every trial of a grid where its training ended, about three times its weights with Adam, so
+            that a search for more epochs goes on from there.
         in_process: Train in this process, for debugging: no workers, no protection from crashes.
         engine: Where trials run: "local" for this machine, or "ray" for a Ray cluster.
         ray_address: "auto" for the cluster of which this machine is a node, HOST:PORT of the head of such a cluster, or
@@ -92,6 +94,7 @@ class SearchOptions:
     max_retries_per_trial: int = 0
     max_consecutive_failed_trials: int | None = None
     keep_models: int = 5
+    keep_states: bool = False
     in_process: bool = False
     engine: str = LOCAL
     ray_address: str = "auto"
@@ -135,6 +138,10 @@ class SearchOptions:
             for name, usual in _OF_RAY.items():
                 if (value := getattr(self, name)) != usual:
                     raise ValueError(f"{name} is about the engine ray; got {value!r}. Give engine (--engine) ray, too.")
+        elif self.keep_states:
+            raise ValueError(
+                "keep_states keeps files on this machine, which engine='ray' cannot read; drop one of the two."
+            )
         elif self.threads is not None:
             raise ValueError(
                 f"threads are those that Ray counts for a trial; got {self.threads}. Give cpus_per_trial "

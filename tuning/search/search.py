@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tuning.loops.state_file import forget_states
 from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Plan
@@ -20,10 +21,11 @@ from tuning.search.assistant import Checkpoints, SearchAssistant
 from tuning.search.delivery import deliver_owed, relog
 from tuning.search.early_imports import EarlyImports
 from tuning.search.following import scaling_of, told
-from tuning.search.growth import grown, may_grow, tell_growth, to_be_measured_again, widened
+from tuning.search.growth import EPOCHS, grown, may_grow, tell_growth, to_be_measured_again, widened
+from tuning.search.lengthening import check_longer
 from tuning.search.loop import Deadline, SearchLoop
 from tuning.search.method import DeclaredHyperparameters, Hyperparameters, Method
-from tuning.search.options import SearchArguments, SearchOptions
+from tuning.search.options import LOCAL, SearchArguments, SearchOptions
 from tuning.search.placing import Placing, kind_to_measure
 from tuning.search.preparation import (
     Setup,
@@ -40,7 +42,7 @@ from tuning.search.wishes import Wishes
 from tuning.show.answer import Answer
 from tuning.show.progress import SearchProgress
 from tuning.study.claim import Claim, claimed
-from tuning.study.storage import SETTINGS, check_settings, create_study, set_aside, with_format
+from tuning.study.storage import SETTINGS, check_settings, create_study, recorded_trials, set_aside, with_format
 from tuning.study.study import Study
 from tuning.trial import Instructions
 
@@ -164,8 +166,13 @@ class Search:
         if fresh:
             deliver_owed(name, self._directory, self._options.tracking_uri, claim)
             set_aside(storage, name)
+            forget_states(self._weights)  # names of trials begin anew
             self._tracker.fresh(name)
         before = check_settings(storage, name, settings, lambda stored: may_grow(stored, settings))
+        if before and before[EPOCHS] != settings[EPOCHS]:
+            trials = recorded_trials(storage, name)
+            allocates = self._wishes.allocates_seeds
+            check_longer(name, before, setup, self._options, trials, self._weights, allocates_seeds=allocates)
         settings = grown(before, settings)
         notes = base_notes(setup, self._options, self._study.records, n_devices=len(executor.devices()))
         shown = {**settings, "notes": "\n".join(notes), **provenance(executor.devices())}
@@ -181,11 +188,17 @@ class Search:
         if before != settings:
             self._study.measured(to_be_measured_again(self._study.records.machine, before, settings))
             self._study.remember(SETTINGS, with_format(settings))
+            self._study.lengthen()
         self._study.remember("input_shape", setup.model.input_shape)
         self._study.remember(SCALING, asdict(scaling_of(setup, self._options)))
         self._study.remember(SOURCE, dict(setup.arguments.source))
         relog(self._study, self._tracker)
         return shown, before
+
+    @property
+    def _weights(self) -> Path:
+        """Where workers put the weights and the states of trials that keep them."""
+        return self._directory.resolve() / "weights"
 
     def _tell_growth(self, plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> str:
         records = self._study.records
@@ -281,9 +294,8 @@ class Search:
                 instructions=self._instructions(plan, setup),
                 imports=imports,
                 places=self._places(setup, executor, first_device(of_kind(executor, study.device_kind)).cores),
-                checkpoints=Checkpoints(
-                    self._directory / "weights", options.keep_models, study.objective, study.records
-                ),
+                checkpoints=Checkpoints(self._weights, options.keep_models, study.objective, study.records),
+                states=self._weights if options.engine == LOCAL else None,
                 tell=display.tell,
             )
             SearchLoop(
@@ -331,6 +343,7 @@ class Search:
             loop=self._options.loop,
             evaluation_batch_size=setup.arguments.evaluation_batch_size,
             keep_weights=self._options.keep_models > 0,
+            keep_state=self._options.keep_states,
             scaling=scaling_of(setup, self._options),
             trainings=self._trainings_per_size(plan, setup),
         )

@@ -15,6 +15,8 @@ _FOLLOWERS = {
 }
 """What may follow the batch size beside the learning rate, by its setting, and what a trial calls the numbers."""
 
+_BUILT = "model = build_model("
+
 MADE = "examples"
 """The setting of a study whose examples are made as they are needed: "loaded" of their keys, or "streamed"."""
 
@@ -35,8 +37,9 @@ def snippet(
     optimizer: str = "model.optimizer",
     made: bool = False,
     cards: int = 1,
+    takes_hp: bool | None = None,
 ) -> str:
-    """Return a script that trains a model, of a `build_model(hp)` and data that it takes to be there.
+    """Return a script that trains a model, of a `build_model` and data that it takes to be there.
 
     Args:
         batch_size: Examples per update.
@@ -50,23 +53,11 @@ def snippet(
         optimizer: The expression of the optimizer.
         made: Whether the data are datasets `train` and `validation` of single examples, rather than arrays.
         cards: How many cards share the training.
+        takes_hp: Whether the build function takes `hp`; None if nobody knows.
     """
     rates = {} if learning_rate is None else {"learning_rate": learning_rate}
     values = {**(hyperparameters or {}), "batch_size": batch_size, **rates}
-    lines = [
-        "import keras",
-        "import keras_tuner",
-        *(["import tensorflow as tf"] if cards > 1 else []),
-        "",
-        f"keras.utils.set_random_seed({seed})",
-        "hp = keras_tuner.HyperParameters()",
-        f"hp.values = {values!r}",
-        *(
-            [f"with tf.distribute.MirroredStrategy().scope():  # of {cards} cards, which share each batch"]
-            * (cards > 1)
-        ),
-        f"{'    ' * (cards > 1)}model = build_model(hp)  # your own function; one without arguments takes none",
-    ]
+    lines = _built(seed, values, cards=cards, takes_hp=takes_hp)
     for name, value in {**rates, **(constants or {})}.items():
         lines.append(f"{optimizer}.{name} = {value}")
     lines += [
@@ -76,6 +67,23 @@ def snippet(
     lines += _fit_of_datasets(batch_size, epochs, options) if made else _fit_of_arrays(batch_size, epochs, options)
     lines += ['model.save("model.keras")']
     return "\n".join(lines) + "\n"
+
+
+def _built(seed: int, values: Mapping[str, Any], *, cards: int, takes_hp: bool | None) -> list[str]:
+    """Return the lines up to the built model."""
+    takes = takes_hp is not False
+    scope = f"with tf.distribute.MirroredStrategy().scope():  # of {cards} cards, which share each batch"
+    unknown = "; one without arguments takes none" if takes_hp is None else ""
+    return [
+        "import keras",
+        *(["import keras_tuner"] if takes else []),
+        *(["import tensorflow as tf"] if cards > 1 else []),
+        "",
+        f"keras.utils.set_random_seed({seed})",
+        *(["hp = keras_tuner.HyperParameters()", f"hp.values = {values!r}"] if takes else []),
+        *([scope] if cards > 1 else []),
+        f"{'    ' * (cards > 1)}{_BUILT}{'hp' if takes else ''})  # your own function{unknown}",
+    ]
 
 
 def _fit_of_arrays(batch_size: int, epochs: int, options: Mapping[str, Any]) -> list[str]:
@@ -134,7 +142,7 @@ def script_of(found: Recommendation, settings: Mapping[str, str], trials: Sequen
 
 def essential(script: str) -> str:
     """Return the lines of a script from the built model to its training: what differs from a script of one's own."""
-    after = script.partition("model = build_model(hp)")[2].partition("\n")[2]
+    after = script.partition(_BUILT)[2].partition("\n")[2]
     return after.partition("model.save(")[0].rstrip("\n")
 
 

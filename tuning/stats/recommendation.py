@@ -52,7 +52,8 @@ class Recommendation:
         chance_of_loss: The chance that the best of those compared beats the pick by more than the margin.
         expected_loss: The loss expected of the pick against the best, in the comparison's units; None if unknown.
         rate_loss: What the pick is expected to lose to learning rates between those tried, in log time; None if
-        unknown. explanation: The fits, and the trade-offs between score, cost, examples and memory.
+            unknown.
+        explanation: The fits, and the trade-offs between score, cost, examples and memory.
         target: The score by the time to which it was judged, or None.
         energy_note: For which batch sizes no energy is known, and why; empty if it is known for all.
         behaviour: How the trainings went: stability, generalisation, their ends.

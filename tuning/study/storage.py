@@ -20,8 +20,10 @@ from sqlalchemy.engine import ExceptionContext, make_url
 from tuning.full_disk import full_disk_error, is_full_disk
 from tuning.objective import Objective
 from tuning.passwords import without_passwords
+from tuning.study.encoding import read_trial
 from tuning.study.journal import mend, unlock
 from tuning.study.patient_storage import PatientStorage
+from tuning.trial import Trial
 
 STORAGE_VARIABLE = "BATCH_SIZE_STORAGE"
 """The environment's variable for a storage whose URL, and password, no command line is to show."""
@@ -191,6 +193,13 @@ def stored_settings(storage: BaseStorage, name: str) -> dict[str, str]:
         raise StudyError(f"The storage must hold the study {name!r}; {known}. Check the name and the directory.")
     stored = dict(storage.get_study_user_attrs(storage.get_study_id_from_name(name)).get(SETTINGS, {}))
     return check_settings(storage, name, {key: value for key, value in stored.items() if key != _FORMAT})
+
+
+def recorded_trials(storage: BaseStorage, name: str) -> list[Trial]:
+    """Return the trials of a study that exists, those that run again included, without opening it."""
+    frozen = storage.get_all_trials(storage.get_study_id_from_name(name), deepcopy=False)
+    found = (read_trial(each.user_attrs, has_ended=True) for each in frozen)
+    return [trial for trial in found if trial is not None]
 
 
 def create_study(storage: BaseStorage, name: str, *, objective: Objective, settings: Mapping[str, str]) -> None:

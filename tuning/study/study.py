@@ -16,6 +16,7 @@ from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.encoding import CLOSING, OPENING, closing_of, distribution_of, opening_of, read_trial
 from tuning.study.records import Records
+from tuning.study.storage import SETTINGS
 from tuning.trial import MOST_LOSSES, EpochReport, Status, Trial, TrialOutcome
 
 _MACHINE = "machine"
@@ -131,6 +132,20 @@ class Study:
             if trial is not None and not self._is_settled(trial.trial_id):
                 self._opened.optuna_ids[trial.trial_id] = optuna_id
                 self.records.put(trial)
+        self.lengthen()
+
+    def lengthen(self) -> None:
+        """Have trials of a grid go on that ended well after fewer epochs than it has now: they count as interrupted.
+
+        No other search lengthens its trials, for what it tries next depends on how the earlier ones ended.
+        """
+        settings = self.recall(SETTINGS) or {}
+        if settings.get("search") != "grid":
+            return
+        epochs = int(settings["epochs"])
+        for trial in list(self.records):
+            if trial.status is Status.COMPLETED and trial.budget.epochs < epochs:
+                self.records.put(_to_go_on(trial, epochs))
 
     def _is_settled(self, trial_id: str) -> bool:
         """Return whether a trial of that name has been read that settles it.
@@ -152,7 +167,10 @@ class Study:
         """
         opened = self._open
         opened.check()
-        trial = replace(planned, trial_id=f"{opened.n_trials:04d}", reports=(), outcome=None, score=None)
+        name = f"{opened.n_trials:04d}"
+        known = planned.reports if planned.instructions.continues else ()
+        reports = tuple(replace(report, trial_id=name) for report in known)
+        trial = replace(planned, trial_id=name, reports=reports, outcome=None, score=None)
         params, distributions = encoder.encode(trial.setting)
         template = create_trial(
             state=TrialState.RUNNING,
@@ -259,6 +277,13 @@ class Study:
             state = TrialState.FAIL  # Optuna refuses NaN as a value
         values = [trial.score] if state is TrialState.COMPLETE and trial.score is not None else None
         storage.set_trial_state_values(optuna_id, state, values)
+
+
+def _to_go_on(trial: Trial, epochs: int) -> Trial:
+    assert trial.outcome is not None
+    reason = f"it goes on from epoch {trial.budget.epochs} to epoch {epochs}, as another trial"
+    outcome = replace(trial.outcome, status=Status.INTERRUPTED, reason=reason)
+    return replace(trial, budget=replace(trial.budget, epochs=epochs), outcome=outcome, score=None)
 
 
 class _Opened:

@@ -75,3 +75,13 @@ def test_impossible_batch_sizes_are_refused(batch_size):
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed must be at least 0; got -1"):
         ExampleOrder(10, 2, seed=-1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 10])
+def test_the_order_of_a_training_that_goes_on_is_the_rest_of_the_whole_one(batch_size):
+    whole, rest = (ExampleOrder(10, batch_size, seed=2, epochs_before=before) for before in (0, 3))
+    for epoch in range(4):
+        assert np.array_equal(rest.rows(epoch), whole.rows(3 + epoch))
+        assert np.array_equal(rest.seeds(epoch), whole.seeds(3 + epoch))
+    assert rest.updates_before == whole.updates_after(3)
+    assert rest.updates_before + rest.updates_after(4) == whole.updates_after(7)

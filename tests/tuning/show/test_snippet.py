@@ -38,6 +38,13 @@ def test_the_model_s_own_rate_is_left_alone():
     assert "learning_rate" not in snippet(batch_size=8, epochs=3, seed=5)
 
 
+def test_a_build_function_without_hyperparameters_is_called_so():
+    told = snippet(batch_size=8, epochs=3, seed=5, learning_rate=0.01, takes_hp=False)
+    assert "\nmodel = build_model()  # your own function\nmodel.optimizer.learning_rate = 0.01\n" in told
+    assert "hp" not in told
+    assert essential(told).splitlines()[0] == "model.optimizer.learning_rate = 0.01"
+
+
 def test_a_schedule_stands_in_the_place_of_a_rate():
     told = snippet(batch_size=8, epochs=3, seed=5, learning_rate=0.01, constants={"learning_rate": "CosineDecay(1, 2)"})
     assert told.count("model.optimizer.learning_rate = ") == 1
