@@ -208,7 +208,7 @@ class Fault:
     happen: Callable[[Laboratory, Driver], Happening | None]
     status: Status = Status.LOST
     limit_s: float = 10.0
-    seeds: int = 3
+    seeds: int = 4
     adds: bool = False
 
 
