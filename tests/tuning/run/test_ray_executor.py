@@ -183,14 +183,15 @@ def test_a_node_trains_a_final_model(nodes: Any) -> None:
 
 def test_cards_of_a_node_share_a_training(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REHEARSAL, "1")  # for the node, which counts cards that are not there
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     node = nodes.add_node(num_cpus=1, num_gpus=2)
     try:
-        with closing(ray_executor(demand=Demand(1, 2))) as executor:
+        workload = load_workload("digits")
+        setup = WorkerSetup(workload.build, workload.load_data())
+        with closing(RayExecutor(setup, Cluster(), Demand(1, 2), workers=1)) as executor:
             assert await_device(executor).cards == 2
             outcome = outcome_of(executor, trial_of("shared", loop="keras"))
             assert (outcome.status, outcome.settings["replicas"]) == (Status.COMPLETED, 2)
-        workload = load_workload("digits")
-        setup = WorkerSetup(workload.build, workload.load_data())
         trained = train_elsewhere(setup, trial_of("final"), Cluster(), Demand(1, 2), lambda _: None)
         assert trained.content[:2] == b"PK"
     finally:
