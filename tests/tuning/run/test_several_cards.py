@@ -77,7 +77,7 @@ def two(folder: Path) -> Iterator[LocalExecutor]:
 
 def executor_of(device: str, folder: Path) -> LocalExecutor:
     callbacks = kept(folder / "backup")
-    setup = WorkerSetup(build, some_data(), callbacks, threads=1, weights_directory=folder / "weights")
+    setup = WorkerSetup(build, some_data(), callbacks, threads=4, weights_directory=folder / "weights")
     return LocalExecutor(setup, (device,))
 
 
@@ -163,7 +163,7 @@ def test_a_batch_that_cards_cannot_share_fails_and_a_failure_leaves_no_worker(tw
     *_, outcome = told(two, replace(TRIAL, setting=Setting(15, None)))
     assert outcome.status is Status.FAILED
     assert "must be a multiple of the 2 cards that share it; got 15" in outcome.reason
-    assert two.process_id("cpu:0,1", threads=1) is None  # what adds up the gradients may be dead
+    assert two.process_id("cpu:0,1", threads=4) is None  # what adds up the gradients may be dead
 
 
 @pytest.mark.long
