@@ -26,11 +26,12 @@ import numpy as np
 from search_spaces import BatchSize, LearningRate, Setting
 from search_spaces.workload import Workload, load_workload
 from tuning import BayesianOptimization, GridSearch
+from tuning.instructions import Budget
 from tuning.record.tracker import NullTracker
 from tuning.run.executor import Executor
 from tuning.search.options import SearchArguments, SearchOptions
 from tuning.search.workers import running_executor
-from tuning.trial import CONFIRM, SEARCH, Budget, EpochReport, Trial, TrialOutcome
+from tuning.trial import CONFIRM, SEARCH, EpochReport, Trial, TrialOutcome
 
 BATCH_SIZES = {"digits": (8, 16, 32, 64, 128, 256, 512), "mnist": (16, 32, 64, 128, 256, 512, 1024)}
 MULTIPLES = tuple(float(multiple) for multiple in np.geomspace(0.1, 10, 7))

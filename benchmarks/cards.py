@@ -19,9 +19,10 @@ from rich.table import Table
 
 from search_spaces import Data, Setting
 from search_spaces.space import as_pairs
+from tuning.instructions import Budget, Instructions
 from tuning.run.executor import Executor, WorkerSetup
 from tuning.run.local import LocalExecutor
-from tuning.trial import Budget, EpochReport, Instructions, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 CARDS = (1, 2, 4)
 THREADS = 4  # with one, parts of the CPU wait long for each other where they add up

@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.instructions import Budget
 from tuning.loops.loop import KERAS
 from tuning.machine.machine import Machine
 from tuning.machine.noise import GradientNoise
@@ -28,7 +29,7 @@ from tuning.plans.samplers import make_sampler
 from tuning.plans.staged.plan import StagedPlan
 from tuning.plans.staged.state import StudyGoal
 from tuning.study.records import Records
-from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 OBJECTIVE = Objective("val_accuracy", "max")
 N_TRAIN, EPOCHS, DECISIONS = 1000, 5, 50

@@ -181,7 +181,7 @@ def ended(built: Callable[[Any], Any], limit_s: float) -> tuple[float, int, int,
 
 def _trial() -> Trial:
     from search_spaces.space import Setting
-    from tuning.trial import Budget
+    from tuning.instructions import Budget
 
     return Trial(Setting(32, None), 0, "search", Budget(1), "t")
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from overhead import OBJECTIVE, InstantExecutor, NoAssistant
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.instructions import Budget
 from tuning.messages import Event, Request
 from tuning.plans.halving import Halving
 from tuning.plans.plan import GridPlan
@@ -31,7 +32,7 @@ from tuning.search.loop import SearchLoop
 from tuning.show.progress import SearchProgress
 from tuning.study.storage import create_study, journal_of
 from tuning.study.study import Study
-from tuning.trial import Budget, Trial, TrialOutcome
+from tuning.trial import Trial, TrialOutcome
 
 MOST_GROWTH, MOST_IDLE_S = 1.2, 0.010
 

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from overhead import METRICS, OBJECTIVE, NoAssistant
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.instructions import Budget
 from tuning.messages import Event, Request
 from tuning.plans.halving import Halving
 from tuning.plans.plan import GridPlan
@@ -39,7 +40,7 @@ from tuning.search.loop import SearchLoop
 from tuning.show.progress import SearchProgress
 from tuning.study.storage import create_study, journal_of
 from tuning.study.study import Study
-from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 EPOCHS = 5
 LEAST_BUSY, MOST_DRIVER_S = 0.9, 0.040

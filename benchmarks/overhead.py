@@ -17,6 +17,7 @@ from pathlib import Path
 import optuna
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.instructions import Budget
 from tuning.messages import Event, Request
 from tuning.objective import Objective
 from tuning.plans.halving import Halving
@@ -28,7 +29,7 @@ from tuning.search.loop import SearchLoop
 from tuning.show.progress import SearchProgress
 from tuning.study.storage import create_study, journal_of
 from tuning.study.study import Study
-from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 OBJECTIVE = Objective("val_accuracy", "max")
 METRICS = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}

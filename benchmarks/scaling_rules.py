@@ -25,8 +25,9 @@ from search_spaces import Data
 from search_spaces.digits import load_digits
 from search_spaces.scaling import Scaling
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, EpochReport, Instructions, Trial
+from tuning.trial import EpochReport, Trial
 
 AT = 32
 MULTIPLES = (1 / 3, 1.0, 3.0)

@@ -19,11 +19,12 @@ from search_problems import BATCH_SIZE, LEARNING_RATE, Cell, Problem
 from search_spaces import BatchSize, SearchSpace, Setting
 from search_spaces.entry import entries_of
 from search_spaces.learning_rate import LearningRate
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.gp_sampler import GaussianProcessSampler
 from tuning.plans.samplers import Proposals
 from tuning.study.encoding import Encoding
-from tuning.trial import Budget, Status, Trial, TrialOutcome
+from tuning.trial import Status, Trial, TrialOutcome
 
 
 class Searcher(Protocol):

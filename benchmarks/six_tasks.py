@@ -27,6 +27,7 @@ from typing import Any
 
 from search_spaces import Setting
 from search_spaces.workload import Workload, load_workload
+from tuning.instructions import Budget, Goal, Instructions
 from tuning.messages import Throughput, ThroughputRequest
 from tuning.objective import Objective
 from tuning.record.tracker import NullTracker
@@ -39,7 +40,7 @@ from tuning.search.wishes import Wishes
 from tuning.search.workers import running_executor
 from tuning.stats.target import crossing
 from tuning.study.study import Study
-from tuning.trial import CONFIRM, Budget, EpochReport, Goal, Instructions, Status, Trial, TrialOutcome
+from tuning.trial import CONFIRM, EpochReport, Status, Trial, TrialOutcome
 
 TASKS = ("digits", "digits-cnn", "tabular", "series", "text", "mnist")
 SEEDS, FIXED, ROUNDS, FRESH = 8, 3, 3, 500_000

@@ -18,8 +18,9 @@ from rich.progress import track
 
 from search_spaces import load_workload
 from search_spaces.space import Setting, as_pairs
+from tuning.instructions import Budget
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, Status, Trial
+from tuning.trial import Status, Trial
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 WIDTHS = (16, 32, 64, 128)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from search_spaces import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.messages import DescribeRequest, Event, ModelDescription, Throughput, ThroughputRequest
 from tuning.run.executor import Device, Executor
-from tuning.trial import Budget, EpochReport, Instructions, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 
 def trial_of(

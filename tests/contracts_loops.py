@@ -6,9 +6,10 @@ import pytest
 
 from search_spaces.data import Data
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.loops.loop import find_loop
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, Instructions, Status, Trial
+from tuning.trial import Status, Trial
 
 N_TRAIN, N_VAL, FEATURES = 40, 12, 4
 EPOCHS = 3

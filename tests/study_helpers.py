@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from search_spaces.space import Setting, as_pairs
+from tuning.instructions import Budget
 from tuning.machine.machine import Machine
 from tuning.study.records import Records
-from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 
 def records_of(trials: Iterable[Trial] = (), machine: Machine | None = None) -> Records:

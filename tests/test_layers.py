@@ -14,6 +14,7 @@ ORDER = (
     "tuning.passwords",
     "tuning.interrupts",
     "tuning.objective",
+    "tuning.instructions",
     "tuning.trial",
     "tuning.noise_messages",
     "tuning.messages",

@@ -10,9 +10,10 @@ import keras
 import keras_tuner
 
 from search_spaces.space import LEARNING_RATE_NAMES, RESERVED_NAMES, Setting, as_pairs
+from tuning.instructions import Instructions
 from tuning.loops.model_builder import WatchedHyperParameters, declared_learning_rate
 from tuning.loops.optimizers import scale_to
-from tuning.trial import Instructions, Trial
+from tuning.trial import Trial
 
 _BATCH_SIZE = RESERVED_NAMES[0]
 

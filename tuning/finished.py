@@ -8,6 +8,7 @@ from typing import Any
 
 from search_spaces.scaling import Scaling
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.objective import Objective
 from tuning.search.answering import recommend_from_study
 from tuning.search.delivery import open_again
@@ -21,7 +22,7 @@ from tuning.study.claim import claimed
 from tuning.study.storage import StudyError
 from tuning.study.study import Study
 from tuning.study.view import StudyView, storage_of
-from tuning.trial import Budget, Instructions, Trial
+from tuning.trial import Trial
 
 
 class FinishedStudy:

@@ -14,6 +14,7 @@ from search_spaces.scaling import Scaling
 from search_spaces.workload import check_kinds
 from tuning.built import ScaledHyperModel
 from tuning.finished import open_recorded
+from tuning.instructions import Instructions
 from tuning.oracle import StudyOracle
 from tuning.record.tracker import Tracker
 from tuning.run.executor import Executor
@@ -35,7 +36,6 @@ from tuning.show.answer import Answer
 from tuning.stats.recommendation import Recommendation
 from tuning.study.claim import refuse_if_run
 from tuning.study.study import Study
-from tuning.trial import Instructions
 
 
 class BatchSizeTuner(keras_tuner.Tuner, ABC):

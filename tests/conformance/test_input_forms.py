@@ -12,8 +12,9 @@ from search_spaces.data import DataError
 from search_spaces.fit_data import read_fit_data
 from search_spaces.identity import fingerprint
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, Instructions, Status, Trial
+from tuning.trial import Status, Trial
 
 SEED, EPOCHS = 3, 2
 TRAINED = [name for name, form in FORMS.items() if not form.refused]

@@ -6,8 +6,9 @@ from kinds import KINDS, LOOPS
 from plain import EVALUATION, SEED, plain_fit
 
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, Instructions, Status, Trial
+from tuning.trial import Status, Trial
 
 BATCH_SIZE, EPOCHS = 8, 2
 ONLY_TRACED = ("steps per execution", "compiled by XLA")

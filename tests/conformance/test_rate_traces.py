@@ -10,8 +10,9 @@ from small_data import N_TRAIN, table
 
 from search_spaces.scaling import Scaling
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, Instructions, Status, Trial
+from tuning.trial import Status, Trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras 3.15 with numpy 2
 schedules = keras.optimizers.schedules

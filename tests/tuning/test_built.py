@@ -7,7 +7,8 @@ import pytest
 from search_spaces.scaling import Scaling
 from search_spaces.space import Setting
 from tuning.built import ScaledHyperModel
-from tuning.trial import Instructions, Trial
+from tuning.instructions import Instructions
+from tuning.trial import Trial
 
 
 def network(optimizer):

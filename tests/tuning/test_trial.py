@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Goal, Instructions
 from tuning.objective import Objective
-from tuning.trial import Budget, EpochReport, Goal, Instructions, Status, Trial, finished_trial
+from tuning.trial import EpochReport, Status, Trial, finished_trial
 
 SETTING = Setting(8, 0.1, (("units", 4),))
 

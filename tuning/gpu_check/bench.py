@@ -17,11 +17,12 @@ import numpy as np
 
 from search_spaces.data import Data
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Instructions
 from tuning.messages import Request, Throughput, ThroughputRequest
 from tuning.run.asking import ask, first_device
 from tuning.run.executor import WorkerSetup, worker_environment
 from tuning.run.local import LocalExecutor
-from tuning.trial import Budget, EpochReport, Instructions, Trial, TrialOutcome
+from tuning.trial import EpochReport, Trial, TrialOutcome
 
 _PATIENCE_S = 300.0
 

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.space import Setting, as_pairs
+from tuning.instructions import Budget, Instructions
 from tuning.loops.arrays import ExampleOrder, TrainingArrays
 from tuning.loops.fit_plan import FitPlan, MakePlan
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
 from tuning.loops.replicas import even_size, replicas_of
 from tuning.noise_messages import Branch, Branches, BranchRequest
-from tuning.trial import Budget, Instructions, Trial
+from tuning.trial import Trial
 
 FRACTIONS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Shares of a branch at which its loss is taken."""

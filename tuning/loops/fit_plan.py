@@ -14,12 +14,13 @@ import tensorflow as tf
 from search_spaces.data import Arrays
 from search_spaces.row_reader import RowReader
 from search_spaces.space import Setting, as_pairs
+from tuning.instructions import Budget, Instructions
 from tuning.loops.arrays import ExampleOrder, as_step_data, device_dtype
 from tuning.loops.prefetching import made_ahead
 from tuning.loops.processor import Processor
 from tuning.messages import MemoryProbeRequest, ThroughputRequest
 from tuning.noise_messages import NoiseScaleRequest
-from tuning.trial import Budget, HyperparameterValue, Instructions, Trial
+from tuning.trial import HyperparameterValue, Trial
 
 _PLACEHOLDER = 0
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from search_spaces.data import Arrays, leaves, map_arrays
 from search_spaces.space import Setting, as_pairs
+from tuning.instructions import Budget
 from tuning.loops.arrays import device_dtype
 from tuning.loops.processor import counted_peak, this_processor
 from tuning.messages import LEAST_CALLS_FOR_P95, Inference, InferenceRequest
-from tuning.trial import Budget, Trial
+from tuning.trial import Trial
 
 _WARM_UP_CALLS = 3  # tracing, compiling, and the first steps of allocators
 

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from search_spaces.space import SearchSpace, Setting
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.plan import Decision, JudgedByOptions, Pause
 from tuning.stats.arms import group_into_arms
@@ -13,7 +14,7 @@ from tuning.stats.next_seed import MOST_SEEDS, sizes_worth_another_seed
 from tuning.stats.rules import FASTEST, LEAST_SEEDS, TIME
 from tuning.study.records import ChangeReader, Records
 from tuning.study.study import PlainEncoder
-from tuning.trial import Budget, Trial
+from tuning.trial import Trial
 
 
 @dataclass(frozen=True)

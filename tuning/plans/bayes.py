@@ -10,13 +10,14 @@ from statistics import fmean
 from optuna.samplers import BaseSampler
 
 from search_spaces.space import SearchSpace, Setting
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.plan import Decision, JudgedByOptions, MemoryWall, Pause
 from tuning.plans.samplers import Proposals
 from tuning.study.encoding import Encoding
 from tuning.study.records import ChangeReader, Records
 from tuning.study.study import PlainEncoder
-from tuning.trial import CONFIRM, SEARCH, Budget, Trial
+from tuning.trial import CONFIRM, SEARCH, Trial
 
 MakeSampler = Callable[[Encoding, Callable[[Setting], bool]], BaseSampler]
 

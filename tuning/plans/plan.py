@@ -9,9 +9,10 @@ from enum import Enum
 from typing import Protocol
 
 from search_spaces.space import SearchSpace, Setting
+from tuning.instructions import Budget
 from tuning.study.records import ChangeReader, Records
 from tuning.study.study import Encoder, PlainEncoder
-from tuning.trial import Budget, Hyperparameters, HyperparameterValue, Status, Trial
+from tuning.trial import Hyperparameters, HyperparameterValue, Status, Trial
 
 
 class Pause(Enum):

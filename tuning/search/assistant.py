@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tuning.instructions import Instructions
 from tuning.loops.loop import AUTO
 from tuning.loops.state_file import holds_state, state_file
 from tuning.machine.machine import Machine
@@ -24,7 +25,7 @@ from tuning.search.early_imports import EarlyImports
 from tuning.search.preparation import Setup
 from tuning.search.side_by_side import divide
 from tuning.study.study import Study
-from tuning.trial import Hyperparameters, Instructions, Trial
+from tuning.trial import Hyperparameters, Trial
 
 
 class SearchAssistant:

@@ -7,6 +7,7 @@ import functools
 import optuna
 
 from search_spaces.batch_size import BatchSize
+from tuning.instructions import Budget
 from tuning.loops.loop import AUTO, KERAS
 from tuning.machine.machine import Machine
 from tuning.plans.allocated_grid import AllocatedGridPlan, SeedGoal
@@ -20,7 +21,6 @@ from tuning.search.preparation import Setup
 from tuning.search.wishes import Wishes
 from tuning.stats.forecast import candidate_sizes
 from tuning.stats.rules import TOLERANCE_LOSS
-from tuning.trial import Budget
 
 PROPOSALS = 30
 """How many settings Bayesian optimisation proposes where nobody says otherwise."""

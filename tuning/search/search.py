@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tuning.instructions import Instructions
 from tuning.loops.state_file import forget_states
 from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
 from tuning.plans.halving import Halving
@@ -44,7 +45,6 @@ from tuning.show.progress import SearchProgress
 from tuning.study.claim import Claim, claimed
 from tuning.study.storage import SETTINGS, check_settings, create_study, recorded_trials, set_aside, with_format
 from tuning.study.study import Study
-from tuning.trial import Instructions
 
 SCALING = "scaling"
 """The fact of a study that says what followed the batch size: the fields of a `Scaling`."""

@@ -22,8 +22,9 @@ from optuna.distributions import (
 
 from search_spaces.entry import FLOAT, INT, Entry, Value
 from search_spaces.space import RESERVED_NAMES, SearchSpace, Setting, as_pairs
+from tuning.instructions import Budget, Goal
 from tuning.objective import Objective
-from tuning.trial import Budget, EpochReport, Goal, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 BATCH_SIZE_RANK = "batch_size_rank"
 LEARNING_RATE_OFFSET = "learning_rate_offset"

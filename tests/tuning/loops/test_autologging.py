@@ -14,9 +14,10 @@ import pytest
 
 from search_spaces import Data
 from search_spaces.space import Setting
+from tuning.instructions import Budget
 from tuning.loops.final_fit import FinalFit
 from tuning.loops.session import TrainingSession
-from tuning.trial import Budget, Status, Trial
+from tuning.trial import Status, Trial
 
 X = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
 DATA = Data(X, X[:, :1], X, X[:, :1])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from training_helpers import dense_model, make_data, make_trial
 
+from tuning.instructions import Goal
 from tuning.loops.callbacks import EpochReporter, TrialCallbacks, scalars
 from tuning.loops.session import TrainingSession
 from tuning.objective import Objective
-from tuning.trial import Goal, Status
+from tuning.trial import Status
 
 
 def report_epochs(metrics, *, goal=None, epochs=3, keep_going=True, **instructions):

@@ -18,10 +18,11 @@ from training_helpers import (
 )
 
 from search_spaces.data import Data
+from tuning.instructions import Goal
 from tuning.loops.planner import Planner
 from tuning.loops.session import TrainingSession
 from tuning.objective import Objective
-from tuning.trial import Goal, Status
+from tuning.trial import Status
 
 
 def asked_for(**changes):

@@ -11,11 +11,12 @@ import pytest
 from study_helpers import add, ended, records_of, with_curve
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.allocated_grid import AllocatedGridPlan, SeedGoal
 from tuning.plans.plan import Judgement, Pause
 from tuning.study.records import Records
-from tuning.trial import Budget, Trial
+from tuning.trial import Trial
 
 SIZES = (8, 32, 128, 512)
 SPACE = SearchSpace(BatchSize.of(*SIZES), LearningRate(), optimizer="Adam", model_rate=0.001)

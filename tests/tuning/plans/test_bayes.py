@@ -9,13 +9,14 @@ import pytest
 from study_helpers import add, ended, records_of
 
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.bayes import BayesianBudget, BayesianPlan, MakeSampler
 from tuning.plans.plan import Pause
 from tuning.plans.samplers import Proposals, make_sampler
 from tuning.study.encoding import Encoding
 from tuning.study.records import Records
-from tuning.trial import Budget, Status, Trial
+from tuning.trial import Status, Trial
 
 OBJECTIVE = Objective("val_accuracy")
 

@@ -12,10 +12,11 @@ from study_helpers import add, ended, records_of, with_curve
 
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
 from search_spaces.entry import entries_of
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.gp_sampler import GaussianProcessSampler
-from tuning.trial import Budget, Status, Trial
+from tuning.trial import Status, Trial
 
 Ending = tuple[Status, float | None]
 SPACE = SearchSpace(BatchSize(4, 256), LearningRate(), optimizer="Adam", model_rate=0.001)

@@ -8,9 +8,10 @@ import pytest
 from study_helpers import add, ended, records_of, with_curve
 
 from search_spaces.space import Setting
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.halving import RUNGS, Course, Halving, is_behind, rung_reached
-from tuning.trial import Budget, Status, Trial
+from tuning.trial import Status, Trial
 
 N = 100
 

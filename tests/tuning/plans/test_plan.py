@@ -5,8 +5,9 @@ from __future__ import annotations
 from study_helpers import add, ended, records_of
 
 from search_spaces import BatchSize, LearningRate, SearchSpace, Setting
+from tuning.instructions import Budget
 from tuning.plans.plan import GridPlan, Judgement, MemoryWall, Pause
-from tuning.trial import Budget, Status, Trial
+from tuning.trial import Status, Trial
 
 SPACE = SearchSpace(BatchSize.of(8, 32, 128), LearningRate(), optimizer="Adam", model_rate=0.001)
 BUDGET = Budget(3)

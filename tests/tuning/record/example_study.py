@@ -7,9 +7,10 @@ import random
 from collections.abc import Sequence
 
 from search_spaces.space import Setting
+from tuning.instructions import Budget
 from tuning.messages import Measurement
 from tuning.record.tracker import Tracker
-from tuning.trial import SEARCH, Budget, EpochReport, Status, Trial, TrialOutcome
+from tuning.trial import SEARCH, EpochReport, Status, Trial, TrialOutcome
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256, 512)
 SEEDS = (0, 1, 2)

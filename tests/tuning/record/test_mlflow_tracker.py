@@ -17,11 +17,12 @@ from mlflow import MlflowClient
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from tracker_helpers import SETTINGS, by_trial, log_trial, planned, runs, started
 
+from tuning.instructions import Budget
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.origin import origin_tags
 from tuning.record.store import TrackingError
-from tuning.trial import Budget, EpochReport, Status, TrialOutcome
+from tuning.trial import EpochReport, Status, TrialOutcome
 
 
 def test_a_trial_is_one_flat_run_with_everything(tracking_uri: str) -> None:

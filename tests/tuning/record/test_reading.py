@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param
 from tracker_helpers import planned
 
 from search_spaces.space import Setting
+from tuning.instructions import Budget
 from tuning.messages import Measurement
 from tuning.objective import Objective
 from tuning.record import experiments
@@ -19,7 +20,7 @@ from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.reading import latest_study, read_foreign, read_study
 from tuning.record.store import TrackingError
 from tuning.stats.recommendation import recommend
-from tuning.trial import Budget, EpochReport, HyperparameterValue, Status, Trial, TrialOutcome, finished_trial
+from tuning.trial import EpochReport, HyperparameterValue, Status, Trial, TrialOutcome, finished_trial
 
 SETTINGS = {"objective": "val_accuracy", "mode": "max", "seeds": "3"}
 

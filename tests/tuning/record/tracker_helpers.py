@@ -10,11 +10,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from search_spaces.space import Setting, as_pairs
+from tuning.instructions import Budget
 from tuning.record import layout
 from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.record.store import TrackingWarning
 from tuning.record.tracker import Tracker
-from tuning.trial import SEARCH, Budget, EpochReport, HyperparameterValue, Status, Trial, TrialOutcome
+from tuning.trial import SEARCH, EpochReport, HyperparameterValue, Status, Trial, TrialOutcome
 
 SETTINGS = {"objective": "val_accuracy", "mode": "max"}
 

@@ -14,6 +14,7 @@ import pytest
 from contracts import await_device, await_end, trial_of
 
 from search_spaces import Data, Setting
+from tuning.instructions import Budget
 from tuning.loops.keras_loop import PER_REPLICA
 from tuning.loops.session import TrainingSession
 from tuning.messages import (
@@ -27,7 +28,7 @@ from tuning.noise_messages import Branches, BranchRequest, NoiseScaleRequest, No
 from tuning.run.executor import WorkerSetup
 from tuning.run.facts import cpu_model
 from tuning.run.local import LocalExecutor
-from tuning.trial import Budget, EpochReport, Status, Trial
+from tuning.trial import EpochReport, Status, Trial
 
 # keras 3.15.1 converts variables by np.array(variable), which numpy 2 deprecates, where it saves weights
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -10,6 +10,7 @@ import pytest
 from fakes import RecordingTracker, ScriptedExecutor, SilentDisplay, device, lost
 
 from search_spaces import BatchSize, LearningRate, SearchSpace
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans import SAMPLERS
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
@@ -22,7 +23,7 @@ from tuning.search.loop import Deadline, SearchLoop
 from tuning.study.records import Records
 from tuning.study.storage import create_study, journal_of
 from tuning.study.study import Study
-from tuning.trial import Budget, Status, Trial, TrialOutcome
+from tuning.trial import Status, Trial, TrialOutcome
 
 SPACE = SearchSpace(BatchSize.of(8, 32, 128), LearningRate(), optimizer="Adam", model_rate=0.001)
 OBJECTIVE = Objective("val_accuracy")

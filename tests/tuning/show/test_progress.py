@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from search_spaces import Setting
+from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.show.progress import SearchProgress
-from tuning.trial import Budget, EpochReport, Status, Trial, TrialOutcome, finished_trial
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome, finished_trial
 
 ACCURACY = Objective("val_accuracy")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from study_helpers import ended
 
 from search_spaces.space import Setting
+from tuning.instructions import Instructions
 from tuning.messages import INPUT_SECONDS
 from tuning.stats.input_bound import note_on_input
-from tuning.trial import Instructions, Trial
+from tuning.trial import Trial
 
 
 def trial(size: int, share: float | None, *, seed: int = 0, micro: int | None = None) -> Trial:

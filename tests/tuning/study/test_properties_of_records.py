@@ -11,10 +11,11 @@ from hypothesis import strategies as some
 
 from search_spaces import Setting
 from search_spaces.space import as_pairs
+from tuning.instructions import Budget, Goal
 from tuning.objective import Objective
 from tuning.study.encoding import CLOSING, OPENING, closing_of, opening_of, read_trial
 from tuning.study.journal import mend
-from tuning.trial import Budget, EpochReport, Goal, Status, Trial, TrialOutcome
+from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 words = some.text(alphabet="abß {}\"'\\\n\u2028", max_size=8)
 numbers = some.floats(allow_nan=False)  # infinities, too; NaN equals nothing

@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from search_spaces.entry import Entry
 from search_spaces.space import Setting
+from tuning.instructions import Budget, Goal
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.claim import StudyLock
@@ -19,7 +20,7 @@ from tuning.study.encoding import CLOSING, closing_of
 from tuning.study.lease import GRACE_S, LostLeaseError
 from tuning.study.storage import StudyError, check_settings, create_study, journal_of, limit_waits, set_aside
 from tuning.study.study import PlainEncoder, Study
-from tuning.trial import MOST_LOSSES, Budget, EpochReport, Goal, Status, Trial, TrialOutcome
+from tuning.trial import MOST_LOSSES, EpochReport, Status, Trial, TrialOutcome
 
 OBJECTIVE = Objective("val_accuracy")
 PLANNED = Trial(Setting(8, 0.1, (("units", 4),)), 3, "confirm", Budget(2, Goal(OBJECTIVE, 0.9, 2)))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuning.instructions import Budget, Goal
 from tuning.objective import Objective
 from tuning.plans.staged.state import StudyGoal, has_reached
 from tuning.stats.target import crossing, geometric_mean
-from tuning.trial import Budget, Goal, Trial
+from tuning.trial import Trial
 
 SHARE_OF_BUDGET = 0.9
 SEEDS = 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from simulation import goal
 
+from tuning.instructions import Goal
 from tuning.objective import Objective
 from tuning.plans.staged.reference import (
     SLACK,
@@ -16,7 +17,7 @@ from tuning.plans.staged.reference import (
     reference_budget,
     search_budget,
 )
-from tuning.trial import Goal, Trial, finished_trial
+from tuning.trial import Trial, finished_trial
 
 REFERENCE = Reference(batch_size=64, learning_rate=0.001, target=0.9, examples=10_000.0)
 
