@@ -15,6 +15,7 @@ from contracts import trial_of
 from search_spaces import Data
 from tuning.cli import main
 from tuning.commands.training_elsewhere import FailedTraining, FinalJob, Trained, train, train_elsewhere
+from tuning.loops.final_fit import load_fitted
 from tuning.run.executor import DeviceError, WorkerSetup
 from tuning.run.ray_actor import versions
 from tuning.run.ray_cluster import ActorEndedError, Demand
@@ -58,6 +59,24 @@ def test_a_node_tells_its_lines_and_returns_the_model(tmp_path: Path) -> None:
     model, parts = keras.saving.load_model(tmp_path / "model.keras"), data()
     loss = model.evaluate(parts.x_val, parts.y_val, verbose=0)
     assert loss == pytest.approx(trained.fitted.metrics["val_loss"], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # keras 3.15 saves so
+def test_a_model_that_knows_no_shapes_takes_over_what_was_trained_with_its_optimizer(tmp_path: Path) -> None:
+    def shapeless() -> Any:
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        return model
+
+    trained = shapeless()
+    trained.fit(data().x_train, data().y_train, verbose=0)
+    trained.save(tmp_path / "model.keras")
+    model = shapeless()
+    load_fitted(tmp_path / "model.keras", model, data())
+    assert int(model.optimizer.iterations) == 2
+    for mine, theirs in zip(model.optimizer.variables, trained.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(model.get_weights()[0], trained.get_weights()[0])
 
 
 def test_a_model_that_cannot_be_built_is_told_in_one_line() -> None:

@@ -154,7 +154,7 @@ def _fit_on_cluster(
 ) -> Fitted:
     """Have a node of a cluster train the model, whose weights then come here."""
     from tuning.commands.training_elsewhere import train_elsewhere
-    from tuning.loops.final_fit import partial_of
+    from tuning.loops.final_fit import load_fitted, partial_of
     from tuning.run.executor import WorkerSetup
     from tuning.search.workers import connected
 
@@ -168,7 +168,7 @@ def _fit_on_cluster(
     )
     unfinished.write_bytes(trained.content)
     unfinished.replace(path)
-    model.load_weights(path)
+    load_fitted(path, model, arguments.data)
     return trained.fitted
 
 

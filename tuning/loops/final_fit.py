@@ -20,6 +20,7 @@ from tuning.loops.callbacks import TrainingClock, TrialCallbacks
 from tuning.loops.keras_loop import plan_fit
 from tuning.loops.model_builder import evaluation_batch_size
 from tuning.loops.optimizers import accumulate_gradients
+from tuning.loops.program import build_variables
 from tuning.loops.replicas import even_size, replicas_of
 from tuning.loops.user_callbacks import copies_for_trial, restored_epoch
 from tuning.trial import Trial
@@ -162,6 +163,18 @@ class _Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002  (Keras's signature)
         if epoch + 1 < self.params["epochs"]:
             save(self.model, self._path)
+
+
+def load_fitted(path: Path, model: keras.Model, data: TrainingData) -> None:
+    """Give a model that has not been trained all variables of one that was, of its optimizer, too.
+
+    Args:
+        path: The `.keras` file of the trained one.
+        model: Built by the same function, perhaps without its variables, since nothing has told it the inputs' shape.
+        data: What the trained one trained on.
+    """
+    build_variables(model, as_keras_sees_them(data, None).training_examples(1))
+    model.load_weights(path)
 
 
 def some_predictions(model: keras.Model, data: TrainingData) -> tuple[Any, Any]:
