@@ -427,9 +427,18 @@ def trainers() -> list[psutil.Process]:
 
 
 def is_ours(actor: psutil.Process) -> bool:
-    """Return whether an actor belongs to this laboratory, and not to another on this machine."""
+    """Return whether an actor belongs to this laboratory, and not to another on this machine.
+
+    Ray writes the title of an actor over what the system keeps of its variables, but not over its node's or trainer's.
+    """
+    with suppress(psutil.NoSuchProcess):
+        return any(each is not None and is_marked(each) for each in (actor, actor.parent(), *actor.children()))
+    return False
+
+
+def is_marked(process: psutil.Process) -> bool:
     with suppress(OSError):  # it has ended
-        return MARK in (Path("/proc") / str(actor.pid) / "environ").read_text(errors="replace")
+        return MARK in (Path("/proc") / str(process.pid) / "environ").read_text(errors="replace")
     return False
 
 

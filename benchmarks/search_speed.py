@@ -7,7 +7,8 @@
 Every peer trains the same models on the same arrays at the same learning rates, one trial after the other, for the
 same epochs. Images are MNIST (`../shared/data/mnist_60k_3k.npz`), or scikit-learn's digits, enlarged and repeated,
 where that file is absent. Timings hold imports out and everything else in: starting workers, building, compiling,
-logging to MLflow (this project only), and KerasTuner's files. The machine should have nothing else to do.
+logging to MLflow (this project only), and KerasTuner's files; those "with imports" are of the whole process. The
+machine should have nothing else to do.
 """
 
 from __future__ import annotations
@@ -207,6 +208,7 @@ def run_peer(peer: str, model: str, examples: int, sizes: list[int], epochs: int
 
 def measure(peer: str, model: str, examples: int, sizes: list[int], epochs: int, seeds: int) -> dict[str, Any]:
     arguments = [peer, model, str(examples), ",".join(map(str, sizes)), str(epochs), str(seeds)]
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
             [sys.executable, __file__, "--peer", *arguments],
@@ -220,17 +222,20 @@ def measure(peer: str, model: str, examples: int, sizes: list[int], epochs: int,
     if not lines:
         raise SystemExit(f"{peer} failed on {model}:\n{done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(lines[-1].removeprefix("RESULT "))
-    return found
+    return {**found, "process": time.perf_counter() - begin}
 
 
 def report(model: str, examples: int, sizes: list[int], epochs: int, results: dict[str, dict[str, Any]]) -> None:
     ours = results["batch_size"]
     print(f"\n{model}: {examples:,} examples, {epochs} epochs")
-    print(f"{'':14s}{'wall s':>9s}{'ratio':>8s}   speed-up of the trials at batch " + ", ".join(map(str, sizes)))
+    titles = f"{'':14s}{'wall s':>9s}{'ratio':>8s}{'with imports':>14s}{'ratio':>8s}"
+    print(f"{titles}   speed-up of the trials at batch " + ", ".join(map(str, sizes)))
     for peer, found in results.items():
         each = [found["trials"][str(size)][0] / ours["trials"][str(size)][0] for size in sizes]
         told = "  ".join(f"{ratio:.2f}" for ratio in each)
-        print(f"{peer:14s}{found['wall']:9.1f}{found['wall'] / ours['wall']:8.2f}   {told}")
+        walls = f"{found['wall']:9.1f}{found['wall'] / ours['wall']:8.2f}"
+        whole = f"{found['process']:14.1f}{found['process'] / ours['process']:8.2f}"
+        print(f"{peer:14s}{walls}{whole}   {told}")
     for peer, found in results.items():
         if peer != "batch_size":
             gaps = {size: found["trials"][str(size)][1] - ours["trials"][str(size)][1] for size in sizes}

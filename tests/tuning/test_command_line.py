@@ -135,7 +135,8 @@ def test_a_grid_is_complete_in_json_and_in_mlflow_and_pick_agrees(workplace: Pat
 
     other = batch_size(workplace, *GRID, "--epochs", "9")
     assert other.returncode == 2
-    assert "epochs was 5, now 9. Its trainings (13) cannot be gone on with so" in other.stderr
+    assert "cannot go on from 5 to 9 epochs: of 13 trainings, 13 are not kept" in other.stderr
+    assert "Its trainings (13) would be trained again: give --epochs 5 to continue it" in other.stderr
     assert other.stderr.count("\n") == 1
 
 
