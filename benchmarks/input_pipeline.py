@@ -36,10 +36,11 @@ from PIL import Image
 from search_spaces import BatchSize, Data, Setting, Stream
 from tuning import GridSearch
 from tuning.instructions import Budget, Instructions
-from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.loading_pipeline import pipeline_for
 from tuning.loops.model_builder import ModelBuilder
+from tuning.loops.order import ExampleOrder
 from tuning.loops.planner import Planner
 from tuning.loops.session import TrainingSession
 from tuning.trial import EpochReport, Trial

@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuning.loops.arrays import ExampleOrder
 from tuning.loops.fit_plan import EpochPipeline
+from tuning.loops.order import ExampleOrder
 
 ROUNDS = 5
 CASES = ((32, 64, 1), (32, 512, 1), (96, 256, 1), (96, 256, 32))

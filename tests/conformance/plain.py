@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tuning.loops.arrays import ExampleOrder, as_keras_sees_them, as_step_data
+from tuning.loops.arrays import as_keras_sees_them, as_step_data
 from tuning.loops.callbacks import scalars
+from tuning.loops.order import ExampleOrder
 
 SEED, EVALUATION = 3, 10
 

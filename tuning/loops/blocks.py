@@ -13,8 +13,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from search_spaces.data import Arrays
-from tuning.loops.arrays import ExampleOrder, as_step_data
+from tuning.loops.arrays import as_step_data
 from tuning.loops.callbacks import wait_for
+from tuning.loops.order import ExampleOrder
 from tuning.loops.processor import Processor
 from tuning.loops.rows import gather, take
 

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from search_spaces.space import Setting, as_pairs
 from tuning.instructions import Budget, Instructions
-from tuning.loops.arrays import ExampleOrder, TrainingArrays
+from tuning.loops.arrays import TrainingArrays
 from tuning.loops.fit_plan import FitPlan, MakePlan
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
+from tuning.loops.order import ExampleOrder
 from tuning.loops.replicas import even_size, replicas_of
 from tuning.noise_messages import Branch, Branches, BranchRequest
 from tuning.trial import Trial

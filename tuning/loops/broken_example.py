@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.data import leaves
-from tuning.loops.arrays import ExampleOrder, TrainingArrays
+from tuning.loops.arrays import TrainingArrays
+from tuning.loops.order import ExampleOrder
 
 _AT_ONCE = 64
 _SECONDS = 5.0  # enough for 20,000 small images

@@ -8,13 +8,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tuning.loops.arrays import DataPlacement, ExampleOrder
+from tuning.loops.arrays import DataPlacement
 from tuning.loops.blocks import TrainBlock, UncompilableModelError, block_shape
 from tuning.loops.callbacks import Clock
 from tuning.loops.failures import one_line
 from tuning.loops.fit_plan import Block, FitPlan, install, placeholder_data
 from tuning.loops.keras_loop import is_distributed
 from tuning.loops.loop import Material
+from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program
 from tuning.loops.user_callbacks import acting_on_batches
 

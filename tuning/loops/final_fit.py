@@ -14,12 +14,13 @@ import numpy as np
 
 from search_spaces.data import Data
 from search_spaces.stream import TrainingData
-from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays, as_keras_sees_them, first_examples
+from tuning.loops.arrays import DataPlacement, TrainingArrays, as_keras_sees_them, first_examples
 from tuning.loops.autologging import without_autologging
 from tuning.loops.callbacks import TrainingClock, TrialCallbacks
 from tuning.loops.keras_loop import plan_fit
 from tuning.loops.model_builder import evaluation_batch_size
 from tuning.loops.optimizers import accumulate_gradients
+from tuning.loops.order import ExampleOrder
 from tuning.loops.program import build_variables
 from tuning.loops.replicas import even_size, replicas_of
 from tuning.loops.user_callbacks import copies_for_trial, restored_epoch

@@ -15,7 +15,8 @@ from search_spaces.data import Arrays
 from search_spaces.row_reader import RowReader
 from search_spaces.space import Setting, as_pairs
 from tuning.instructions import Budget, Instructions
-from tuning.loops.arrays import ExampleOrder, as_step_data, device_dtype
+from tuning.loops.arrays import as_step_data, device_dtype
+from tuning.loops.order import ExampleOrder
 from tuning.loops.prefetching import made_ahead
 from tuning.loops.processor import Processor
 from tuning.messages import MemoryProbeRequest, ThroughputRequest

@@ -11,12 +11,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tuning.loops.arrays import DataPlacement, ExampleOrder
+from tuning.loops.arrays import DataPlacement
 from tuning.loops.callbacks import Clock, wait_for
 from tuning.loops.fit_plan import FitPlan, Pipeline, evaluation_dataset, install, own_function, placeholder_data
 from tuning.loops.loading_pipeline import loaded_validation, pipeline_for, streamed_validation
 from tuning.loops.loop import KERAS, Material
 from tuning.loops.model_builder import evaluation_batch_size
+from tuning.loops.order import ExampleOrder
 from tuning.loops.replicas import replicas_of
 from tuning.trial import Trial
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from search_spaces.data import Arrays
-from tuning.loops.arrays import DataPlacement, ExampleOrder, as_step_data
+from tuning.loops.arrays import DataPlacement, as_step_data
 from tuning.loops.example_stream import ExampleStream
 from tuning.loops.fit_plan import EpochPipeline, Pipeline, gather_batch
 from tuning.loops.loader import Loader
+from tuning.loops.order import ExampleOrder
 from tuning.loops.prefetching import made_ahead
 from tuning.loops.processor import Processor
 

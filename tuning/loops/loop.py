@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import keras
 
-    from tuning.loops.arrays import DataPlacement, ExampleOrder
+    from tuning.loops.arrays import DataPlacement
     from tuning.loops.callbacks import Clock
     from tuning.loops.fit_plan import FitPlan
+    from tuning.loops.order import ExampleOrder
     from tuning.loops.program import Program
     from tuning.trial import Trial
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from tuning.loops.arrays import ExampleOrder
 from tuning.loops.blocks import LEAST_UPDATES, TrainBlock, block_shape, seconds_per_update
 from tuning.loops.callbacks import wait_for
 from tuning.loops.loop import TIMED
+from tuning.loops.order import ExampleOrder
 from tuning.loops.processor import Processor
 from tuning.loops.program import Program
 

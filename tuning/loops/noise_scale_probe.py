@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from search_spaces.data import Arrays
-from tuning.loops.arrays import ExampleOrder, TrainingArrays
+from tuning.loops.arrays import TrainingArrays
 from tuning.loops.fit_plan import MakePlan, training_to_measure
 from tuning.loops.loop import KERAS
 from tuning.loops.model_builder import ModelError
 from tuning.loops.noise_scale import BatchOf, FrozenGradients
+from tuning.loops.order import ExampleOrder
 from tuning.noise_messages import NoiseScalePoint, NoiseScaleRequest, NoiseScales
 
 FRACTIONS = (0.0, 0.25, 0.5, 1.0)

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 
 from search_spaces.data import Data
-from tuning.loops.arrays import ExampleOrder
 from tuning.loops.callbacks import EpochReporter, scalars
 from tuning.loops.energy_windows import EnergyWindows
 from tuning.loops.fit_plan import FitPlan
 from tuning.loops.model_builder import BATCH_SIZE_NAME, ModelBuilder, ModelError
+from tuning.loops.order import ExampleOrder
 from tuning.loops.training import Training
 from tuning.trial import EpochReport, Trial, TrialOutcome
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays
+from tuning.loops.arrays import DataPlacement, TrainingArrays
 from tuning.loops.blocks import UncompilableModelError, UnsupportedModelError
 from tuning.loops.callbacks import Clock
 from tuning.loops.fit_plan import FitPlan, own_function
@@ -20,6 +20,7 @@ from tuning.loops.loading_pipeline import pipeline_for
 from tuning.loops.loop import AUTO, KERAS, TIMED, Loop, Material, find_loop
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice, choose_loop, plain_choice_after_timeout
 from tuning.loops.model_builder import ModelBuilder, evaluation_batch_size
+from tuning.loops.order import ExampleOrder
 from tuning.loops.program import Program, ProgramCache
 from tuning.loops.signature import model_signature
 from tuning.loops.user_callbacks import acting_on_batches

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from search_spaces.data import DataError
 from search_spaces.stream import Stream, TrainingData
-from tuning.loops.arrays import DataPlacement, ExampleOrder, TrainingArrays, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, TrainingArrays, as_keras_sees_them
 from tuning.loops.autologging import without_autologging
 from tuning.loops.branching import probe_branches
 from tuning.loops.broken_example import broken_example
@@ -31,6 +31,7 @@ from tuning.loops.fit_plan import FitPlan, training_to_measure
 from tuning.loops.inference import DIFFERENT_BATCHES, measure_inference
 from tuning.loops.model_builder import ModelBuilder, ModelError
 from tuning.loops.noise_scale_probe import probe_noise_scale
+from tuning.loops.order import ExampleOrder
 from tuning.loops.own_fit import FitCall, OwnFit
 from tuning.loops.planner import Planner
 from tuning.loops.replicas import Replicas

@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
-from tuning.loops.arrays import ExampleOrder
 from tuning.loops.bystanders import Moment, read_moment
 from tuning.loops.callbacks import wait_for
 from tuning.loops.fit_plan import Block, FitPlan, MakePlan, Pipeline, training_to_measure
 from tuning.loops.loading_pipeline import LoadingPipeline, StreamPipeline
+from tuning.loops.order import ExampleOrder
 from tuning.loops.processor import Processor, counted_peak, this_processor
 from tuning.messages import INPUT_SECONDS, MOST_OF_OTHERS, MemoryProbe, MemoryProbeRequest
 

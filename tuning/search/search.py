@@ -259,13 +259,10 @@ class Search:
             self._tracker.measured(machine.threads.measurement)
 
     def _places(self, setup: Setup, executor: Executor, n_trials: int) -> int:
-        """Return how many trials may run beside one another on one CPU."""
-        return places_for(setup, self._options, executor, n_trials) if self._may_run_beside else 1
-
-    @property
-    def _may_run_beside(self) -> bool:
-        """Whether trials may run beside one another: it makes no difference to which of them are stopped."""
-        return self._method.keeps_order or not self._prunes
+        """Return how many trials may run beside one another on one CPU; one, if that changes which are stopped."""
+        if self._prunes and not self._method.keeps_order:
+            return 1
+        return places_for(setup, self._options, executor, n_trials)
 
     @property
     def _prunes(self) -> bool:

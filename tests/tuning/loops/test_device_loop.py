@@ -5,9 +5,10 @@ import pytest
 from training_helpers import dense_model, make_data, make_trial
 
 from tuning.loops import blocks
-from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 from tuning.loops.blocks import BlockShape, block_shape, seconds_per_update
 from tuning.loops.device_loop import BlockSteps, DeviceLoop, XlaLoop
+from tuning.loops.order import ExampleOrder
 from tuning.loops.session import TrainingSession
 from tuning.trial import Status
 

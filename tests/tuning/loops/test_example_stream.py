@@ -13,8 +13,9 @@ from training_helpers import N_TRAIN, N_VAL, Recorder, assert_same_history, dens
 
 from search_spaces.data import DataError
 from search_spaces.stream import Stream
-from tuning.loops.arrays import ExampleOrder, as_keras_sees_them
+from tuning.loops.arrays import as_keras_sees_them
 from tuning.loops.example_stream import ExampleStream
+from tuning.loops.order import ExampleOrder
 from tuning.loops.session import TrainingSession
 from tuning.messages import (
     INPUT_SECONDS,

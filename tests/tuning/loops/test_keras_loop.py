@@ -8,10 +8,11 @@ import tensorflow as tf
 from training_helpers import Recorder, assert_same_history, dense_model, make_data, make_trial
 
 from tuning.loops import fit_plan
-from tuning.loops.arrays import DataPlacement, ExampleOrder
+from tuning.loops.arrays import DataPlacement
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.fit_plan import EpochPipeline
 from tuning.loops.keras_loop import ExactSteps, best_steps_per_execution, is_distributed, may_take_several
+from tuning.loops.order import ExampleOrder
 from tuning.loops.session import TrainingSession
 from tuning.trial import Status
 

@@ -14,8 +14,9 @@ from training_helpers import N_TRAIN, N_VAL, Recorder, assert_same_history, dens
 
 from search_spaces.data import Data, DataError
 from search_spaces.loading import Reading
-from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them, example_seeds
+from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 from tuning.loops.loading_pipeline import pipeline_for
+from tuning.loops.order import ExampleOrder, example_seeds
 from tuning.loops.session import TrainingSession
 from tuning.messages import (
     INPUT_SECONDS,

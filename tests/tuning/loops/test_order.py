@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuning.loops.arrays import ExampleOrder
+from tuning.loops.order import ExampleOrder
 
 
 @pytest.mark.parametrize(("n_examples", "batch_size"), [(10, 1), (10, 3), (10, 4), (10, 10), (7, 5), (64, 8)])

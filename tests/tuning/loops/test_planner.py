@@ -9,10 +9,11 @@ from training_helpers import Recorder, dense_model, make_data, make_trial
 
 from search_spaces.data import Data
 from tuning.loops import planner as module
-from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 from tuning.loops.callbacks import TrainingClock
 from tuning.loops.loop_choice import CompilerTimeoutError, LoopChoice
 from tuning.loops.model_builder import ModelBuilder
+from tuning.loops.order import ExampleOrder
 from tuning.loops.planner import Planner
 from tuning.loops.session import TrainingSession
 from tuning.trial import Status

@@ -12,8 +12,9 @@ from training_helpers import make_data
 
 from search_spaces.data import Data
 from search_spaces.stream import Stream
-from tuning.loops.arrays import DataPlacement, ExampleOrder, as_keras_sees_them
+from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 from tuning.loops.loading_pipeline import pipeline_for
+from tuning.loops.order import ExampleOrder
 from tuning.loops.prefetching import made_ahead
 from tuning.loops.processor import Cpu
 

@@ -10,9 +10,9 @@ from asynchronous import GpuOnTheCpu
 from training_helpers import N_TRAIN, dense_model, make_data, make_trial
 
 from tuning.loops import arrays, throughput, training
-from tuning.loops.arrays import ExampleOrder
 from tuning.loops.bystanders import Moment
 from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan
+from tuning.loops.order import ExampleOrder
 from tuning.loops.session import TrainingSession
 from tuning.loops.throughput import ChunkClock, input_seconds, measure
 from tuning.messages import MemoryProbe, MemoryProbeRequest, Throughput, ThroughputRequest

@@ -7,7 +7,7 @@ import tensorflow as tf
 from search_spaces.data import Data
 from search_spaces.space import Setting, as_pairs
 from tuning.instructions import Budget, Instructions
-from tuning.loops.arrays import ExampleOrder
+from tuning.loops.order import ExampleOrder
 from tuning.trial import Trial
 
 N_TRAIN, N_VAL, FEATURES, CLASSES = 50, 22, 6, 3
