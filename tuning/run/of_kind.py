@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-from tuning.messages import Event, Request
 from tuning.run.executor import Device, Divisible, Executor
-from tuning.trial import Trial
+from tuning.run.forwarding import ForwardingExecutor
 
 
-class OfKind:
+class OfKind(ForwardingExecutor):
     """An executor that shows the devices of one kind alone, since seconds of unlike ones cannot be compared.
 
     Args:
-        executor: Has devices of several kinds.
+        executor: Has devices of several kinds, and tells what has happened on any of them.
         kind: The kind.
     """
 
     def __init__(self, executor: Executor, kind: str) -> None:
-        self._executor, self._kind = executor, kind
+        super().__init__(executor)
+        self._kind = kind
 
     def devices(self) -> tuple[Device, ...]:
         """Return the devices of the kind."""
         return tuple(device for device in self._executor.devices() if device.kind == self._kind)
-
-    def submit(self, request: Trial | Request, device: str) -> None:
-        """Start a request; see `Executor`."""
-        self._executor.submit(request, device)
-
-    def events(self, timeout_s: float) -> list[Event]:
-        """Return what has happened, on whatever device; see `Executor`."""
-        return self._executor.events(timeout_s)
-
-    def stop(self, trial_id: str) -> None:
-        """Ask a running trial to stop; see `Executor`."""
-        self._executor.stop(trial_id)
-
-    def renew(self, device: str) -> None:
-        """Replace a device's worker; see `Executor`."""
-        self._executor.renew(device)
-
-    def close(self) -> None:
-        """End every worker; see `Executor`."""
-        self._executor.close()
 
 
 def of_kind(executor: Executor, kind: str) -> Executor:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tuning.instructions import Instructions
 from tuning.loops.state_file import forget_states
-from tuning.machine.measuring import CappedExecutor, with_memory, with_threads
+from tuning.machine.capped_executor import CappedExecutor
+from tuning.machine.measuring import with_memory, with_threads
 from tuning.plans.halving import Halving
 from tuning.plans.plan import Plan
 from tuning.record.mlflow_tracker import MlflowTracker

@@ -12,7 +12,7 @@ from fakes import ScriptedExecutor, description
 
 from search_spaces.data import Data
 from search_spaces.space import Setting
-from tuning.machine.measuring import PREDICTED, CappedExecutor
+from tuning.machine.capped_executor import PREDICTED, CappedExecutor
 from tuning.machine.memory import MemoryFindings, could_run_out, memory_of_search
 from tuning.machine.memory_ladder import Tried, next_of
 from tuning.messages import Event, MemoryProbe, MemoryProbeRequest

@@ -12,10 +12,11 @@ from fakes import RecordingTracker, ScriptedExecutor, description
 from scripted_searches import curve, made_up_data, probes
 
 import tuning
-from search_spaces import BatchSize, Data
+from search_spaces import BatchSize, Data, LearningRate, SearchSpace
 from tuning.loops.session import TrainingSession
 from tuning.loops.state_file import NOT_KEPT, state_file
 from tuning.messages import DescribeRequest, Event, Request
+from tuning.objective import Objective
 from tuning.run.executor import InlineExecutor
 from tuning.run.facts import this_process
 from tuning.search.lengthening import check_longer
@@ -160,11 +161,17 @@ def test_why_a_state_was_not_kept_is_told_where_epochs_are_added(tmp_path: Path)
 
 
 def test_a_learning_rate_schedule_is_of_one_length(tmp_path: Path) -> None:
+    setup = Setup(
+        SearchArguments(made_up_data(), epochs=9),
+        description(schedule="CosineDecay"),
+        Objective("val_accuracy"),
+        SearchSpace(BatchSize.of(8), LearningRate(), model_rate=0.001),
+    )
     with pytest.raises(StudyError, match="CosineDecay gives learning rates for a training of some length"):
         check_longer(
             "s",
             {"epochs": "5", "search": "grid"},
-            Setup(SearchArguments(made_up_data(), epochs=9), description(schedule="CosineDecay"), None, None),  # type: ignore[arg-type]
+            setup,
             SearchOptions(),
             [],
             tmp_path,
