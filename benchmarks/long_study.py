@@ -20,18 +20,9 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from overhead import OBJECTIVE, InstantExecutor, NoAssistant
+from overhead import InstantExecutor, scripted_search
 
-from search_spaces import BatchSize, LearningRate, SearchSpace
-from tuning.instructions import Budget
 from tuning.messages import Event, Request
-from tuning.plans.halving import Halving
-from tuning.plans.plan import GridPlan
-from tuning.record.mlflow_tracker import MlflowTracker
-from tuning.search.loop import SearchLoop
-from tuning.show.progress import SearchProgress
-from tuning.study.storage import create_study, journal_of
-from tuning.study.study import Study
 from tuning.trial import Trial, TrialOutcome
 
 MOST_GROWTH, MOST_IDLE_S = 1.2, 0.010
@@ -64,22 +55,9 @@ class WatchedExecutor(InstantExecutor):
 
 def search(directory: Path, trials: int) -> WatchedExecutor:
     """Return the executor of a search of so many trials."""
-    space = SearchSpace(BatchSize.of(*range(1, trials + 1)), LearningRate(), model_rate=0.001)
-    storage, study, executor = journal_of(directory), Study("long"), WatchedExecutor()
-    create_study(storage, study.name, objective=OBJECTIVE, settings={})
-    study.open(storage, OBJECTIVE)
-    tracker = MlflowTracker(f"sqlite:///{directory / 'mlflow.db'}")
-    tracker.start_study(study.name, {"objective": "val_accuracy", "mode": "max"})
-    with SearchProgress(trials, (), objective=OBJECTIVE, quiet=True) as display:
-        SearchLoop(
-            study,
-            GridPlan(space, 1, budget=Budget(1)),
-            executor,
-            tracker,
-            display,
-            assistant=NoAssistant(),
-            halving=Halving(OBJECTIVE, n_train=1000, stops=False),
-        ).run()
+    executor = WatchedExecutor()
+    with scripted_search(directory, "long", executor, trials=trials) as (loop, tracker):
+        loop.run()
     tracker.close(patience_s=0.0)  # what MLflow takes is measured by overhead.py
     return executor
 

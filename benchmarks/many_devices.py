@@ -26,20 +26,11 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from overhead import METRICS, OBJECTIVE, NoAssistant
+from overhead import METRICS, scripted_search
 
-from search_spaces import BatchSize, LearningRate, SearchSpace
-from tuning.instructions import Budget
 from tuning.messages import Event, Request
-from tuning.plans.halving import Halving
-from tuning.plans.plan import GridPlan
-from tuning.record.mlflow_tracker import MlflowTracker
 from tuning.run.executor import Device
 from tuning.run.memory_limit import MemoryLimit
-from tuning.search.loop import SearchLoop
-from tuning.show.progress import SearchProgress
-from tuning.study.storage import create_study, journal_of
-from tuning.study.study import Study
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
 EPOCHS = 5
@@ -121,25 +112,12 @@ def profiled(wanted: bool) -> Iterator[None]:
 
 def search(directory: Path, asked: argparse.Namespace) -> bool:
     """Run a grid on simulated devices, print what was measured, and say whether the goals are met."""
-    space = SearchSpace(BatchSize.of(*range(1, asked.trials + 1)), LearningRate(), model_rate=0.001)
-    name = f"many-{time.time_ns()}"
-    storage, study = journal_of(directory, asked.postgres), Study(name)
-    create_study(storage, name, objective=OBJECTIVE, settings={})
-    study.open(storage, OBJECTIVE)
-    tracker = MlflowTracker(f"sqlite:///{directory / 'mlflow.db'}")
-    tracker.start_study(name, {"objective": "val_accuracy", "mode": "max"})
-    executor = SimulatedDevices(asked.devices, asked.seconds)
-    began_cpu, began = time.process_time(), time.perf_counter()
-    with SearchProgress(asked.trials, (), objective=OBJECTIVE, quiet=True) as display, profiled(asked.profile):
-        SearchLoop(
-            study,
-            GridPlan(space, 1, budget=Budget(EPOCHS)),
-            executor,
-            tracker,
-            display,
-            assistant=NoAssistant(),
-            halving=Halving(OBJECTIVE, n_train=1000, stops=False),
-        ).run()
+    name, executor = f"many-{time.time_ns()}", SimulatedDevices(asked.devices, asked.seconds)
+    made = scripted_search(directory, name, executor, trials=asked.trials, epochs=EPOCHS, postgres=asked.postgres)
+    with made as (loop, tracker):
+        began_cpu, began = time.process_time(), time.perf_counter()
+        with profiled(asked.profile):
+            loop.run()
     ended = time.perf_counter()
     tracker.close(patience_s=3600.0)
     cpu_s, whole_s = time.process_time() - began_cpu, time.perf_counter() - began

@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -23,7 +25,7 @@ from tuning.objective import Objective
 from tuning.plans.halving import Halving
 from tuning.plans.plan import GridPlan
 from tuning.record.mlflow_tracker import MlflowTracker
-from tuning.run.executor import Device
+from tuning.run.executor import Device, Executor
 from tuning.run.memory_limit import MemoryLimit
 from tuning.search.loop import SearchLoop
 from tuning.show.progress import SearchProgress
@@ -83,24 +85,36 @@ class NoAssistant:
         del trial
 
 
-def seconds_of_search(directory: Path, trials: int, epochs: int) -> float:
-    """Return the wall time of a search of `trials` trials with `epochs` epochs each, stores opened beforehand."""
+@contextmanager
+def scripted_search(
+    directory: Path, name: str, executor: Executor, *, trials: int, epochs: int = 1, postgres: str | None = None
+) -> Iterator[tuple[SearchLoop, MlflowTracker]]:
+    """Yield the loop of a grid whose stores are open, and its tracker.
+
+    Args:
+        directory: Where MLflow's database lies, and the study unless it is in a server.
+        name: Of the study.
+        executor: Trains what is scripted.
+        trials: So many batch sizes, one seed each.
+        epochs: Of each trial.
+        postgres: The address of a server for the study; None for a journal.
+    """
     space = SearchSpace(BatchSize.of(*range(1, trials + 1)), LearningRate(), model_rate=0.001)
-    storage, study = journal_of(directory), Study(f"e{epochs}")
-    create_study(storage, study.name, objective=OBJECTIVE, settings={})
+    storage, study = journal_of(directory, postgres), Study(name)
+    create_study(storage, name, objective=OBJECTIVE, settings={})
     study.open(storage, OBJECTIVE)
     tracker = MlflowTracker(f"sqlite:///{directory / 'mlflow.db'}")
-    tracker.start_study(study.name, {"objective": "val_accuracy", "mode": "max"})
+    tracker.start_study(name, {"objective": "val_accuracy", "mode": "max"})
+    plan = GridPlan(space, 1, budget=Budget(epochs))
     with SearchProgress(trials, (), objective=OBJECTIVE, quiet=True) as display:
-        loop = SearchLoop(
-            study,
-            GridPlan(space, 1, budget=Budget(epochs)),
-            InstantExecutor(),
-            tracker,
-            display,
-            assistant=NoAssistant(),
-            halving=Halving(OBJECTIVE, n_train=1000, stops=False),
-        )
+        halving = Halving(OBJECTIVE, n_train=1000, stops=False)
+        yield SearchLoop(study, plan, executor, tracker, display, assistant=NoAssistant(), halving=halving), tracker
+
+
+def seconds_of_search(directory: Path, trials: int, epochs: int) -> float:
+    """Return the wall time of a search of `trials` trials with `epochs` epochs each, stores opened beforehand."""
+    executor = InstantExecutor()
+    with scripted_search(directory, f"e{epochs}", executor, trials=trials, epochs=epochs) as (loop, tracker):
         began = time.perf_counter()
         loop.run()
         tracker.close()
