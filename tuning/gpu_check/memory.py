@@ -21,6 +21,7 @@ _LEFT_OVER_BYTES = 64 * 2**20
 _FREED_WITHIN_S = 5.0
 _MOST_PROBES = 7
 _RESOLUTION = 1.05
+_PATIENCE_S = 100.0
 
 
 def _peak(bench: Bench) -> Finding:
@@ -61,9 +62,9 @@ def _ladder(bench: Bench, build: Any, data: Data, limit_bytes: int) -> Finding:
             bytes_per_example=model.tensor_bytes_per_example,
         )
         largest = found.largest_batch_size
-        beyond = ask(
-            executor, MemoryProbeRequest("beyond", min(int(_RESOLUTION * largest) + 1, data.n_train), loop="device")
-        )
+        executor.renew(bench.device)
+        more = MemoryProbeRequest("beyond", min(int(_RESOLUTION * largest) + 1, data.n_train), loop="device")
+        beyond = ask(executor, more, patience_s=_PATIENCE_S)
         executor.renew(bench.device)
     with bench.executor(build, data, memory_limit_bytes=limit_bytes) as executor:
         trained = bench.train(executor, min(largest, data.n_train), loop="device").outcome
@@ -158,16 +159,19 @@ def _after_failing(bench: Bench, harm: Any, expected: str) -> Finding:
 
 
 def _pieces(bench: Bench) -> Finding:
-    """A batch size that fits into a fresh worker still fits after many trials of other sizes, or in a fresh worker."""
-    sizes, data, limit_bytes = [2**n for n in range(5, 13)], images(8192), 3 * GIB // 2
+    """A batch size that fits into a fresh worker still fits after many trials of other sizes, or in a fresh worker.
+
+    Without convolutions: XLA's trying of their plans takes minutes where there is hardly room for the training itself.
+    """
+    sizes, data, limit_bytes = [2**n for n in range(7, 15)], vectors(2**15), 3 * GIB // 2
     largest = 0
     for size in reversed(sizes):
-        with bench.executor(cnn, data, memory_limit_bytes=limit_bytes) as executor:
+        with bench.executor(wide_activations, data, memory_limit_bytes=limit_bytes) as executor:
             if bench.train(executor, size, epochs=1, loop="device").outcome.status is Status.COMPLETED:
                 largest = size
                 break
     smaller = [size for size in sizes if size < largest]
-    with bench.executor(cnn, data, memory_limit_bytes=limit_bytes) as executor:
+    with bench.executor(wide_activations, data, memory_limit_bytes=limit_bytes) as executor:
         for seed in range(3):
             for size in smaller:
                 bench.train(executor, size, epochs=1, seed=seed, loop="device")

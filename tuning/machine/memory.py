@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from search_spaces.data import leaves
 from search_spaces.stream import TrainingData
 from tuning.machine.memory_ladder import Tried, fitting, line_through, next_of, next_probe
 from tuning.messages import Measurement, MemoryProbe, MemoryProbeRequest, ModelDescription
-from tuning.run.asking import ask_again, first_device
+from tuning.run.asking import PATIENCE_S, ask_again, first_device, is_overdue
 from tuning.run.executor import Executor
 from tuning.run.memory_limit import MemoryLimit
 from tuning.stats.forecast import LARGEST_MEMORY_RESIDUAL, MemoryLine
@@ -19,6 +20,8 @@ from tuning.trial import HyperparameterValue, Status, TrialOutcome
 ENFORCED_MARGIN = 0.005
 MARGIN = 0.10
 EXTRA_MARGIN = 0.05
+_LEAST_PATIENCE_S = 60.0
+_PATIENCE_TIMES = 4
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,13 @@ def probe_memory(
     hyperparameters: Mapping[str, HyperparameterValue] | None = None,
     evaluation_batch_size: int = 256,
     bytes_per_example: int | None = None,
+    now: Callable[[], float] = time.monotonic,
 ) -> MemoryFindings:
     """Try batch sizes until the largest that fits is known, those alone that the cards of a device share equally.
+
+    Near the limit of a GPU the first update can take minutes: XLA tries every plan of a convolution, and TensorFlow's
+    allocator waits ten seconds for the workspace of each that has no room. A size whose probe takes four times as long
+    as the longest before it, and a minute at least, does not fit there.
 
     Args:
         executor: Its workers should be held to the limit.
@@ -149,9 +157,11 @@ def probe_memory(
         hyperparameters: Values for the build function's `hp`, by name.
         evaluation_batch_size: Examples per validation step.
         bytes_per_example: More than the tensors of one example ever hold, which saves probes; None if not known.
+        now: The clock, in seconds.
     """
     tried: list[Tried] = []
-    cards = first_device(executor).cards
+    device = first_device(executor)
+    cards, longest_s = device.cards, 0.0
     n_train -= n_train % cards
     while True:
         extra = EXTRA_MARGIN if _is_bent(line_through(tried)) and not limit.is_exact else 0.0
@@ -162,6 +172,7 @@ def probe_memory(
                 n_train=n_train,
                 margin=margin + extra,
                 bytes_per_example=bytes_per_example,
+                adapts=device.is_gpu,
             )
             if sizes is None
             else next_of(tried, sizes)
@@ -178,7 +189,12 @@ def probe_memory(
         )
         if coming.fresh:
             executor.renew(first_device(executor).name)
-        tried.append(_read(ask_again(executor, request), size, limit))
+        is_near = device.is_gpu and bool(tried)
+        patience_s = max(_LEAST_PATIENCE_S, _PATIENCE_TIMES * longest_s) if is_near else PATIENCE_S
+        begin = now()
+        answer = ask_again(executor, request, patience_s=patience_s, now=now)
+        longest_s = max(longest_s, now() - begin)
+        tried.append(_read(answer, size, limit))
 
 
 def _is_bent(line: MemoryLine | None) -> bool:
@@ -193,6 +209,9 @@ def _read(answer: object, batch_size: int, limit: MemoryLimit) -> Tried:
             reason = f"its first update takes {first:,} bytes, more than the limit of {limit.bytes:,} bytes"
         return Tried(batch_size, not reason, peak, reason, Status.OUT_OF_MEMORY if reason else Status.COMPLETED)
     assert isinstance(answer, TrialOutcome)
+    if is_overdue(answer):
+        reason = f"{answer.reason} Near its limit TensorFlow waits ten seconds for each workspace that has no room."
+        return Tried(batch_size, fits=False, reason=reason, status=Status.OUT_OF_MEMORY)
     return Tried(batch_size, fits=False, reason=answer.reason, status=answer.status)
 
 

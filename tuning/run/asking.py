@@ -12,6 +12,7 @@ from tuning.trial import EpochReport, Status, TrialOutcome
 
 PATIENCE_S = 300.0
 _POLL_S = 1.0
+_OVERDUE = "It did not end within"
 
 
 def first_device(
@@ -75,7 +76,7 @@ class Question:
                 if event.trial_id == self._request.trial_id and not isinstance(event, EpochReport):
                     return event
         self._executor.renew(self._device)
-        reason = f"It did not end within {self._patience_s:g} s."
+        reason = f"{_OVERDUE} {self._patience_s:.0f} s."
         return TrialOutcome(self._request.trial_id, Status.FAILED, reason=reason)
 
 
@@ -90,14 +91,25 @@ def ask(
     return Question(executor, request, patience_s=patience_s, now=now).answer()
 
 
-def ask_again(executor: Executor, request: Request) -> WorkerAnswer | TrialOutcome:
+def is_overdue(outcome: TrialOutcome) -> bool:
+    """Whether nobody waited any longer for the answer that this outcome stands for."""
+    return outcome.reason.startswith(_OVERDUE)
+
+
+def ask_again(
+    executor: Executor,
+    request: Request,
+    *,
+    patience_s: float = PATIENCE_S,
+    now: Callable[[], float] = time.monotonic,
+) -> WorkerAnswer | TrialOutcome:
     """Return the answer as `ask` does, but ask once more, of another worker, where the worker was killed or lost.
 
     A kill says little: who runs out of memory does so again, and what someone or something else killed does not count.
     Nor does the loss of a node.
     """
-    answer = ask(executor, request)
+    answer = ask(executor, request, patience_s=patience_s, now=now)
     if not isinstance(answer, TrialOutcome):
         return answer
     gone = answer.status is Status.LOST or answer.exit_code not in (None, EXIT_CODE)
-    return ask(executor, request) if gone else answer
+    return ask(executor, request, patience_s=patience_s, now=now) if gone else answer
