@@ -96,7 +96,7 @@ class PatientStorage(RDBStorage):
         return trial_id
 
     def _repeat_end(self, end: Callable[[], Any]) -> Any:
-        """Return what ending a trial returns; one that has ended, at a repetition, had been ended by an attempt before."""
+        """Return what ending a trial returns; one found ended at a repetition had been ended by an earlier attempt."""
         attempts = 0
 
         def attempt() -> Any:
