@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -15,7 +16,9 @@ from search_spaces.space import RESERVED_NAMES, Setting
 from tuning.machine.machine import Machine
 from tuning.objective import Objective
 from tuning.study.encoding import CLOSING, OPENING, closing_of, distribution_of, opening_of, read_trial
+from tuning.study.patient_storage import PatientStorage, end_trial
 from tuning.study.records import Records
+from tuning.study.server_writes import Ending
 from tuning.study.storage import SETTINGS
 from tuning.trial import MOST_LOSSES, EpochReport, Status, Trial, TrialOutcome
 
@@ -125,12 +128,10 @@ class Study:
         machines = self.recall(_MACHINE) or {}
         self.records = Records(machine=Machine.from_json(machines.get(device_kind, {})))
         for frozen in storage.get_all_trials(study_id, deepcopy=False):
-            optuna_id = storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number)
             trial = read_trial(frozen.user_attrs, has_ended=True)
             if frozen.state is TrialState.RUNNING:
-                self._end_for_optuna(optuna_id, trial)
+                self._end_for_optuna(storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number), trial)
             if trial is not None and not self._is_settled(trial.trial_id):
-                self._opened.optuna_ids[trial.trial_id] = optuna_id
                 self.records.put(trial)
         self.lengthen()
 
@@ -208,8 +209,7 @@ class Study:
         ended = replace(trial, outcome=outcome, score=self._score(trial, outcome))
         self._open.check()
         optuna_id = self._open.optuna_ids[trial.trial_id]
-        self._open.storage.set_trial_user_attr(optuna_id, CLOSING, closing_of(ended))
-        self._tell(optuna_id, ended)
+        self._tell(optuna_id, ended, {CLOSING: closing_of(ended)})
         self.records.put(ended)
         return ended
 
@@ -265,18 +265,20 @@ class Study:
         else:
             self._tell(optuna_id, trial)
 
-    def _tell(self, optuna_id: int, trial: Trial) -> None:
+    def _tell(self, optuna_id: int, trial: Trial, attributes: Mapping[str, Any] = MappingProxyType({})) -> None:
         """Tell Optuna how a trial ended, and of a stopped one the curve that it had reached."""
         assert trial.status is not None
-        storage = self._open.storage
-        if trial.status is Status.PRUNED:
-            for examples, value in zip(*trial.curve(self._open.objective.name), strict=True):
-                storage.set_trial_intermediate_value(optuna_id, examples, value)
+        stopped = trial.status is Status.PRUNED
+        curve = dict(zip(*trial.curve(self._open.objective.name), strict=True)) if stopped else {}
         state = _OPTUNA_STATE.get(trial.status, TrialState.FAIL)
         if state is TrialState.COMPLETE and not trial.scored:
             state = TrialState.FAIL  # Optuna refuses NaN as a value
-        values = [trial.score] if state is TrialState.COMPLETE and trial.score is not None else None
-        storage.set_trial_state_values(optuna_id, state, values)
+        value = trial.score if state is TrialState.COMPLETE else None
+        ending, storage = Ending(state, value, attributes, curve), self._open.storage
+        if isinstance(storage, PatientStorage):
+            storage.end_trial(optuna_id, ending)
+        else:
+            end_trial(storage, optuna_id, ending)
 
 
 def _to_go_on(trial: Trial, epochs: int) -> Trial:

@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Server:
 def test_what_a_restart_has_cut_off_is_done_when_the_server_is_back(server: Server) -> None:
     server.cuts = 3
     server.storage.set_study_user_attr(server.study_id, "machine", {"a": 1})
-    assert server.now == pytest.approx(1.5)
+    assert server.now == pytest.approx(1.0)
     server.cuts = 1
     assert server.storage.get_study_user_attrs(server.study_id) == {"machine": {"a": 1}}
     server.cuts = 1
