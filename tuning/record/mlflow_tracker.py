@@ -28,8 +28,8 @@ from tuning.record.tracker import Deciding, Files
 from tuning.record.tracking_thread import TrackingThread
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
-# Between batches of a trial's epochs: a batch costs about 6 ms, however many it holds. With many trials at once the pause
-# grows, so that epochs take a third of the thread's time, and starts and ends of trials find it free.
+# Between batches of a trial's epochs: a batch costs about 6 ms, however many it holds. With many trials at once the
+# pause grows, so that epochs take a third of the thread's time, and starts and ends of trials find it free.
 _PAUSE_S, _PAUSE_PER_TRIAL_S = 1.0, 0.02
 _TIMEOUT_S = 30  # of a request; nobody waits for it but the thread
 _PATIENCE_S, _PATIENCE_WITH_FILES_S = 10.0, 60.0
