@@ -94,7 +94,7 @@ def _slow(seconds: float) -> Any:
 
 def round_of(first: Path, second: Path, storage: str | None, study: str) -> dict[str, bool]:
     """Return what was right: the refusal, and what the study became after the first driver had been killed."""
-    running = Driver.start(first, storage, study, seconds=0.5)
+    running = Driver.start(first, storage, study, seconds=2.0)  # longer than its lease needs to be renewed
     _await_trial(first, storage, study)
     refused = Driver.start(second, storage, study).end()
     running.signal(signal.SIGKILL)

@@ -20,6 +20,7 @@ from tuning.loops.loop import AUTO, LOOP_CHOICES
 
 if TYPE_CHECKING:
     from search_spaces.workload import Workload
+    from tuning.run.ray_starter import RayStarter
     from tuning.run.starter import Starter
     from tuning.search.options import SearchOptions
     from tuning.show.inference_page import InferenceProbe
@@ -100,7 +101,7 @@ def _measure(
     asked: argparse.Namespace,
     options: SearchOptions,
     latency_s: float | None,
-    starter: Starter | None,
+    starter: Starter | RayStarter | None,
     stage: Stages,
 ) -> Probe | InferenceProbe:
     from tuning.search.probing import probe_inference_of, probe_workload

@@ -132,7 +132,9 @@ def _run(
         if asked.save_config:
             Path(asked.save_config).write_text(to_toml(kind, asked), encoding="utf-8")
         directory = Path(STUDIES, name)
-        if starter is None:  # a driver that runs the study may hold all devices of the cluster
+        from tuning.search.options import RAY
+
+        if options.engine == RAY:  # a driver that runs the study may hold all devices of the cluster
             from tuning.study.claim import refuse_if_run
 
             refuse_if_run(directory, options.storage, name)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuning.run.asking import Question
     from tuning.run.executor import Executor
+    from tuning.run.ray_starter import RayStarter
     from tuning.run.starter import Starter
 
 
-def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter | None]:
+def starting_workers(*given: Any, **rest: Any) -> AbstractContextManager[Starter | RayStarter]:
     """Return workers that have just been started; see `tuning.search.workers.starting_workers`."""
     from tuning.search import workers
 

@@ -28,7 +28,9 @@ from tuning.record.tracker import Deciding, Files
 from tuning.record.tracking_thread import TrackingThread
 from tuning.trial import EpochReport, Trial, TrialOutcome
 
-_PAUSE_S = 1.0  # between batches of a trial's epochs: a batch costs about 6 ms, however many it holds
+# Between batches of a trial's epochs: a batch costs about 6 ms, however many it holds. With many trials at once the
+# pause grows, so that epochs take a third of the thread's time, and starts and ends of trials find it free.
+_PAUSE_S, _PAUSE_PER_TRIAL_S = 1.0, 0.02
 _TIMEOUT_S = 30  # of a request; nobody waits for it but the thread
 _PATIENCE_S, _PATIENCE_WITH_FILES_S = 10.0, 60.0
 _GRACE_S = 5.0
@@ -39,8 +41,8 @@ class MlflowTracker:
 
     Runs are flat, because nested ones open as an empty page. The *step of a metric is the number of training examples
     seen*, not the epoch, so that a chart compares batch sizes, and budgets, at equal examples; `epoch` and `updates`
-    are metrics, too, and can be chosen as a chart's axis. Epochs that follow one another within a second are sent
-    together.
+    are metrics, too, and can be chosen as a chart's axis. Epochs that follow one another within a second, or
+    longer where more than 50 trials run, are sent together.
 
     Everything is written by a thread (`TrackingThread`) behind an `Outbox`, so that no search waits for a server that
     is slow or away. A study may also begin without its server: whoever writes first opens the experiment
@@ -146,7 +148,8 @@ class MlflowTracker:
         """Record metrics at the step `examples_seen`, sent at once or together with those of the next epochs."""
         writer = self._open[report.trial_id]
         writer.add(report)
-        self._owe(writer, writer.written_at + _PAUSE_S)
+        pause_s = max(_PAUSE_S, _PAUSE_PER_TRIAL_S * len(self._open))
+        self._owe(writer, writer.written_at + pause_s)
 
     def end_trial(self, outcome: TrialOutcome) -> None:
         """Record what was measured once, why the trial did not complete, and MLflow's own status."""

@@ -62,14 +62,13 @@ class DeviceActor:
         """Take a command of the driver."""
         self._commands.put(command)
 
-    def serve(self, share: bytes, data: list[Any]) -> Iterator[Any]:
+    def serve(self, share: bytes) -> Iterator[Any]:
         """Yield the versions of this node, and then what happens on its device.
 
         Args:
             share: A pickled `tuning.run.ray_node.Share`.
-            data: The reference to the data's parts, in a list, since Ray would fetch a bare one for every actor.
         """
         yield versions()
         from tuning.run.ray_node import serve
 
-        yield from serve(share, data, self._commands)
+        yield from serve(share, self._commands)

@@ -129,12 +129,12 @@ class Cluster:
     def _nodes(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]
 
-    def start_actor(self, demand: Demand, share: bytes, data: list[Any]) -> tuple[Any, Any]:
+    def start_actor(self, demand: Demand, share: bytes) -> tuple[Any, Any]:
         """Return a new actor, which Ray starts where and when there is room, and the stream of what it tells."""
         actor = self._actor.options(
             num_cpus=demand.cpus, num_gpus=demand.gpus, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD"
         ).remote()
-        return actor, actor.serve.options(num_returns="streaming").remote(share, data)
+        return actor, actor.serve.options(num_returns="streaming").remote(share)
 
     def start_work(self, demand: Demand, work: bytes, data: list[Any]) -> tuple[Any, Any]:
         """Return an actor that does a piece of work, as `WorkActor.work` takes it, and the stream of what it tells."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import pickle
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from search_spaces.identity import fingerprint
 from tuning.messages import Event, Request
 from tuning.run.executor import Device, DeviceError, MissingGpuError, WorkerSetup
 from tuning.run.ray_actor import versions as versions_here
-from tuning.run.ray_cluster import ActorEndedError, Cluster, Demand, differing_versions
-from tuning.run.ray_node import CLOSE, RENEW, STOP, SUBMIT, Happened, Parts, Share
+from tuning.run.ray_cluster import ActorEndedError, differing_versions
+from tuning.run.ray_node import BEGIN, RENEW, STOP, SUBMIT, Happened, Parts
+from tuning.run.ray_starter import RayStarter, Seat
 from tuning.run.wire import Refusal, pickle_setup
 from tuning.trial import EpochReport, Status, Trial, TrialOutcome
 
@@ -25,22 +23,6 @@ _LOOK_S = 2.0
 """The cluster is asked for its nodes so often."""
 _MOST_DEATHS = 3
 """After so many actors in a row that died before they had told their device, it is no accident."""
-_GRACE_S = 10.0
-
-
-class Seat:
-    """An actor, what it has told, and what it runs."""
-
-    def __init__(self, name: str, actor: Any, events: Any) -> None:
-        self.name, self.actor, self.events = name, actor, events
-        self.device: Device | None = None
-        self.refused = ""
-        self.request: Trial | Request | None = None
-        self.number = 0
-
-    def tell(self, *command: Any) -> None:
-        """Have the actor do something."""
-        self.actor.tell.remote(command)
 
 
 class RayExecutor:
@@ -51,46 +33,24 @@ class RayExecutor:
 
     Args:
         setup: What every worker needs once. Its threads are those that Ray counts.
-        cluster: Connected.
-        demand: What each device takes of a node.
-        workers: The most devices to use; None for all that the cluster has, now and later.
+        starter: Has started the actors, with the setup's limits, and is closed with the executor.
     """
 
-    def __init__(
-        self,
-        setup: WorkerSetup,
-        cluster: Cluster,
-        demand: Demand,
-        *,
-        workers: int | None = None,
-    ) -> None:
-        self._cluster, self._demand, self._most = cluster, demand, workers
+    def __init__(self, setup: WorkerSetup, starter: RayStarter) -> None:
+        self._starter, self._cluster, self._seats = starter, starter.cluster, starter.seats
         self._weights = setup.weights_directory
-        self._data = [cluster.put(Parts(dict(setup.data.parts())))]
-        places = cluster.most_on_a_node(demand)
-        self._share = pickle.dumps(
-            Share(
-                pickle_setup(setup, with_neighbours=True),
-                key=f"{fingerprint(setup.data)}-{uuid.uuid4().hex}",
-                cpus=demand.cpus,
-                gpus=demand.gpus,
-                sharing=max(1, places if workers is None else min(places, workers)),
-                memory_limit_bytes=setup.memory_limit_bytes,
-                holds_memory=setup.holds_memory,
-                silence_limit_s=setup.silence_limit_s,
-            )
-        )
+        data = [self._cluster.put(Parts(dict(setup.data.parts())))]
+        key = f"{fingerprint(setup.data)}-{uuid.uuid4().hex}"
+        self._begin = (BEGIN, pickle_setup(setup, with_neighbours=True), key, data)
         self._here = versions_here()
-        self._numbers = itertools.count()
-        self._seats: dict[str, Seat] = {}
         self._former: set[str] = set()
         self._deaths = 0
         self._last_words = ""
         self._lacks_gpu = False
-        self._waits = False
-        self._looked_at = -_LOOK_S
+        self._looked_at = time.monotonic()
         self._is_closed = False
-        self._grow()
+        for seat in self._seats.values():
+            seat.tell(*self._begin)
 
     def devices(self) -> tuple[Device, ...]:
         """Return the devices whose actors have told of them; see `Executor`."""
@@ -147,13 +107,7 @@ class RayExecutor:
         if self._is_closed:
             return
         self._is_closed = True
-        for seat in self._seats.values():
-            seat.tell(CLOSE)
-        self._cluster.await_ends([seat.events for seat in self._seats.values() if seat.device], _GRACE_S)
-        for seat in self._seats.values():
-            self._cluster.kill(seat.actor)
-        self._seats.clear()
-        self._cluster.close()
+        self._starter.close()
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -166,18 +120,10 @@ class RayExecutor:
         return self._seats[device]
 
     def _grow(self) -> None:
-        """Have an actor on every place that the cluster has, up to the most that are wanted."""
+        """Use the places that the cluster has by now, unless actors cannot work there."""
         self._looked_at = time.monotonic()
-        places = self._cluster.places(self._demand)
-        wanted = places if self._most is None else self._most
-        while len(self._seats) < wanted and self._deaths < _MOST_DEATHS:
-            name = f"ray:{next(self._numbers)}"
-            actor, events = self._cluster.start_actor(self._demand, self._share, self._data)
-            self._seats[name] = Seat(name, actor, events)
-        waits = not self.told and places == 0
-        if waits and not self._waits:
-            _LOG.warning(f"No node of the Ray cluster has {self._demand}; the search waits for one.")
-        self._waits = waits
+        for seat in self._starter.grow() if self._deaths < _MOST_DEATHS else ():
+            seat.tell(*self._begin)
 
     def _ready(self, timeout_s: float) -> list[Seat]:
         """Return the actors that have something to tell, or have ended."""
@@ -234,8 +180,7 @@ class RayExecutor:
 
     def _lose(self, seat: Seat, reason: str) -> Iterable[Event]:
         """Give up an actor that has ended, or whose node does not answer; whatever it still says is ignored."""
-        self._cluster.kill(seat.actor)
-        del self._seats[seat.name]
+        self._starter.drop(seat)
         if seat.device is None:
             self._deaths, self._last_words = self._deaths + 1, reason
             return []

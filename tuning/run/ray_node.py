@@ -20,8 +20,13 @@ from tuning.run.starter import Starter, import_path
 from tuning.run.wire import Brief, Refusal, write_data
 from tuning.trial import EpochReport, TrialOutcome
 
-SUBMIT, STOP, RENEW, CLOSE = "submit", "stop", "renew", "close"
-"""The first of a command: `(SUBMIT, number, request)`, `(STOP, trial_id)`, `(RENEW,)`, `(CLOSE,)`."""
+BEGIN, SUBMIT, STOP, RENEW, CLOSE = "begin", "submit", "stop", "renew", "close"
+"""The first of a command: `(BEGIN, payload, key, data)`, `(SUBMIT, number, request)`, `(STOP, trial_id)`, `(RENEW,)`,
+`(CLOSE,)`.
+
+The payload of the first command is what `pickle_setup` returns; the key names the data among those of other studies;
+the data are the reference to their `Parts`, in a list, since Ray would fetch a bare one for every actor.
+"""
 
 _POLL_S = 0.1
 
@@ -30,11 +35,9 @@ Commands = queue.SimpleQueue[tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Share:
-    """What a device of a node needs to know.
+    """What a device of a node needs to know before it knows what to train.
 
     Args:
-        payload: What `pickle_setup` returns.
-        key: Names the data among those of other studies.
         cpus: The CPUs that Ray counts for it, which are the threads of its training.
         gpus: The GPUs that share its training, which Ray has chosen; 0 for the CPU.
         sharing: How many devices there may be on a node of the cluster.
@@ -43,8 +46,6 @@ class Share:
         silence_limit_s: Likewise.
     """
 
-    payload: bytes
-    key: str
     cpus: int
     gpus: int
     sharing: int
@@ -79,42 +80,51 @@ class Parts:
         return self.content
 
 
-def serve(told_share: bytes, data: list[Any], commands: Commands) -> Iterator[Device | Refusal | list[Happened]]:
+def serve(told_share: bytes, commands: Commands) -> Iterator[Device | Refusal | list[Happened]]:
     """Yield the device of this actor, or why there is none, and then what happens there, until it is closed.
+
+    Its worker starts at once, and loads TensorFlow while the driver finds out what is to be trained.
 
     Args:
         told_share: A pickled `Share`.
-        data: The reference to the data's `Parts`.
-        commands: What the driver asks for.
+        commands: What the driver asks for; first of all to begin, or to close.
     """
     import ray
 
     share: Share = pickle.loads(told_share)
     # Ray has counted CPUs for this actor, and set one of these variables, perhaps to 1: the children inherit them.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(share.cpus)))
+    gpus = gpus_of_this_machine() if share.gpus else ()
+    if share.gpus and not gpus and not rehearses():
+        yield Refusal("The CUDA driver tells of no GPU there, though Ray counts one.", lacks_gpu=True)
+        return
+    try:
+        names = device_names(1, gpus, share.gpus or 1)
+    except ValueError as error:  # such as of unlike cards
+        yield Refusal(str(error))
+        return
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(node_data(share.key, lambda directory: write_data(ray.get(data[0]), directory)))
-        gpus = gpus_of_this_machine() if share.gpus else ()
-        if share.gpus and not gpus and not rehearses():
-            yield Refusal("The CUDA driver tells of no GPU there, though Ray counts one.", lacks_gpu=True)
+        starter = stack.enter_context(closing(_started(share, names)))
+        if (command := commands.get()) == (CLOSE,):
             return
-        try:
-            names = device_names(1, gpus, share.gpus or 1)
-        except ValueError as error:  # such as of unlike cards
-            yield Refusal(str(error))
-            return
-        starter = Starter(
-            names,
-            threads=share.cpus,
-            memory_limit_bytes=share.memory_limit_bytes,
-            holds_memory=share.holds_memory,
-            silence_limit_s=share.silence_limit_s,
-            sharing=share.sharing,
-        )
+        _, payload, key, data = command
+        directory = stack.enter_context(node_data(key, lambda directory: write_data(ray.get(data[0]), directory)))
         weights = starter.directory / "weights"
-        brief = Brief(import_path(), share.payload, directory, weights)
+        brief = Brief(import_path(), payload, directory, weights)
         executor = stack.enter_context(closing(LocalExecutor(brief, names, starter)))
         yield from _Attendant(executor, share.cpus, weights, commands).attend()
+
+
+def _started(share: Share, names: tuple[str, ...]) -> Starter:
+    """Return the worker of a device, which has just been started."""
+    return Starter(
+        names,
+        threads=share.cpus,
+        memory_limit_bytes=share.memory_limit_bytes,
+        holds_memory=share.holds_memory,
+        silence_limit_s=share.silence_limit_s,
+        sharing=share.sharing,
+    )
 
 
 class _Attendant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from search_spaces.learning_rate import LearningRate
 from search_spaces.workload import Workload
@@ -29,6 +30,9 @@ from tuning.show.probe_page import Probe
 from tuning.stats.branching import BranchedSize
 from tuning.trial import TrialOutcome
 
+if TYPE_CHECKING:
+    from tuning.run.ray_starter import RayStarter
+
 _DESCRIBE_ID = "describe"
 _NOISE_PATIENCE_S = 10.0
 
@@ -44,7 +48,7 @@ def probe_workload(
     epochs: int | None = None,
     branches: bool = False,
     tell: Callable[[str], None] = lambda _: None,
-    starter: Starter | None = None,
+    starter: Starter | RayStarter | None = None,
 ) -> Probe:
     """Probe a workload in a worker of its own, held to the memory limit.
 
@@ -122,7 +126,7 @@ def probe_inference_of(
     *,
     latency_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
-    starter: Starter | None = None,
+    starter: Starter | RayStarter | None = None,
 ) -> InferenceProbe:
     """Probe the inference of a workload, and nothing else, in a worker of its own, held to the memory limit.
 

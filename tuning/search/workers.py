@@ -19,27 +19,27 @@ from tuning.run.executor import (
 from tuning.run.facts import this_process
 from tuning.run.local import LocalExecutor
 from tuning.run.starter import Starter
-from tuning.search.options import LOCAL, RAY, SearchArguments, SearchOptions
+from tuning.search.options import RAY, SearchArguments, SearchOptions
 
 if TYPE_CHECKING:
     from tuning.run.ray_cluster import Cluster, Demand
+    from tuning.run.ray_starter import RayStarter
 
 
 @contextmanager
-def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> Iterator[Starter | None]:
-    """Yield workers on this machine's devices that have just been started, not knowing yet what they will train.
-
-    It is None where they run elsewhere.
+def starting_workers(options: SearchOptions, *, holds_memory: bool = False) -> Iterator[Starter | RayStarter]:
+    """Yield workers, here or on a cluster, that have just been started, not knowing yet what they will train.
 
     Args:
         options: How the search runs.
         holds_memory: As `running_executor` takes it.
 
     Raises:
-        ValueError: If there are fewer devices than workers asked for, or fewer cores than threads.
+        ValueError: If there are fewer devices than workers asked for, fewer cores than threads, or no such cluster.
     """
-    if options.engine != LOCAL:
-        yield None
+    if options.engine == RAY:
+        with closing(_on_cluster(options, holds_memory=holds_memory)) as elsewhere:
+            yield elsewhere
         return
     check_cores("threads", options.threads)
     gpus = () if options.gpus_per_trial == 0 else gpus_of_this_machine()
@@ -62,7 +62,7 @@ def running_executor(
     weights_directory: Path | None = None,
     *,
     holds_memory: bool = False,
-    starter: Starter | None = None,
+    starter: Starter | RayStarter | None = None,
 ) -> Iterator[Executor]:
     """Yield workers on devices of this machine or of a cluster, or this very process, as the options say.
 
@@ -94,13 +94,14 @@ def running_executor(
         holds_memory=holds_memory,
     )
     with contextlib.ExitStack() as stack:
-        if options.engine == RAY:
-            yield stack.enter_context(closing(_on_cluster(setup, options)))
-            return
         if starter is None:
             starter = stack.enter_context(starting_workers(options, holds_memory=holds_memory))
-        assert starter is not None
-        yield stack.enter_context(closing(LocalExecutor(setup, starter.devices, starter)))
+        if isinstance(starter, Starter):
+            yield stack.enter_context(closing(LocalExecutor(setup, starter.devices, starter)))
+        else:
+            from tuning.run.ray_executor import RayExecutor
+
+            yield stack.enter_context(closing(RayExecutor(setup, starter)))
 
 
 def connected(options: SearchOptions) -> tuple[Cluster, Demand]:
@@ -116,11 +117,18 @@ def connected(options: SearchOptions) -> tuple[Cluster, Demand]:
     return cluster, Demand(options.cpus_per_trial or 1, gpus)
 
 
-def _on_cluster(setup: WorkerSetup, options: SearchOptions) -> Executor:
-    from tuning.run.ray_executor import RayExecutor
+def _on_cluster(options: SearchOptions, *, holds_memory: bool) -> RayStarter:
+    from tuning.run.ray_starter import RayStarter
 
     cluster, demand = connected(options)
-    return RayExecutor(setup, cluster, demand, workers=options.workers)
+    return RayStarter(
+        cluster,
+        demand,
+        workers=options.workers,
+        memory_limit_bytes=options.memory_limit_bytes,
+        holds_memory=holds_memory,
+        silence_limit_s=options.silence_timeout_s,
+    )
 
 
 def _this_process(hypermodel: Any, arguments: SearchArguments, weights_directory: Path | None) -> Executor:

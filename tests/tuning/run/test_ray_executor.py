@@ -22,6 +22,7 @@ from tuning.run.executor import REHEARSAL, DeviceError, Executor, WorkerSetup
 from tuning.run.ray_actor import versions
 from tuning.run.ray_cluster import Cluster, Demand
 from tuning.run.ray_executor import RayExecutor
+from tuning.run.ray_starter import RayStarter
 from tuning.run.scratch import PREFIX
 from tuning.trial import Status, TrialOutcome
 
@@ -54,7 +55,8 @@ def nodes() -> Iterator[Any]:
 def ray_executor(weights: Path | None = None, workers: int | None = 1, build: Any = None, **rest: Any) -> RayExecutor:
     workload = load_workload("digits")
     setup = WorkerSetup(build or workload.build, workload.load_data(), weights_directory=weights, **rest)
-    return RayExecutor(setup, Cluster(), Demand(), workers=workers)
+    limit = setup.memory_limit_bytes
+    return RayExecutor(setup, RayStarter(Cluster(), Demand(), workers=workers, memory_limit_bytes=limit))
 
 
 @pytest.fixture(scope="class")
@@ -170,6 +172,7 @@ def test_a_node_that_goes_loses_its_trial_and_one_that_joins_works(nodes: Any) -
         assert outcome.status is Status.LOST
         nodes.add_node(num_cpus=1)
         assert outcome_of(executor, trial_of("again")).status is Status.COMPLETED
+    nodes.wait_for_nodes()  # until Ray, too, knows that one has gone
 
 
 def test_a_node_trains_a_final_model(nodes: Any) -> None:
@@ -188,7 +191,7 @@ def test_cards_of_a_node_share_a_training(nodes: Any, monkeypatch: pytest.Monkey
     try:
         workload = load_workload("digits")
         setup = WorkerSetup(workload.build, workload.load_data())
-        with closing(RayExecutor(setup, Cluster(), Demand(1, 2), workers=1)) as executor:
+        with closing(RayExecutor(setup, RayStarter(Cluster(), Demand(1, 2), workers=1))) as executor:
             assert await_device(executor).cards == 2
             outcome = outcome_of(executor, trial_of("shared", loop="keras"))
             assert (outcome.status, outcome.settings["replicas"]) == (Status.COMPLETED, 2)

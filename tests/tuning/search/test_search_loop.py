@@ -151,6 +151,21 @@ def test_a_trial_that_failed_runs_again_as_often_as_was_asked_and_once_after_a_c
     assert last is status
 
 
+@pytest.mark.parametrize(("status", "exit_code", "tries"), [(Status.LOST, -9, 4), (Status.FAILED, -11, 2)])
+def test_a_training_that_is_killed_or_crashes_each_time_is_one_failure_with_its_exit_code_and_log(
+    status: Status, exit_code: int, tries: int, tmp_path: Path
+) -> None:
+    def dies(trial: Trial) -> TrialOutcome | list[float]:
+        return TrialOutcome(trial.trial_id, status, reason="it died", log_tail="its last words", exit_code=exit_code)
+
+    study = opened(tmp_path)
+    run(study, grid(), ScriptedExecutor(lambda trial: dies(trial) if trial.batch_size == 8 else [0.5]))
+    *lost, last = [trial.outcome for trial in study.records if trial.batch_size == 8]
+    assert last is not None
+    assert (last.status, last.exit_code, last.log_tail) == (Status.FAILED, exit_code, "its last words")
+    assert [outcome.status for outcome in lost if outcome is not None] == [Status.LOST] * (tries - 1)
+
+
 def test_after_so_many_failures_in_a_row_no_trial_is_started(tmp_path: Path) -> None:
     def failing(trial: Trial) -> TrialOutcome | list[float]:
         return [0.5] if trial.trial_id == "0001" else TrialOutcome(trial.trial_id, Status.FAILED, reason="boom")
