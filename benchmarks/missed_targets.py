@@ -17,8 +17,8 @@ The true cost of a size is that of one training, p/(1 - p) budgets for those stu
 let train on. "again" starts late ones again, too. Excess is the mean of ln(cost of the pick/least cost), at most ln 10,
 in percent with its standard error. "all must" picks among the sizes that reached the target on all seeds, or by the
 final scores if none did. "hopeless" is how often a size is picked of which more than half of all trainings get stuck.
-Stated are the chance that another size compared is more than 10 % cheaper, and the expected loss; "none" is the share
-of studies in which no size reached the target on all seeds.
+Stated are the chance that another size is more than 10 % cheaper, and the expected loss; true are both against the
+sizes of which at least half of the seeds reached the target, where times decided.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from tuning.objective import Objective
 from tuning.stats import misses
-from tuning.stats.recommendation import recommend
+from tuning.stats.recommendation import Recommendation, recommend
 from tuning.trial import CONFIRM, Trial, finished_trial
 
 SIZES = (8, 16, 32, 64, 128, 256)
@@ -122,22 +122,26 @@ def judge(kind: str, seeds: int, random: Random) -> list[float]:
     sure = [t for t in trials if all(hits[t.batch_size])]
     before = recommend(sure, target=TARGET, **known) if sure else recommend(trials, **known)
     on, again = truth.losses(again=False), truth.losses(again=True)
-    stated = found.cost is not None and "to the target" in found.cost and found.chance_of_loss is not None
-    compared = found.comparison.batch_sizes if found.comparison else (found.batch_size,)
-    lost = on[found.batch_size] - min(on[size] for size in compared)
+    least = min(on[size] for size, share in zip(SIZES, shares, strict=True) if share >= 0.5)
+    stuck = dict(zip(SIZES, truth.stuck > 0.5, strict=True))
     return [
-        on[before.batch_size],
-        on[found.batch_size],
-        again[before.batch_size],
-        again[found.batch_size],
-        float(truth.stuck[SIZES.index(before.batch_size)] > 0.5),
-        float(truth.stuck[SIZES.index(found.batch_size)] > 0.5),
-        float(found.chance_of_loss) if stated and found.chance_of_loss is not None else math.nan,
-        float(lost > math.log(1.1)) if stated else math.nan,
-        float(found.expected_loss) if stated and found.expected_loss is not None else math.nan,
-        lost if stated else math.nan,
-        float(not sure),
+        value
+        for each in (before, found)
+        for value in (
+            on[each.batch_size],
+            again[each.batch_size],
+            float(stuck[each.batch_size]),
+            *stated(each, on[each.batch_size] - least),
+        )
     ]
+
+
+def stated(found: Recommendation, lost: float) -> tuple[float, float, float, float]:
+    """The chance of a loss and the expected loss, each as stated and in truth; not numbers where scores decided."""
+    chance, expected = found.chance_of_loss, found.expected_loss
+    if found.cost is None or "to the target" not in found.cost or chance is None or expected is None:
+        return math.nan, math.nan, math.nan, math.nan
+    return chance, float(lost > math.log(1.1)), expected, lost
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,16 +154,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     misses.DOUBT = options.doubt
     for seeds in map(int, options.seeds.split(",")):
         print(f"{options.studies} studies of each kind, {seeds} seeds; percent")
-        heads = ("all must", "± se", "this", "± se", "again: all", "this", "hopeless: all", "this")
-        heads += ("loss stated", "true", "mean stated", "true", "none")
-        print(f"{'kind':18s}" + "".join(f"{head:>14s}" for head in heads))
+        heads = ("excess", "± se", "again", "hopeless", "loss stated", "true", "mean stated", "true")
+        print(f"{'kind and rule':32s}" + "".join(f"{head:>13s}" for head in heads))
         for kind in options.kinds.split(","):
             random = np.random.default_rng([seeds, KINDS.index(kind)])
             table = 100 * np.array([judge(kind, seeds, random) for _ in range(options.studies)])
-            means = np.nanmean(table, axis=0)
-            errors = np.nanstd(table, axis=0) / math.sqrt(len(table))
-            row = (means[0], errors[0], means[1], errors[1], *means[2:])
-            print(f"{kind:18s}" + "".join(f"{value:14.1f}" for value in row), flush=True)
+            means, half = np.nanmean(table, axis=0), len(table[0]) // 2
+            errors = table.std(axis=0, ddof=1) / math.sqrt(len(table))
+            for rule, i in (("all must", 0), ("this project", half)):
+                row = (means[i], errors[i], *means[i + 1 : i + half])
+                print(f"{kind + ', ' + rule:32s}" + "".join(f"{value:13.1f}" for value in row), flush=True)
     return 0
 
 
