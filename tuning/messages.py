@@ -185,8 +185,8 @@ class Throughput:
         repeats: The seconds per update of each chunk, in their order.
         wall_seconds: What the chunks took together.
         cpu_seconds: The processor time of the worker meanwhile, of all its threads.
-        others_share: The share of the machine's processor time that other processes took meanwhile, from 0 to 1; None
-            where the system does not tell.
+        others_share: The share of the machine's processor time that other processes took meanwhile, from 0 to 1, or a
+            core's where a compile that nobody waits for went on; None where the system does not tell.
     """
 
     trial_id: str

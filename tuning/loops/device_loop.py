@@ -125,18 +125,26 @@ class BlockSteps:
         return self._blocks + (self._rest is not self._block)
 
     def __call__(self) -> Any:
-        """Train one block of the running epoch and return the logs of its last update."""
-        if not self._waiting:
-            self._waiting = self._blocks_of(self._epoch)
-        block, rows, updates = self._waiting.pop(0)
+        """Train one block of the running epoch and return the logs of its last update.
+
+        Drawing an epoch's rows belongs to its seconds, as shuffling does in `fit`.
+        """
+        updates = self._waiting[0][2] if self._waiting else min(self._block.length, self._order.updates_in(self._epoch))
         if updates:  # the last block is empty where an epoch has one update less and that was all it held
-            self._logs = self._clock.run(lambda: block(rows, updates), updates)
+            self._logs = self._clock.run(self._next, updates)
+        else:
+            self._waiting.pop(0)
         if not self._waiting:
             self._epoch += 1
             if self._ahead:
                 self._waiting = self._blocks_of(self._epoch)
             self._clock.end_epoch(self._logs)
         return self._logs
+
+    def _next(self) -> Any:
+        self._waiting = self._waiting or self._blocks_of(self._epoch)
+        block, rows, updates = self._waiting.pop(0)
+        return block(rows, updates)
 
     def _blocks_of(self, epoch: int) -> list[tuple[TrainBlock, tf.Tensor, int]]:
         rows, length = self._order.rows(epoch), self._block.length

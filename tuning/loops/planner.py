@@ -26,6 +26,8 @@ from tuning.loops.signature import model_signature
 from tuning.loops.user_callbacks import acting_on_batches
 from tuning.trial import Trial
 
+_PATIENCE_S = 60.0  # with a compile that would disturb a timing
+
 
 @dataclass(frozen=True)
 class _Lent:
@@ -65,7 +67,17 @@ class Planner:
         self._abandoned: list[threading.Thread] = []
 
     def plan_timing(self, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
-        """Return how to train what is timed, whose weights may begin with any values; see `plan`."""
+        """Return how to train what is timed, whose weights may begin with any values; see `plan`.
+
+        A compile that nobody waits for any more is waited for here, a minute at most.
+        """
+        plan = self._plan_timing(trial, order, clock)
+        deadline = time.monotonic() + _PATIENCE_S
+        for compiler in self._abandoned:
+            compiler.join(max(0.0, deadline - time.monotonic()))
+        return replace(plan, is_disturbed=self._is_disturbed())
+
+    def _plan_timing(self, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
         if trial.instructions.loop == KERAS:
             model = self._builder.build_for(trial)
             if not is_distributed(model):
@@ -83,9 +95,12 @@ class Planner:
         Raises:
             ValueError: If the loop is unknown, or the one asked for cannot train this model.
         """
-        name, self._timed = trial.instructions.loop, None
+        self._timed = None
+        return replace(self._plan_in(trial.instructions.loop, trial, order, clock), is_disturbed=self._is_disturbed())
+
+    def _plan_in(self, name: str, trial: Trial, order: ExampleOrder, clock: Clock) -> FitPlan:
         if name == AUTO:
-            return replace(self._plan_by_choice(trial, order, clock), is_disturbed=self._is_disturbed())
+            return self._plan_by_choice(trial, order, clock)
         try:
             return self._plan_with(find_loop(name), self._material(trial), order, clock)
         except UnsupportedModelError as error:
@@ -113,7 +128,8 @@ class Planner:
             material = Material(trial, model, self._data, self._signature, self._new_program)
             try:
                 _refuse(find_loop(loop).can_train(model, self._data, callbacks))
-                return self._plan_with(find_loop(loop), material, order, clock)
+                plan = self._plan_with(find_loop(loop), material, order, clock)
+                return replace(plan, is_disturbed=self._is_disturbed())
             except UnsupportedModelError as error:
                 refusal = f"The {loop} loop cannot train this: {error}. Use the {KERAS} loop, or {AUTO}."
         raise ValueError(refusal)

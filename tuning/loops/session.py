@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -183,6 +184,7 @@ class TrainingSession:
         plan = self._planner.plan_timing(training, order, clock)
         chunks = measure(plan, clock)
         self._planner.finish()
+        compiling = 1 / (os.cpu_count() or 1) if plan.is_disturbed else 0.0
         return Throughput(
             request.trial_id,
             request.batch_size,
@@ -192,7 +194,7 @@ class TrainingSession:
             repeats=chunks.seconds_per_update,
             wall_seconds=chunks.wall_s,
             cpu_seconds=chunks.cpu_s,
-            others_share=chunks.others_share,
+            others_share=max(chunks.others_share or 0.0, compiling) if plan.is_disturbed else chunks.others_share,
         )
 
     def _train(self, trial: Trial, report: Callable[[EpochReport], bool]) -> TrialOutcome:

@@ -7,6 +7,7 @@ from training_helpers import dense_model, make_data, make_trial
 from tuning.loops import blocks
 from tuning.loops.arrays import DataPlacement, as_keras_sees_them
 from tuning.loops.blocks import BlockShape, block_shape, seconds_per_update
+from tuning.loops.callbacks import TrainingClock
 from tuning.loops.device_loop import BlockSteps, DeviceLoop, XlaLoop
 from tuning.loops.order import ExampleOrder
 from tuning.loops.session import TrainingSession
@@ -54,6 +55,27 @@ def test_the_blocks_of_an_epoch_train_its_rows_in_order_and_skip_an_empty_last_o
     assert sum(clock.updates) == order.updates_after(4)
     assert 0 not in clock.updates
     assert [last for _, last in clock.ended] == [each[-1] for each in logs]
+
+
+def test_drawing_the_rows_of_an_epoch_belongs_to_its_seconds():
+    seconds = [0.0]
+
+    class SlowOrder(ExampleOrder):
+        def rows(self, epoch):
+            seconds[0] += 0.5
+            return super().rows(epoch)
+
+    class SlowBlock(FakeBlock):
+        def __call__(self, rows, updates):
+            seconds[0] += 1.0
+            return super().__call__(rows, updates)
+
+    clock, block = TrainingClock(counts_gaps=False, now=lambda: seconds[0]), SlowBlock(2)
+    clock.expect_no_compiling()
+    steps = BlockSteps(block, block, 2, SlowOrder(12, 3, seed=3), clock)
+    for _ in range(6):
+        steps()
+    assert clock.seconds == seconds[0] == 3 * (2 * 1.0 + 0.5)
 
 
 @pytest.mark.parametrize(("updates", "expected"), [(1, (1, 1)), (1024, (1, 1024)), (1025, (2, 513)), (2500, (3, 834))])

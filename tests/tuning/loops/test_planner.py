@@ -120,6 +120,31 @@ def test_a_compiler_that_does_not_return_keeps_its_program_and_plain_blocks_trai
     assert len(programs) == 1
 
 
+@pytest.mark.parametrize("loop", ["device", "keras"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_timing_waits_for_a_compile_that_nobody_else_waits_for_and_tells_if_it_goes_on(monkeypatch, loop, ends):
+    goes_on = threading.Event()
+    compiler = threading.Thread(target=goes_on.wait, daemon=True)
+    compiler.start()
+    monkeypatch.setattr(module, "_PATIENCE_S", 30.0 if ends else 0.05)
+
+    def choose_loop(program, order, *_, **__):
+        program.compiled_block(order.batch_size, 5, jit_compile=False)
+        raise CompilerTimeoutError(2.5, compiler)
+
+    monkeypatch.setattr(module, "choose_loop", choose_loop)
+    planner = make_planner()
+    assert plan(planner, "auto").is_disturbed
+    assert plan(planner, loop).is_disturbed  # a trial does not wait; its seconds are not told
+    if ends:
+        threading.Timer(0.1, goes_on.set).start()
+    trial = make_trial(10, loop=loop)
+    order = ExampleOrder(planner._data.arrays.n_train, 10, trial.seed)
+    timed = planner.plan_timing(trial, order, TrainingClock(counts_gaps=True))
+    assert timed.is_disturbed is not ends
+    goes_on.set()
+
+
 def eager_model():
     return dense_model(run_eagerly=True)
 

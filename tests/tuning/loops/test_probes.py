@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import tensorflow as tf
 from asynchronous import GpuOnTheCpu
 from training_helpers import N_TRAIN, dense_model, make_data, make_trial
 
-from tuning.loops import arrays, throughput, training
+from tuning.loops import arrays, planner, throughput, training
 from tuning.loops.bystanders import Moment
 from tuning.loops.fit_plan import Block, EpochPipeline, FitPlan
 from tuning.loops.order import ExampleOrder
@@ -72,6 +75,19 @@ def test_a_throughput_probe_tells_the_loop_its_slices_and_its_input(session, loo
     assert found.wall_seconds >= 3 * 0.01
     assert 0 < found.cpu_seconds < 1000 * found.wall_seconds
     assert (found.input_seconds_per_update is not None) == has_input
+
+
+def test_a_timing_beside_a_compile_is_told_to_be_disturbed(session, monkeypatch):
+    compiling = threading.Event()
+    compiler = threading.Thread(target=compiling.wait, daemon=True)
+    compiler.start()
+    monkeypatch.setattr(planner, "_PATIENCE_S", 0.0)
+    session._planner._abandoned.append(compiler)
+    found = session.probe(ThroughputRequest("t", 8, loop="keras", chunks=1, chunk_seconds=0.01))
+    compiling.set()
+    compiler.join()
+    assert found.is_disturbed
+    assert found.others_share >= 1 / os.cpu_count()
 
 
 def test_plain_fit_is_traced_once_for_all_batch_sizes_that_are_timed():
