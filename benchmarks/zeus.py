@@ -58,6 +58,11 @@ class Case:
     runs: Mapping[int, Sequence[float]]
     seconds_per_epoch: Mapping[int, float]
 
+    @property
+    def budget(self) -> float:
+        """Epochs of the longest run: what those that missed the target had at least."""
+        return max(epochs for runs in self.runs.values() for epochs in runs if math.isfinite(epochs))
+
     def time(self, batch_size: int) -> float:
         """True seconds to the target."""
         return expected_epochs(self.runs[batch_size]) * self.seconds_per_epoch[batch_size]
@@ -141,21 +146,20 @@ def measured_argmin(case: Case, draw: Draw) -> int:
 def this_project(case: Case, draw: Draw) -> int:
     """`recommend` from the runs drawn."""
     examples = EXAMPLES[case.workload]
-    results = [_trial(size, seed, epochs, examples) for size, runs in draw.items() for seed, epochs in enumerate(runs)]
+    results = [_trial(case, size, seed, epochs) for size, runs in draw.items() for seed, epochs in enumerate(runs)]
     throughput = {size: examples / seconds for size, seconds in case.seconds_per_epoch.items()}
     return recommend(results, objective=REACHED, target=1.0, throughput=throughput).batch_size
 
 
-def _trial(batch_size: int, seed: int, epochs: float, examples: int) -> Trial:
+def _trial(case: Case, batch_size: int, seed: int, epochs: float) -> Trial:
     """A run that scores 0 until it reaches the target, and then 1: the files tell no more."""
-    curve = curve_of(epochs, examples)
+    curve = curve_of(epochs, EXAMPLES[case.workload], case.budget)
     return finished_trial(batch_size, seed, curve[-1][1], metric=REACHED.name, curve=curve)
 
 
-def curve_of(epochs: float, examples: int) -> list[tuple[int, float]]:
+def curve_of(epochs: float, examples: int, budget: float) -> list[tuple[int, float]]:
     """Return examples seen and the score of a run that needed so many epochs of so many examples; inf: never."""
-    reached = math.isfinite(epochs)
-    return [(int(epochs * examples) if reached else examples, float(reached))]
+    return [(int(min(epochs, budget) * examples), float(math.isfinite(epochs)))]
 
 
 def mean_excess(cases: Sequence[Case], rule: Callable[[Case, Draw], int], count: int, draws: int) -> dict[str, float]:

@@ -98,7 +98,7 @@ def _recommended(found: EnergyCase, draw: Draw, cost: str) -> int:
 def _trial(found: EnergyCase, batch_size: int, seed: int, epochs: float) -> Trial:
     case = found.case
     examples, seconds = EXAMPLES[case.workload], case.seconds_per_epoch[batch_size]
-    curve = curve_of(epochs, examples)
+    curve = curve_of(epochs, examples, case.budget)
     return finished_trial(
         batch_size,
         seed,

@@ -58,7 +58,7 @@ def updates_section(evidence: Evidence, analysis: Analysis) -> Section:
     found = {
         size: [crossing.examples / size for crossing in by_seed.values()]
         for size, by_seed in analysis.wide.costs.crossings.items()
-        if analysis.wide.costs.examples_to_target(size) is not None
+        if not analysis.wide.costs.missed(size) and analysis.wide.costs.examples_to_target(size) is not None
     }
     if len(found) < 2:
         return left_out(title, "Fewer than two batch sizes reached a common target with a curve that tells when.")
@@ -115,7 +115,7 @@ def _budget_section(evidence: Evidence, reached: Reached) -> Section:
     why = (
         "without learning curves there is no time to a target"
         if reached.target is None
-        else f"no batch size reached {found.objective} {number(reached.target)} with every seed"
+        else f"no batch size reached {found.objective} {number(reached.target)} with enough of its seeds"
     )
     return Section(
         "Cost of training",

@@ -122,7 +122,7 @@ def _cells(row: TableRow, evidence: Evidence) -> dict[str, str]:
         "batch size": str(row.batch_size),
         "verdict": row.verdict.replace("_", " "),
         "learning rate": _number(row.learning_rate, ".3g"),
-        "seeds": str(row.seeds),
+        "seeds": row.seeds_told,
         f"mean {found.objective}": _number(row.objective_mean, ".4f"),
         "± standard error": _number(row.objective_se, ".4f"),
         found.cost or "cost": _number(None if offer is None else offer.cost, ".3g"),

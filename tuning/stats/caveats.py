@@ -39,6 +39,7 @@ def caveats_of(findings: Findings) -> tuple[str, ...]:
         _stopped_early(findings),
         _restored(findings),
         _not_reached(findings),
+        _counted_misses(findings),
         _unidentified(findings),
         _exact_test(findings),
     )
@@ -206,15 +207,31 @@ def _restored(findings: Findings) -> str:
 
 
 def _not_reached(findings: Findings) -> str:
+    costs = findings.costs
     if findings.target is None:
         return ""
-    told = []
-    for arm in findings.arms:
-        crossings = findings.costs.crossings.get(arm.batch_size, {})
-        missed = sum(not c.reached for c in crossings.values())
-        if missed:
-            told.append(f"{arm.batch_size} ({missed} of {len(crossings)} seeds)")
+    told = [
+        f"{size} ({missed} of {len(crossings)} seeds)"
+        for size, crossings in costs.crossings.items()
+        if (missed := costs.missed(size))
+    ]
     return f"The target {findings.target:g} was not reached by {listing(told)} within the budget." if told else ""
+
+
+def _counted_misses(findings: Findings) -> str:
+    """Return how misses count in the costs of the batch sizes that were compared all the same."""
+    costs, chosen = findings.costs, findings.decision.chosen
+    sizes = [size for size in findings.decision.quality.batch_sizes if costs.reached(size) and costs.missed(size)]
+    if not sizes:
+        return ""
+    told = (
+        f"What is told of {listing(sizes)} counts the misses: a training that was late is let train on, one that is "
+        "stuck starts again with another seed."
+    )
+    if chosen not in sizes:
+        return told
+    share = f"{costs.missed(chosen)} of {plural(len(costs.crossings[chosen]), 'seed')}"
+    return f"{share} missed the target with {chosen}: give a training with it more epochs, or another seed. {told}"
 
 
 def _unidentified(findings: Findings) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tuning.objective import Objective
 from tuning.stats.arms import Arm
+from tuning.stats.misses import NO_LOSS, MissLoss, losses_of_misses
 from tuning.stats.rules import ENERGY, TIME
 from tuning.stats.target import Crossing, crossing, geometric_mean
 from tuning.trial import Trial
@@ -40,6 +41,7 @@ class Costs:
         joules_per_example: The energy of one training example with each batch size that tells it.
         ties: What decides between batch sizes that cost the same; the cost in time, where energy is the cost.
         rate_errors: The standard error of ln(examples per second), by batch size.
+        misses: What misses cost each batch size of which a seed missed the target.
     """
 
     kind: str | None
@@ -49,6 +51,7 @@ class Costs:
     joules_per_example: Mapping[int, float] = field(default_factory=dict)
     ties: Mapping[int, float] = field(default_factory=dict)
     rate_errors: Mapping[int, float] = field(default_factory=dict)
+    misses: Mapping[int, MissLoss] = field(default_factory=dict)
 
     @property
     def is_energy(self) -> bool:
@@ -56,16 +59,30 @@ class Costs:
         return self.kind in (JOULES_TO_TARGET, JOULES_OF_TRAINING, JOULES_PER_EXAMPLE)
 
     def reached(self, batch_size: int) -> bool:
-        """Return whether every scored seed of the batch size reached the target."""
-        crossings = self.crossings.get(batch_size, {})
-        return bool(crossings) and all(c.reached for c in crossings.values())
+        """Return whether the batch size reaches the target: with every scored seed, or misses are tolerable."""
+        if not self.missed(batch_size):
+            return bool(self.crossings.get(batch_size))
+        return batch_size in self.misses and self.misses[batch_size].is_tolerable
+
+    def missed(self, batch_size: int) -> int:
+        """Return how many scored seeds of the batch size missed the target."""
+        return sum(not c.reached for c in self.crossings.get(batch_size, {}).values())
 
     def examples_to_target(self, batch_size: int) -> float | None:
-        """Return the geometric mean over the seeds; None unless all of them reached it, and it is known when."""
+        """Return the geometric mean over the seeds that reached it, raised by what misses cost (`losses_of_misses`).
+
+        It is None if the batch size does not reach the target (`reached`), or nobody knows when it does.
+        """
         if not self.reached(batch_size):
             return None
-        examples = [c.examples for c in self.crossings[batch_size].values()]
-        return geometric_mean(examples) if all(map(math.isfinite, examples)) else None
+        crossings = self.crossings[batch_size].values()
+        if not all(math.isfinite(c.examples) for c in crossings):
+            return None
+        return geometric_mean([c.examples for c in crossings if c.reached]) * math.exp(self.miss_loss(batch_size).mean)
+
+    def miss_loss(self, batch_size: int) -> MissLoss:
+        """Return what misses cost the batch size; nothing where no seed missed the target."""
+        return self.misses.get(batch_size, NO_LOSS)
 
     def seconds_to_target(self, batch_size: int) -> float | None:
         """Return the examples to the target divided by the throughput; None where either is unknown."""
@@ -73,8 +90,8 @@ class Costs:
         return None if examples is None or rate is None else examples / rate
 
     def log_efficiency(self, batch_size: int) -> dict[int, float]:
-        """Return -ln(examples to the target) by seed."""
-        return {seed: -math.log(c.examples) for seed, c in self.crossings[batch_size].items()}
+        """Return -ln(examples to the target) by seed, of those that reached it."""
+        return {seed: -math.log(c.examples) for seed, c in self.crossings[batch_size].items() if c.reached}
 
     def log_rate(self, batch_size: int) -> float:
         """Return ln(examples per second), of joules ln(examples per joule), or 0 where examples are what counts."""
@@ -114,7 +131,8 @@ def arm_costs(
     crossings = {} if target is None else {a.batch_size: _crossings(a, target, objective) for a in arms}
     joules = {arm.batch_size: each for arm in arms if (each := median_of(arm.all_trials, "joules_per_example"))}
     errors = (throughput_errors or {}) if throughput else _repeatability(arms)
-    costs = Costs(None, {}, rates, crossings, joules, rate_errors=errors)
+    misses = losses_of_misses(crossings, {arm.batch_size: _ended_early(arm) for arm in arms})
+    costs = Costs(None, {}, rates, crossings, joules, rate_errors=errors, misses=misses)
     timed = _most_telling(costs, _candidates(arms, costs))
     if cost != ENERGY:
         return timed
@@ -197,6 +215,11 @@ def _repeatability(arms: Sequence[Arm]) -> dict[int, float]:
 def _crossings(arm: Arm, target: float, objective: Objective) -> dict[int, Crossing]:
     """Return the crossings by seed; a seed that was run more than once counts with its last scored trial."""
     return {t.seed: _crossing(t, target, objective) for t in arm.trials if t.scored}
+
+
+def _ended_early(arm: Arm) -> set[int]:
+    """Return the seeds whose training ended by itself before its budget, as `EarlyStopping` ends it."""
+    return {trial.seed for trial in arm.trials if trial.scored and len(trial.reports) < trial.budget.epochs}
 
 
 def _crossing(trial: Trial, target: float, objective: Objective) -> Crossing:

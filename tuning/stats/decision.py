@@ -129,7 +129,7 @@ def decide(
     """Return the batch size picked, with what it was compared with.
 
     Without a target: the cheapest of those whose final score is within the rule's tolerance of the best. With one: only
-    batch sizes that reached it on every seed may be picked. The rule "fastest" then takes the shortest time, or the
+    batch sizes that reached it may be picked (`Costs.reached`). The rule "fastest" then takes the shortest time, or the
     least energy where that is the cost, because
     whoever names a target has said which score is good enough; a tolerance given beside it further asks for a final
     score within it of the best. Times are pooled first (`efficiency`): on Zeus's traces the measured minimum costs a
@@ -158,7 +158,10 @@ def _decide_by_time(
 ) -> Decision:
     scores = {size: costs.log_efficiency(size) for size in sizes}
     efforts = compare(scores)
-    means = tuple(mean + costs.log_rate(size) for mean, size in zip(efforts.means, sizes, strict=True))
+    means = tuple(
+        mean + costs.log_rate(size) - costs.miss_loss(size).mean
+        for mean, size in zip(efforts.means, sizes, strict=True)
+    )
     owed = losses(efforts.sigma)
     variances = shared_variances(sizes, costs, owed)
     times = dataclasses.replace(efforts, means=means, shared=tuple(variances[size] for size in sizes))
@@ -183,7 +186,7 @@ def _candidates(arms: Sequence[Arm], costs: Costs, target: float | None) -> tupl
         return sound, ""
     reaching = [arm for arm in sound if costs.reached(arm.batch_size)]
     if not reaching:
-        return sound, "no batch size reached the target on all its seeds"
+        return sound, "no batch size reached the target on enough of its seeds"
     return reaching, ""
 
 

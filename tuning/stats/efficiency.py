@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +38,7 @@ def pool_times(
     costs: Costs,
     losses: Mapping[int, RateLoss] | None = None,
 ) -> Pooled | None:
-    """Return the posterior of -ln(cost to the target), each batch size at its best learning rate.
+    """Return the posterior of -ln(cost to the target), each batch size at its best learning rate, misses included.
 
     Two expectations, both only roughly true: with weight 3/4 a straight line of ln E in ln B with a slope of about 1/2,
     and with 1/4 the law `E = E_min*(1 + B/B_crit)`, B_crit anywhere from a third of the smallest batch size to four
@@ -58,7 +59,7 @@ def pool_times(
     owed = losses or {}
     runs = runs_of(efficiencies, blocked=comparison.blocked, inflation=comparison.inflation)
     runs = runs.shifted({size: costs.log_rate(size) + (owed[size].mean if size in owed else 0.0) for size in sizes})
-    variances = shared_variances(sizes, costs, owed)
+    variances = {size: _rate_variance(size, costs, owed) for size in sizes}
     rates = _expected_log_rates(sizes, costs)
     logs = runs.logs
     own = 0.0 if comparison.sigma is None else OWN
@@ -67,14 +68,33 @@ def pool_times(
         critical = np.exp(np.linspace(logs[0] - 1, logs[-1] + 1.5, CRITICAL_SIZES))
         curves = rates - np.log1p(np.exp(logs)[None, :] / critical[:, None])
         expectations.append(Expectation(curves, weight=LAW_WEIGHT, own=own))
-    return pool(runs, expectations, NOISE, variances)
+    pooled = pool(runs, expectations, NOISE, variances)
+    return None if pooled is None else _with_misses(pooled, costs)
 
 
 def shared_variances(sizes: Sequence[int], costs: Costs, losses: Mapping[int, RateLoss]) -> dict[int, float]:
-    """Return the variance of what all runs of a batch size share: the errors of its clock and of its learning rate."""
-    return {
-        size: costs.log_rate_error(size) ** 2 + (losses[size].variance if size in losses else 0.0) for size in sizes
-    }
+    """Return the variance of what all runs of a batch size share: the errors of its clock, learning rate and misses."""
+    return {size: _rate_variance(size, costs, losses) + costs.miss_loss(size).variance for size in sizes}
+
+
+def _rate_variance(size: int, costs: Costs, losses: Mapping[int, RateLoss]) -> float:
+    return costs.log_rate_error(size) ** 2 + (losses[size].variance if size in losses else 0.0)
+
+
+def _with_misses(pooled: Pooled, costs: Costs) -> Pooled:
+    """Return the posterior less what misses cost, which is positive and skewed: a gamma distribution of its moments.
+
+    It is added last because it is no smooth function of the batch size: neighbours must not explain it away.
+    """
+    means, draws, random = list(pooled.means), pooled.draws.copy(), np.random.default_rng(1)
+    for i, size in enumerate(pooled.batch_sizes):
+        loss = costs.miss_loss(size)
+        means[i] -= loss.mean
+        if loss.mean > 0 and loss.variance > 0:
+            draws[:, i] -= random.gamma(loss.mean**2 / loss.variance, loss.variance / loss.mean, len(draws))
+        else:
+            draws[:, i] -= loss.mean
+    return dataclasses.replace(pooled, means=tuple(means), draws=draws)
 
 
 def _expected_log_rates(sizes: Sequence[int], costs: Costs) -> Array:

@@ -98,7 +98,7 @@ class TradeOff:
         batch_size: The batch size.
         objective: The mean final score, in the objective's own direction.
         cost: What a training with it costs; `Costs.kind` says what that is.
-        examples_to_target: The geometric mean over the seeds.
+        examples_to_target: The geometric mean over the seeds that reached it, raised by what misses cost.
         peak_memory_bytes: The largest peak of its trials.
         efficient: Whether no other batch size is at least as good in all of these and better in one.
     """
@@ -149,7 +149,7 @@ def _law(arms: Sequence[Arm], costs: Costs) -> ScalingLaw | None:
     updates = {
         arm.batch_size: [c.examples / arm.batch_size for c in costs.crossings[arm.batch_size].values()]
         for arm in arms
-        if not arm.broken and costs.examples_to_target(arm.batch_size) is not None
+        if not arm.broken and not costs.missed(arm.batch_size) and costs.examples_to_target(arm.batch_size) is not None
     }
     at_edge = [arm.batch_size for arm in arms if arm.edge and arm.batch_size in updates]
     if len(updates) - len(at_edge) < LEAST_POINTS:

@@ -90,7 +90,7 @@ def sizes_worth_another_seed(
     judged = decision.judged
     if judged.sigma is None and least_seeds > 1 and decision.times is not None and decision.pooled is not None:
         return _possible(decision.chosen, decision.pooled)
-    seeds = dict(zip(judged.batch_sizes, judged.seeds, strict=True))
+    seeds = {arm.batch_size: len(arm.scores) for arm in arms}
     racing = [size for size in judged.batch_sizes if size == decision.chosen or not is_worse(size, decision)]
     open_to_more = tuple(size for size in racing if seeds[size] < most_seeds)
     if len(racing) < 2 or len(open_to_more) < 2:

@@ -109,7 +109,8 @@ def recommend(
         objective: The metric that decides.
         rule: "fastest", "balanced" or "quality".
         tolerance: A loss of objective, in its own units, that the user accepts for a cheaper batch size.
-        target: The objective to reach; then the cost is the time to it, and a batch size must reach it on every seed.
+        target: The objective to reach; then the cost is the time to it. Of a batch size of which seeds missed it
+            see `losses_of_misses`.
         throughput: Examples per second by batch size, measured with nothing else running; overrides the trials' own.
         throughput_errors: The standard error of ln of that, by batch size; 0.05 where it is missing.
         cost: What decides between batch sizes that are good enough: "time", or "energy" if every batch size tells it;
@@ -188,6 +189,7 @@ def _row(arm: Arm, findings: Findings) -> TableRow:
         energy_joules=median_of(arm.trials, "energy_joules"),
         mean_watts=median_of(arm.trials, "mean_watts"),
         joules_per_example=findings.costs.joules_per_example.get(size),
+        missed=None if findings.target is None else findings.costs.missed(size),
     )
 
 

@@ -24,10 +24,11 @@ class TableRow:
         verdict: What decided for or against it, as `verdict_of` tells it.
         examples_per_second: Training throughput.
         peak_memory_bytes: The largest peak of its trials.
-        seconds_to_target: The geometric mean over the seeds.
+        seconds_to_target: The geometric mean over the seeds that reached it, raised by what misses cost.
         energy_joules: The median over its trials of the energy of a training.
         mean_watts: The median over its trials of the mean power.
         joules_per_example: The median over all trials of this batch size.
+        missed: With a target: how many of the seeds missed it.
     """
 
     batch_size: int
@@ -42,6 +43,12 @@ class TableRow:
     energy_joules: float | None = None
     mean_watts: float | None = None
     joules_per_example: float | None = None
+    missed: int | None = None
+
+    @property
+    def seeds_told(self) -> str:
+        """The seeds as people read them: "3", or "2 of 3" where one of them missed the target."""
+        return f"{self.seeds - self.missed} of {self.seeds}" if self.missed else str(self.seeds)
 
 
 def columns_of(table: Sequence[TableRow]) -> tuple[str, ...]:
@@ -59,7 +66,7 @@ def cells(row: TableRow, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
     found = {
         "batch": str(row.batch_size),
         "rate": _number(row.learning_rate, ".3g"),
-        "seeds": str(row.seeds),
+        "seeds": row.seeds_told,
         "mean": _number(row.objective_mean, ".4f"),
         "± se": _number(row.objective_se, ".4f"),
         "to target": "" if seconds is None else f"{number(seconds)} s",

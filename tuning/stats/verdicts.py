@@ -25,7 +25,8 @@ def verdict_of(arm: Arm, findings: Findings) -> str:
     - `out_of_memory`, `diverged`, `pruned`, `failed`: how its trials ended, if any of those that judge it broke, or
       none of them gave a score.
     - `not confirmed`: searched, while others also ran on fresh seeds.
-    - `not reached`: a target was asked for and some seed did not reach it.
+    - `not reached`: a target was asked for, and so many seeds missed it that the batch size is not to be picked
+      (`Costs.reached`).
     - `learning rate at edge`: its best learning rate lies at an end of those tried, so it may do better than shown.
     - `tied`: the gap to the best is within the noise, or the noise is unknown.
     - `slower`, `more energy`: the time to the target, or the energy, decided, and the gap to the best is beyond the

@@ -32,14 +32,24 @@ def test_examples_to_target_without_throughput():
     assert costs.seconds_to_target(8) is None
 
 
-def test_one_missed_seed_means_not_reached():
-    results = timed({8: 1000, 32: 3000}, rates=RATES)[:-1] + timed({32: None}, seeds=1)
-    results[-1] = trial(32, 2, 0.5, examples_seen=(100,), objective_curve=(0.5,))
+def test_one_of_three_seeds_that_missed_by_far_means_not_reached():
+    results = timed({8: 1000, 32: 3000}, rates=RATES)[:-1]
+    results.append(trial(32, 2, 0.5, examples_seen=(100_000,), objective_curve=(0.5,)))
     costs = costs_of(results, target=0.9)
     assert costs.reached(8)
-    assert not costs.reached(32)
+    assert (costs.reached(32), costs.missed(32)) == (False, 1)
     assert costs.examples_to_target(32) is None
     assert list(costs.by_batch_size) == [8]
+
+
+def test_a_training_that_was_cut_short_costs_little_and_one_that_ended_by_itself_rules_the_size_out():
+    results = timed({8: 1000, 32: 3000}, rates=RATES)[:-1]
+    cut = costs_of([*results, trial(32, 2, 0.5, examples_seen=(100,), objective_curve=(0.5,))], target=0.9)
+    assert cut.reached(32)
+    assert 2900 < cut.examples_to_target(32) < 3300
+    assert cut.by_batch_size[32] == pytest.approx(cut.examples_to_target(32) / 2000)
+    ended = trial(32, 2, 0.5, examples_seen=(100,), objective_curve=(0.5,), epochs=9)
+    assert not costs_of([*results, ended], target=0.9).reached(32)
 
 
 def test_final_score_without_a_curve_tells_whether_but_not_when():
@@ -48,6 +58,12 @@ def test_final_score_without_a_curve_tells_whether_but_not_when():
     assert not costs.reached(32)
     assert costs.examples_to_target(8) is None
     assert costs.kind == "seconds per example"
+
+
+def test_without_curves_a_size_of_which_one_seed_missed_does_not_reach_the_target():
+    results = study({8: 0.95, 32: 0.95}, rates=RATES)
+    results[-1] = trial(32, 2, 0.5)
+    assert not costs_of(results, target=0.9).reached(32)
 
 
 def test_seconds_of_training_use_the_largest_budget():

@@ -9,6 +9,7 @@ from tuning.stats.arms import group_into_arms
 from tuning.stats.comparison import compare
 from tuning.stats.costs import EXAMPLES_TO_TARGET, SECONDS_TO_TARGET, Costs, arm_costs
 from tuning.stats.efficiency import losses_of_rates, pool_times
+from tuning.stats.misses import MissLoss
 from tuning.stats.rate_profile import RateLoss
 from tuning.trial import CONFIRM, SEARCH, Status, finished_trial
 
@@ -116,3 +117,15 @@ def test_the_trainings_that_sought_a_rate_tell_what_it_costs():
 def test_a_single_rate_tells_nothing_of_others():
     arms = group_into_arms([search_trial(0.01, 1000), search_trial(0.01, 1100, seed=1)], objective=MAX, target=0.9)
     assert losses_of_rates(arms, 0.9, MAX, None) == {}
+
+
+def test_what_misses_cost_a_size_is_not_explained_away_by_its_neighbours():
+    table, _ = measured(np.random.default_rng(1), 60.0, 4, 0.05)
+    loss = MissLoss(0.3, 0.09, 0.0)
+    sure, missed = pooled(table), pooled(table, Costs(EXAMPLES_TO_TARGET, {}, {}, misses={32: loss}))
+    fall = [before - after for before, after in zip(sure.means, missed.means, strict=True)]
+    assert fall == pytest.approx([0, 0, 0.3, 0, 0, 0, 0])
+    costs = sure.draws[:, 2] - missed.draws[:, 2]
+    assert costs.min() > 0
+    assert (costs.mean(), costs.std()) == (pytest.approx(0.3, rel=0.05), pytest.approx(0.3, rel=0.05))
+    assert np.array_equal(sure.draws[:, 3], missed.draws[:, 3])

@@ -27,6 +27,14 @@ def test_law_line_and_optimum_are_found_from_trials():
     assert found.optimum.batch_size == pytest.approx((256 * 200) ** 0.5, rel=0.01)
 
 
+def test_a_size_of_which_a_training_was_late_does_not_enter_the_law():
+    results = timed(LAW, rates=RATES, budget=2_000_000)
+    results[5] = trial(16, 2, 0.5, examples_seen=(27_000,), objective_curve=(0.5,), examples_per_second=RATES[16])
+    found = explained(results, target=0.9)
+    assert found.scaling_law.sizes == (4, 64, 256, 1024, 4096)
+    assert [offer.batch_size for offer in found.pareto if offer.examples_to_target is not None] == list(SIZES)
+
+
 def test_optimum_is_withheld_where_the_critical_size_is_not_identified():
     found = explained(timed({s: LAW[s] for s in SIZES[:4]}, rates=RATES, budget=2_000_000), target=0.9)
     assert not found.scaling_law.identified

@@ -8,6 +8,7 @@ from selection_helpers import MAX, RATES, study, timed, trial
 
 from tuning.objective import Objective
 from tuning.stats.recommendation import NothingToRecommend, count_by_status, recommend
+from tuning.stats.table import cells
 from tuning.trial import Status
 
 
@@ -105,6 +106,18 @@ def test_target_ranks_by_time_and_marks_those_that_missed_it():
     assert found.table[3].seconds_to_target is None
     assert "soonest: 6.0 seconds to the target, against 12 seconds to the target with 128" in found.reasons[1]
     assert "The target 0.9 was not reached by 512 (3 of 3 seeds) within the budget." in found.caveats
+
+
+def test_a_pick_of_which_a_seed_missed_the_target_says_so_and_what_to_do():
+    results = timed({8: 50_000, 32: 90_000}, rates=RATES)
+    results[5] = trial(32, 2, 0.89, examples_seen=(91_000,), objective_curve=(0.89,), examples_per_second=2000)
+    found = recommend(results, objective=MAX, target=0.9, throughput=RATES)
+    assert found.batch_size == 32
+    assert [cells(row)[2] for row in found.table] == ["3", "2 of 3"]
+    assert [row.missed for row in found.table] == [0, 1]
+    assert found.table[1].seconds_to_target > 90_000 / 2000
+    assert "The target 0.9 was not reached by 32 (1 of 3 seeds) within the budget." in found.caveats
+    assert any(caveat.startswith("1 of 3 seeds missed the target with 32: give") for caveat in found.caveats)
 
 
 def test_learning_rate_at_the_edge_is_a_verdict_and_a_caveat():
