@@ -128,7 +128,7 @@ FAULTS = {
         Fault("node removed", remove_node),
         Fault("last node removed, another added", remove_all, limit_s=20.0),
         Fault("node added", add_node, limit_s=20.0, seeds=10, adds=True),
-        Fault("driver killed, resumed elsewhere", kill_driver, Status.INTERRUPTED, limit_s=20.0),
+        Fault("driver killed, resumed elsewhere", kill_driver, Status.INTERRUPTED),
         Fault("second driver", second_driver, seeds=12),
         Fault("PostgreSQL restarted", restart_postgres),
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -14,14 +14,15 @@ from optuna.trial import FrozenTrial
 
 from search_spaces.space import Setting
 from tuning.objective import Objective
-from tuning.proposals.axes import Array, Axis, Condition, Shear, Space
+from tuning.plans.halving import RUNGS
+from tuning.proposals.axes import Array, Axis, Condition, Mask, Shear, Space
 from tuning.study.encoding import BATCH_SIZE_RANK, LEARNING_RATE, LEARNING_RATE_OFFSET, Encoding
 from tuning.trial import Status, Trial
 
 TRIAL = "trial"
 """The user attribute of an Optuna trial in memory that holds the `Trial` that it stands for."""
 
-_BAD = (Status.DIVERGED, Status.FAILED)
+_VALUED = (Status.COMPLETED, Status.PRUNED, Status.DIVERGED, Status.FAILED)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Experience:
 
     Args:
         points: (n, axes) of trials with a value.
-        values: (n,) larger is better; NaN where training diverged or failed, or its score is no finite number.
+        values: (n,) larger is better; NaN where training was stopped or broke, or its score is no finite number.
+        rungs: (n, rungs) likewise at the shares of the budget at which halving stops trials; NaN where a trial did not
+            come to a rung, or was broken.
+        stopped: (n,) whether halving stopped a trial, at the last rung that it came to.
         settings: The n settings.
         pending: (m, axes) of trials that run.
         failed: (f, axes) of trials that ran out of memory.
@@ -41,6 +45,8 @@ class Experience:
 
     points: Array
     values: Array
+    rungs: Array
+    stopped: Mask
     settings: tuple[Setting, ...]
     pending: Array
     failed: Array
@@ -69,53 +75,69 @@ class ExperienceReader:
 
     def __init__(self, coordinates: Coordinates, *, objective: Objective) -> None:
         self._coordinates = coordinates
-        self._objective, self._sign = objective, float(objective.sign)
-        self._ended: dict[int, tuple[Trial, Array, float]] = {}
+        self._name, self._sign = objective.name, float(objective.sign)
+        self._ended: dict[int, _Entry] = {}
 
     def read(self, study: optuna.Study) -> Experience:
         """What the study's trials teach now."""
         found = [entry for trial in study.get_trials(deepcopy=False) if (entry := self._entry(trial)) is not None]
-
-        def points(chosen: Callable[[Trial], bool]) -> Array:
-            rows = [point for record, point, _ in found if chosen(record)]
-            return np.array(rows).reshape(-1, len(self._coordinates.space.axes))
-
-        def is_timed(record: Trial) -> bool:
-            seconds = record.outcome.seconds if record.outcome else None
-            return record.status is Status.COMPLETED and seconds is not None and seconds > 0.0
-
-        def has_value(record: Trial) -> bool:
-            return record.status in (Status.COMPLETED, Status.PRUNED, *_BAD)
-
+        valued = [entry for entry in found if entry.record.status in _VALUED]
+        timed = [entry for entry in found if entry.seconds is not None]
         return Experience(
-            points=points(has_value),
-            values=np.array([value for record, _, value in found if has_value(record)]),
-            settings=tuple(record.setting for record, _, _ in found if has_value(record)),
-            pending=points(lambda record: record.status is None),
-            failed=points(lambda record: record.status is Status.OUT_OF_MEMORY),
-            worked=points(lambda record: record.status is Status.COMPLETED),
-            timed=points(is_timed),
-            seconds=np.array([record.outcome.seconds for record, _, _ in found if record.outcome and is_timed(record)]),
+            points=self._points(valued),
+            values=np.array([entry.value for entry in valued]),
+            rungs=np.array([entry.rungs for entry in valued]).reshape(-1, len(RUNGS)),
+            stopped=np.array([entry.was_stopped for entry in valued], dtype=bool),
+            settings=tuple(entry.record.setting for entry in valued),
+            pending=self._points(entry for entry in found if entry.record.status is None),
+            failed=self._points(entry for entry in found if entry.record.status is Status.OUT_OF_MEMORY),
+            worked=self._points(entry for entry in found if entry.record.status is Status.COMPLETED),
+            timed=self._points(timed),
+            seconds=np.array([entry.seconds for entry in timed]),
         )
 
-    def _entry(self, trial: FrozenTrial) -> tuple[Trial, Array, float] | None:
+    def _points(self, entries: Iterable[_Entry]) -> Array:
+        return np.array([entry.point for entry in entries]).reshape(-1, len(self._coordinates.space.axes))
+
+    def _entry(self, trial: FrozenTrial) -> _Entry | None:
         if trial.number in self._ended:
             return self._ended[trial.number]
         record: Trial | None = trial.user_attrs.get(TRIAL)
         if record is None:
             return None
-        value = record.score if record.status is Status.COMPLETED else self._last_value(record)
-        has_value = value is not None and np.isfinite(value)
-        signed = self._sign * value if value is not None and has_value else np.nan
-        entry = record, self._coordinates.point(trial.params), signed
+        value = record.score if record.scored and record.score is not None else np.nan
+        entry = _Entry(record, self._coordinates.point(trial.params), self._sign * value, self._at_rungs(record))
         if record.outcome is not None:
             self._ended[trial.number] = entry
         return entry
 
-    def _last_value(self, record: Trial) -> float | None:
-        """Return the last value that a pruned trial reported: it would hardly have ended worse."""
-        values = record.curve(self._objective.name)[1] if record.status is Status.PRUNED else ()
-        return values[-1] if values else None
+    def _at_rungs(self, record: Trial) -> tuple[float, ...]:
+        """Return the scores at the first evaluations not before each rung; a trial that broke tells nothing by them."""
+        if record.status is not Status.PRUNED and not record.scored:
+            return (np.nan,) * len(RUNGS)
+        scores = [(each.epoch, self._sign * each.metrics.get(self._name, np.nan)) for each in record.reports]
+        ends = [share * record.budget.epochs for share in RUNGS]
+        return tuple(next((y for epoch, y in scores if epoch >= end and np.isfinite(y)), np.nan) for end in ends)
+
+
+class _Entry(NamedTuple):
+    """A trial as an experience has it."""
+
+    record: Trial
+    point: Array
+    value: float
+    rungs: tuple[float, ...]
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was stopped where others went on."""
+        return self.record.status is Status.PRUNED and any(np.isfinite(self.rungs))
+
+    @property
+    def seconds(self) -> float | None:
+        """Its training seconds, if it completed and was timed."""
+        seconds = self.record.outcome.seconds if self.record.outcome else None
+        return seconds if self.record.status is Status.COMPLETED and seconds and seconds > 0.0 else None
 
 
 _MOST_LEVELS = 256

@@ -17,6 +17,7 @@ from tuning.plans.experience import Coordinates, Experience, ExperienceReader
 from tuning.proposals.axes import Array, Mask
 from tuning.proposals.evidence import MemoryEvidence, Observations, fit_cost
 from tuning.proposals.proposer import Proposer, StartDesign, Wish
+from tuning.proposals.stopped import Courses
 from tuning.study.encoding import Encoding
 
 _CANDIDATES = 200
@@ -30,8 +31,9 @@ class GaussianProcessSampler(BaseSampler):
     A Gaussian process over the logarithms of batch size and learning rate and the model's own hyperparameters is
     fitted to what was tried. Trials of one setting with several seeds are taken together, so that the noise between
     seeds is known; trials that run count as if they ended as expected; trainings that diverged or failed count like
-    the worst. The first trials are the middle of the space and a Latin hypercube over the smallest, middle and largest
-    batch size that fit. Trials are read as `records` writes them.
+    the worst, and stopped ones as those that went on say that they would have ended. The first trials are the middle of
+    the space and a Latin hypercube over the smallest, middle and largest batch size that fit. Trials are read as
+    `records` writes them.
 
     Args:
         encoding: The encoding of the space that is searched.
@@ -103,8 +105,14 @@ class GaussianProcessSampler(BaseSampler):
         known = self._reader.read(study)
         if not np.isfinite(known.values).any():
             return {}
-        means = self._proposer.expect(Observations(known.points, known.values))
+        means = self._proposer.expect(self.observations(known))
         return dict(zip(known.settings, means.tolist(), strict=True))
+
+    def observations(self, known: Experience) -> Observations:
+        """What trials that have ended are taken to say, those that were stopped included."""
+        space = self._coordinates.space
+        courses = Courses(known.rungs, known.stopped, space.features(known.points), space.groups)
+        return Observations(known.points, known.values, courses)
 
     def _propose(self, known: Experience) -> Array:
         evidence = self._evidence(known)
@@ -118,7 +126,7 @@ class GaussianProcessSampler(BaseSampler):
         if (first := self._first(known, fits)) is not None:
             return first
         wish = Wish(fits, self._log_cost(known), _THRIFT)
-        return self._proposer.propose(Observations(known.points, known.values), known.pending, wish)
+        return self._proposer.propose(self.observations(known), known.pending, wish)
 
     def _first(self, known: Experience, fits: Callable[[Array], Mask]) -> Array | None:
         """The next point of the start design, or chance where there is no value yet; None if there is enough to fit."""

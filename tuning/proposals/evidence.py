@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from tuning.proposals.axes import Array, Mask
 from tuning.proposals.gaussian_process import Pooled
+from tuning.proposals.stopped import Courses
+from tuning.proposals.warping import warp
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class Observations:
 
     Args:
         points: (n, axes); a point that was repeated is there as often.
-        values: (n,) what came out, larger is better; NaN for a training that diverged.
+        values: (n,) what came out, larger is better; NaN for a training that diverged, or was stopped.
+        courses: How they stood on the way; None where none was stopped.
     """
 
     points: Array
     values: Array
+    courses: Courses | None = None
 
     def distinct(self) -> tuple[Array, NDArray[np.intp]]:
         """The distinct points, and for each trial which of them it is of."""
@@ -34,39 +36,28 @@ class Observations:
         return self.points[first], where.reshape(-1)
 
     def pooled(self) -> tuple[Array, Pooled]:
-        """The distinct points, and their warped values taken together.
-
-        A diverged training counts as the worst value there is; how bad infinity is would be anyone's guess.
-        """
-        values = warp(np.where(np.isnan(self.values), np.nanmin(self.values), self.values))
+        """The distinct points, and their warped values taken together."""
+        values, doubts = self._warped()
         points, where = self.distinct()
         repeats = np.bincount(where).astype(float)
         means = np.bincount(where, weights=values) / repeats
         within = np.asarray(np.bincount(where, weights=(values - means[where]) ** 2), dtype=float)
-        return points, Pooled(means, repeats, within)
+        return points, Pooled(means, repeats, within, np.bincount(where, weights=doubts) / repeats**2)
 
+    def _warped(self) -> tuple[Array, Array]:
+        """(n,) warped values, and the variance of each beyond the noise between seeds.
 
-def warp(values: Array) -> Array:
-    """(n,) values of mean 0 and deviation 1, in the same order, in which the worse half is known by its rank alone.
-
-    Values above the median m keep their distances. With s their root mean square distance from m, a value below it
-    that is the r-th smallest of n becomes `m + s * Phi^-1((r - 1/2) / n)`, where a normal sample would have it:
-    learning rates at which nothing is learnt are bad, and how bad does not matter.
-
-    Args:
-        values: (n,) larger is better, finite.
-
-    Source: the half-rank warping of Song et al. 2024 (Vizier), arXiv 2408.11527.
-    """
-    middle = float(np.median(values))
-    upper = values[values >= middle]
-    spread = float(np.sqrt(np.mean((upper - middle) ** 2)))
-    if spread > 0.0:
-        normal = ndtri((rankdata(values) - 0.5) / len(values))
-        values = np.where(values < middle, middle + spread * np.minimum(normal, 0.0), values)
-    deviation = float(values.std())
-    warped: Array = (values - values.mean()) / (deviation if deviation > 0.0 else 1.0)
-    return warped
+        A diverged training counts as the worst value there is; how bad infinity is would be anyone's guess. A stopped
+        one counts as those that went on say that it would have ended, and not for sure.
+        """
+        values = np.where(np.isnan(self.values), np.nanmin(self.values), self.values)
+        if self.courses is None or not self.courses.stopped.any():
+            return warp(values), np.zeros(len(values))
+        ended = ~self.courses.stopped
+        values[ended] = warp(values[ended])
+        values, doubts = self.courses.endings(values)
+        deviation = float(values.std()) or 1.0
+        return (values - values.mean()) / deviation, doubts / deviation**2
 
 
 @dataclass(frozen=True)

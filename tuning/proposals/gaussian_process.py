@@ -20,27 +20,24 @@ class GaussianProcess:
 
     Args:
         features: (n, columns) of the points.
-        values: (n,) their mean values.
-        repeats: (n,) how many values each mean is of; the noise variance of a mean is the noise over this.
+        pooled: Their values.
         logs: (axes + 2,) logarithms of lengthscales, signal variance and noise variance, as `fit` finds them.
         groups: (columns,) the axis of each feature.
 
     Source: Rasmussen and Williams 2006, equations 2.25 and 2.26.
     """
 
-    def __init__(
-        self, features: Array, values: Array, repeats: Array, *, logs: Array, groups: NDArray[np.intp]
-    ) -> None:
-        self._features, self._values, self._repeats = features, values, repeats
+    def __init__(self, features: Array, pooled: Pooled, *, logs: Array, groups: NDArray[np.intp]) -> None:
+        self._features, self._pooled = features, pooled
         self._logs, self._groups = logs, groups
         self._lengthscales = np.exp(logs[:-2])[groups]
         self._signal = float(np.exp(logs[-2]))
         self.noise_variance = float(np.exp(logs[-1]))
         kernel = self._covariance(features, features)
-        kernel[np.diag_indices_from(kernel)] += self.noise_variance / repeats + _JITTER
+        kernel[np.diag_indices_from(kernel)] += pooled.variances(self.noise_variance) + _JITTER
         lower = cholesky(kernel, lower=True, check_finite=False)
-        self._inverse = cho_solve((lower, True), np.eye(len(values)), check_finite=False)
-        self._solved = self._inverse @ values
+        self._inverse = cho_solve((lower, True), np.eye(len(features)), check_finite=False)
+        self._solved = self._inverse @ pooled.means
 
     def posterior(self, features: Array) -> tuple[Array, Array]:
         """(m,) means and (m,) variances, without noise, at (m, columns) features."""
@@ -59,13 +56,8 @@ class GaussianProcess:
         if not len(features):
             return self
         means, _ = self.posterior(features)
-        return GaussianProcess(
-            np.vstack([self._features, features]),
-            np.concatenate([self._values, means]),
-            np.concatenate([self._repeats, np.full(len(features), np.inf)]),
-            logs=self._logs,
-            groups=self._groups,
-        )
+        together = self._pooled.with_certain(means)
+        return GaussianProcess(np.vstack([self._features, features]), together, logs=self._logs, groups=self._groups)
 
     def _covariance(self, left: Array, right: Array) -> Array:
         return self._signal * matern(squared_distances(left, right, self._lengthscales))
@@ -115,21 +107,37 @@ class Pooled:
         means: (n,) mean value of each point.
         repeats: (n,) how many values it has.
         within: (n,) sum over the values of each point of the squared distance from its mean.
+        doubts: (n,) variance of each mean beyond the noise of its values, where it is in part a forecast.
     """
 
     means: Array
     repeats: Array
     within: Array
+    doubts: Array
 
     def chosen(self, points: NDArray[np.intp]) -> Pooled:
         """The same of some of the points."""
-        return Pooled(self.means[points], self.repeats[points], self.within[points])
+        return Pooled(self.means[points], self.repeats[points], self.within[points], self.doubts[points])
+
+    def with_certain(self, means: Array) -> Pooled:
+        """The same with (m,) further points whose means are known without noise."""
+        none = np.zeros(len(means))
+        return Pooled(
+            np.concatenate([self.means, means]),
+            np.concatenate([self.repeats, np.full(len(means), np.inf)]),
+            np.concatenate([self.within, none]),
+            np.concatenate([self.doubts, none]),
+        )
+
+    def variances(self, noise_variance: float) -> Array:
+        """(n,) of the means about the process, from the variance of a single value."""
+        return np.asarray(noise_variance / self.repeats + self.doubts)
 
 
 def log_likelihood(logs: Array, distances: Array, pooled: Pooled) -> tuple[float, Array]:
     """The log marginal likelihood and its gradient.
 
-    With `K = s * matern(r) + diag(v / repeats)` and `y` the means, up to a constant
+    With `K = s * matern(r) + diag(v / repeats + doubts)` and `y` the means, up to a constant
 
         -1/2 * (y' K^-1 y + log det K) - 1/2 * ((N - n) * log v + within / v)
 
@@ -147,7 +155,7 @@ def log_likelihood(logs: Array, distances: Array, pooled: Pooled) -> tuple[float
     squared = np.tensordot(weights, distances, axes=1)
     kernel = signal * matern(squared)
     share = noise / pooled.repeats
-    lower = cholesky(kernel + np.diag(share + _LIKELIHOOD_JITTER), lower=True, check_finite=False)
+    lower = cholesky(kernel + np.diag(pooled.variances(noise) + _LIKELIHOOD_JITTER), lower=True, check_finite=False)
     inverse = cho_solve((lower, True), np.eye(len(lower)), check_finite=False)
     solved = inverse @ pooled.means
     further, within = float(pooled.repeats.sum()) - len(lower), float(pooled.within.sum())

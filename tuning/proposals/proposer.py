@@ -86,8 +86,8 @@ class Proposer:
         curve does not tell everything of each point: from the curve's value m and the mean y of the values seen there,
         it is `m + own_share * (y - m)`.
         """
-        points, pooled = seen.pooled()
         with self._threads.limit(limits=1):
+            points, pooled = seen.pooled()
             means, _ = self._process(points, pooled).posterior(self._space.features(points))
         expected = means + own_share(pooled.repeats) * (pooled.means - means)
         return np.asarray(expected[seen.distinct()[1]])
@@ -106,7 +106,7 @@ class Proposer:
         starts = () if self._last_fit is None else (self._last_fit,)
         logs = fit(group_distances(features[chosen], self._space.groups), pooled.chosen(chosen), starts)
         self._last_fit = logs
-        return GaussianProcess(features, pooled.means, pooled.repeats, logs=logs, groups=self._space.groups)
+        return GaussianProcess(features, pooled, logs=logs, groups=self._space.groups)
 
     def _chosen(self, pooled: Pooled) -> NDArray[np.intp]:
         count = len(pooled.means)

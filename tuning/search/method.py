@@ -22,7 +22,8 @@ class Method:
         kind: Its name, such as "grid".
         make_plan: Returns the plan, from what is known before the first trial.
         prunes: Whether trials that are behind are stopped where nobody says otherwise.
-        keeps_order: Whether its plan has trials wait for one another that halving compares, where several run.
+        halves_side_by_side: Whether trials may be stopped where several run on one CPU: its plan has those wait for one
+            another that halving compares, or tries what results suggest, so that the order of these matters anyway.
         chooses_threads: Whether batch sizes that train faster with one CPU thread do so where nobody says otherwise.
         default_batch_size: Returns the sizes to try where none were asked for, of a number of training examples.
         varies_model: Whether the model's own hyperparameters are searched, too, or held.
@@ -34,7 +35,7 @@ class Method:
     kind: str
     make_plan: Callable[[Setup, Machine], Plan]
     prunes: bool = False
-    keeps_order: bool = False
+    halves_side_by_side: bool = False
     chooses_threads: bool = True
     default_batch_size: Callable[[int], BatchSize | None] = lambda _: None
     varies_model: bool = True

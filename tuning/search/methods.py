@@ -106,7 +106,7 @@ def bayes_method(
             largest_fitting=limit,
         )
 
-    return Method("bayes", make_plan)
+    return Method("bayes", make_plan, halves_side_by_side=True)
 
 
 def tune_method(
@@ -164,7 +164,7 @@ def tune_method(
         prunes=True,
         varies_model=False,
         chooses_threads=False,  # it answers for plain fit, which it times with all threads
-        keeps_order=True,
+        halves_side_by_side=True,
         default_batch_size=lambda n_train: BatchSize(1, candidate_sizes(n_train)[-1]),
         settings={"first_seed": str(first_seed), "target": str(options.target)},
     )

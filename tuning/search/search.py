@@ -260,8 +260,8 @@ class Search:
             self._tracker.measured(machine.threads.measurement)
 
     def _places(self, setup: Setup, executor: Executor, n_trials: int) -> int:
-        """Return how many trials may run beside one another on one CPU; one, if that changes which are stopped."""
-        if self._prunes and not self._method.keeps_order:
+        """Return how many trials may run beside one another on one CPU; one where order decides which are stopped."""
+        if self._prunes and not self._method.halves_side_by_side:
             return 1
         return places_for(setup, self._options, executor, n_trials)
 

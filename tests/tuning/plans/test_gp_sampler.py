@@ -16,6 +16,8 @@ from tuning.instructions import Budget
 from tuning.objective import Objective
 from tuning.plans.bayes import BayesianBudget, BayesianPlan
 from tuning.plans.gp_sampler import GaussianProcessSampler
+from tuning.plans.samplers import Proposals
+from tuning.study.encoding import Encoding
 from tuning.trial import Status, Trial
 
 Ending = tuple[Status, float | None]
@@ -158,8 +160,27 @@ def test_a_score_that_is_no_number_does_not_end_the_search(score: float) -> None
     assert len(Search(SPACE, sometimes).run(9)) == 9
 
 
-def test_a_pruned_trial_counts_with_its_last_value() -> None:
+def test_a_stopped_trial_is_expected_to_end_as_those_did_that_stood_like_it() -> None:
+    encoding, objective = Encoding(SPACE, search_rates=True), Objective("val_accuracy")
+    sampler = GaussianProcessSampler(encoding, budget=20, objective=objective, seed=0)
+    proposals = Proposals(sampler, encoding, objective)
+    early = [0.10, 0.12, 0.14, 0.16, 0.18, 0.20, 0.17]  # from where all rise by 0.5
+    settings = []
+    for number, score in enumerate(early):
+        trial = Trial(proposals.propose(), 0, budget=Budget(9), trial_id=f"{number:04d}")
+        settings.append(trial.setting)
+        is_last = number == len(early) - 1
+        curve = [score] if is_last else [score + 0.5 * epoch / 8 for epoch in range(9)]
+        proposals.follow(trial)
+        proposals.follow(ended(with_curve(trial, curve), Status.PRUNED if is_last else Status.COMPLETED, curve[-1]))
+    expected = proposals.expected()
+    below = [setting for setting in settings if expected[setting] < expected[settings[-1]]]
+    assert len(below) > 2  # its score at the rung is below the final ones of all
+
+
+@pytest.mark.parametrize("scores", [[], [0.3], [float("inf")]])
+def test_a_pruned_trial_does_not_end_the_search_whatever_it_reported(scores: list[float]) -> None:
     search = Search(SPACE, flat)
-    search.records.put(ended(with_curve(search.start(), [0.3]), Status.PRUNED))
+    search.records.put(ended(with_curve(search.start(), scores), Status.PRUNED))
     search.run(5)  # six trials end the design; then a fit needs the value
     assert len(search.records) == 6

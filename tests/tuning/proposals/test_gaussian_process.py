@@ -22,7 +22,9 @@ LOGS = np.log([0.4, 0.7, 1.3, 0.05])  # lengthscales, signal variance, noise var
 def example(count: int = 6, seed: int = 0) -> tuple[Array, Pooled]:
     random = np.random.default_rng(seed)
     repeats = random.integers(1, 4, count).astype(float)
-    return random.random((count, 3)), Pooled(random.normal(size=count), repeats, within=0.1 * (repeats - 1))
+    return random.random((count, 3)), Pooled(
+        random.normal(size=count), repeats, within=0.1 * (repeats - 1), doubts=random.random(count)
+    )
 
 
 def direct_covariance(left: Array, right: Array) -> Array:
@@ -42,9 +44,9 @@ def test_the_kernel_is_that_of_the_textbook() -> None:
 def test_the_posterior_is_that_of_the_normal_equations() -> None:
     features, pooled = example()
     asked = np.random.default_rng(1).random((4, 3))
-    process = GaussianProcess(features, pooled.means, pooled.repeats, logs=LOGS, groups=GROUPS)
+    process = GaussianProcess(features, pooled, logs=LOGS, groups=GROUPS)
     means, variances = process.posterior(asked)
-    kernel = direct_covariance(features, features) + np.diag(0.05 / pooled.repeats)
+    kernel = direct_covariance(features, features) + np.diag(0.05 / pooled.repeats + pooled.doubts)
     across = direct_covariance(asked, features)
     assert means == pytest.approx(across @ np.linalg.solve(kernel, pooled.means), abs=1e-6)
     expected = direct_covariance(asked, asked) - across @ np.linalg.solve(kernel, across.T)
@@ -53,7 +55,7 @@ def test_the_posterior_is_that_of_the_normal_equations() -> None:
 
 def test_believing_leaves_the_means_and_lessens_the_variance() -> None:
     features, pooled = example()
-    process = GaussianProcess(features, pooled.means, pooled.repeats, logs=LOGS, groups=GROUPS)
+    process = GaussianProcess(features, pooled, logs=LOGS, groups=GROUPS)
     pending = np.full((1, 3), 0.5)
     before, after = process.posterior(pending), process.believing(pending).posterior(pending)
     assert after[0] == pytest.approx(before[0], abs=1e-6)
@@ -67,7 +69,7 @@ def test_the_likelihood_of_pooled_repeats_is_that_of_every_value() -> None:
     values = [random.normal(size=count) for count in (1, 3, 2)]
     means = np.array([some.mean() for some in values])
     within = np.array([((some - some.mean()) ** 2).sum() for some in values])
-    pooled = Pooled(means, np.array([1.0, 3.0, 2.0]), within)
+    pooled = Pooled(means, np.array([1.0, 3.0, 2.0]), within, np.zeros(3))
     every = np.repeat(features, [1, 3, 2], axis=0)
     distances = group_distances(features, GROUPS)
 
@@ -98,6 +100,6 @@ def test_a_fit_tells_noise_from_signal() -> None:
     spread = []
     for noise in (0.05, 0.5):
         values = (curve + random.normal(scale=noise, size=80)) / curve.std()
-        logs = fit(group_distances(features, np.array([0])), Pooled(values, np.ones(80), np.zeros(80)))
+        logs = fit(group_distances(features, np.array([0])), Pooled(values, np.ones(80), np.zeros(80), np.zeros(80)))
         spread.append(float(np.exp(logs[-1] / 2)) * curve.std())
     assert spread == pytest.approx([0.05, 0.5], rel=0.35)  # a deviation of 80 values is known to within about 8 %

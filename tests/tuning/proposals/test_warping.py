@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuning.proposals.evidence import warp
+from tuning.proposals.warping import warp
 
 
 def test_the_order_is_kept_and_good_values_keep_their_distances() -> None:

@@ -93,8 +93,12 @@ class ScriptedCpu(DivisibleExecutor):
         return super().answer(request) if isinstance(request, ThroughputRequest) else probes(request)
 
 
-@pytest.mark.parametrize("kind", [BayesianOptimization, StagedSearch])
-def test_searches_that_learn_from_trials_run_them_beside_one_another_too(kind: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "prune"), [(BayesianOptimization, False), (BayesianOptimization, True), (StagedSearch, True)]
+)
+def test_searches_that_learn_from_trials_run_them_beside_one_another_too(
+    kind: Any, prune: bool, tmp_path: Path
+) -> None:
     executor = ScriptedCpu()
     tuner = kind(
         lambda: None,
@@ -102,6 +106,7 @@ def test_searches_that_learn_from_trials_run_them_beside_one_another_too(kind: A
         directory=tmp_path,
         project_name="study",
         tracker=RecordingTracker(),
+        prune=prune,
         **({"max_trials": 6} if kind is BayesianOptimization else {}),
     )
     tuner.run(replace(arguments(), epochs=20), executor)
