@@ -10,7 +10,8 @@ A case is one workload and target with at least 4 batch sizes that reached it in
 epochs for the slowest. The true time of a batch size is (mean epochs of the runs that reached it / share that did) x
 seconds per epoch, and the excess of a pick is its true time over the least one, less 1. Excesses are means over draws,
 then over the cases of a workload, then over workloads. Each draw takes 1, 2 or 3 runs per batch size without
-replacement (all there are, if fewer); the rules see those runs only, and the seconds per epoch.
+replacement (all there are, if fewer); the rules see those runs only, and the seconds per epoch. A run that missed the
+target counts as trained for as many epochs as the longest of its case.
 
 "this project" is `recommend` with the rule "fastest", a target, and one TrialResult per run.
 """
