@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +54,9 @@ class WarpingSampler(GaussianProcessSampler):
         self.fill_in(known, values, doubts)
         return Warped(known.points, values, None, doubts)
 
+    @abc.abstractmethod
     def fill_in(self, known: Experience, values: Any, doubts: Any) -> None:
         """Put warped values and their variances in the place of the stopped ones."""
-        raise NotImplementedError
 
     def process(self, points: Any, values: Any) -> GaussianProcess:
         """A Gaussian process over settings, fitted."""
